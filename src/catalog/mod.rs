@@ -1,0 +1,4 @@
+//! What names mean: types, streams, functions.
+
+pub mod names;
+pub mod types;

@@ -1,0 +1,309 @@
+//! Option tables: a connector or format declares each option once; that one table validates, redacts, documents
+//! and completes it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::nearest::nearest;
+use crate::error::{Code, Diagnostic};
+use crate::event::Micros;
+
+/// One option of a connector, a format or a stream.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionSpec {
+    /// The name without the owner's prefix. `<column>` stands for the name of any column of the stream, as in
+    /// `fields.<column>.kind`.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: OptionKind,
+    /// What holds when it is not given, as it would be written.
+    pub default: Option<&'static str>,
+    /// Whether it must be given.
+    pub required: bool,
+    /// Whether its value must never be shown.
+    pub secret: bool,
+    /// One or two sentences for the reference.
+    pub doc: &'static str,
+}
+
+impl OptionSpec {
+    /// An optional option without default.
+    pub const fn new(name: &'static str, kind: OptionKind, doc: &'static str) -> Self {
+        OptionSpec {
+            name,
+            kind,
+            default: None,
+            required: false,
+            secret: false,
+            doc,
+        }
+    }
+
+    /// The same, but it must be given.
+    pub const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    /// The same, with a default.
+    pub const fn default(mut self, value: &'static str) -> Self {
+        self.default = Some(value);
+        self
+    }
+
+    /// The same, but its value is never shown.
+    pub const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    /// Whether `key` names this option: equal, or equal around a `<column>` placeholder.
+    fn matches(&self, key: &str) -> bool {
+        match self.name.split_once("<column>") {
+            None => self.name == key,
+            Some((before, after)) => key
+                .strip_prefix(before)
+                .and_then(|rest| rest.strip_suffix(after))
+                .is_some_and(|column| !column.is_empty()),
+        }
+    }
+}
+
+/// What values an option takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum OptionKind {
+    /// Any text.
+    Text,
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number within bounds (inclusive).
+    Integer {
+        /// The least value.
+        min: i64,
+        /// The largest value.
+        max: i64,
+    },
+    /// A number.
+    Number,
+    /// A duration: `5 seconds`, `500ms`, or a bare number of milliseconds.
+    Duration,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+/// An option as the user wrote it.
+#[derive(Debug, Clone)]
+pub struct RawOption {
+    /// The key, with its prefix if it had one.
+    pub key: String,
+    /// Where the key stands.
+    pub key_span: Option<Range<usize>>,
+    /// The value, unquoted, environment variables replaced.
+    pub value: String,
+    /// Where the value stands.
+    pub value_span: Option<Range<usize>>,
+}
+
+/// A checked value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OptionValue {
+    /// Text or one word of a choice.
+    Text(String),
+    /// A boolean.
+    Boolean(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A number.
+    Number(f64),
+    /// A duration in microseconds.
+    Duration(Micros),
+}
+
+#[derive(Debug, Clone)]
+struct Given {
+    value: OptionValue,
+    span: Option<Range<usize>>,
+}
+
+/// The options of one owner, checked against its table: names without prefix, defaults filled in.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    owner: String,
+    given: BTreeMap<String, Given>,
+}
+
+impl Options {
+    /// Checks the options that belong to `owner` against its table.
+    ///
+    /// Every `raw` option must match a spec, by its prefixed (`file.path`) or bare (`path`) name.
+    pub fn check(owner: &str, specs: &[OptionSpec], raw: &[RawOption]) -> Result<Self, Diagnostic> {
+        let mut given: BTreeMap<String, Given> = BTreeMap::new();
+        for option in raw {
+            let name = bare_name(owner, specs, &option.key).ok_or_else(|| unknown(owner, specs, option))?;
+            let spec = find(specs, name).ok_or_else(|| unknown(owner, specs, option))?;
+            let value = parse_value(spec.kind, &option.value).map_err(|expected| {
+                let shown = if spec.secret { "***" } else { option.value.as_str() };
+                let error = Diagnostic::new(
+                    Code::OptionValue,
+                    format!("option '{}' is {expected}, not '{shown}'", option.key),
+                );
+                at(error, &option.value_span)
+            })?;
+            let span = option.value_span.clone();
+            if given.insert(name.to_string(), Given { value, span }).is_some() {
+                let error = Diagnostic::new(Code::Duplicate, format!("option '{}' is given twice", option.key));
+                return Err(at(error, &option.key_span).hint("keep one of them"));
+            }
+        }
+        for spec in specs {
+            if given.contains_key(spec.name) {
+                continue;
+            }
+            if let Some(default) = spec.default
+                && let Ok(value) = parse_value(spec.kind, default)
+            {
+                given.insert(spec.name.to_string(), Given { value, span: None });
+            } else if spec.required {
+                let error = Diagnostic::new(
+                    Code::MissingOption,
+                    format!("{owner} needs the option '{owner}.{}'", spec.name),
+                );
+                return Err(error.hint(format!("add \"{owner}.{}\" = '…' to WITH: {}", spec.name, spec.doc)));
+            }
+        }
+        let owner = owner.to_string();
+        Ok(Options { owner, given })
+    }
+
+    /// Whether `key` names an option of this table, prefixed or bare.
+    pub fn accepts(owner: &str, specs: &[OptionSpec], key: &str) -> bool {
+        bare_name(owner, specs, key).is_some()
+    }
+
+    fn value(&self, name: &str) -> Option<&OptionValue> {
+        self.given.get(name).map(|given| &given.value)
+    }
+
+    /// A text or choice option.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.value(name) {
+            Some(OptionValue::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A boolean option; false when absent.
+    pub fn boolean(&self, name: &str) -> bool {
+        matches!(self.value(name), Some(OptionValue::Boolean(true)))
+    }
+
+    /// An integer option.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        match self.value(name) {
+            Some(OptionValue::Integer(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// A number option.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        match self.value(name) {
+            Some(OptionValue::Number(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// A duration option, in microseconds.
+    pub fn duration(&self, name: &str) -> Option<Micros> {
+        match self.value(name) {
+            Some(OptionValue::Duration(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The names given (or defaulted), in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.given.keys().map(String::as_str)
+    }
+
+    /// An error about the value of an option, pointing at it.
+    pub fn invalid(&self, name: &str, reason: impl std::fmt::Display) -> Diagnostic {
+        let error = Diagnostic::new(Code::OptionValue, format!("option '{}.{name}': {reason}", self.owner));
+        at(error, &self.given.get(name).and_then(|given| given.span.clone()))
+    }
+}
+
+fn at(error: Diagnostic, span: &Option<Range<usize>>) -> Diagnostic {
+    match span {
+        Some(span) => error.at(span.clone()),
+        None => error,
+    }
+}
+
+fn find<'a>(specs: &'a [OptionSpec], name: &str) -> Option<&'a OptionSpec> {
+    specs
+        .iter()
+        .find(|spec| spec.name == name)
+        .or_else(|| specs.iter().find(|spec| spec.matches(name)))
+}
+
+/// The option's name in its table, from the key as written.
+fn bare_name<'a>(owner: &str, specs: &[OptionSpec], key: &'a str) -> Option<&'a str> {
+    let unprefixed = key.strip_prefix(owner).and_then(|rest| rest.strip_prefix('.'));
+    [Some(key), unprefixed]
+        .into_iter()
+        .flatten()
+        .find(|name| find(specs, name).is_some())
+}
+
+fn unknown(owner: &str, specs: &[OptionSpec], option: &RawOption) -> Diagnostic {
+    let error = Diagnostic::new(Code::UnknownOption, format!("{owner} has no option '{}'", option.key));
+    let key = option
+        .key
+        .rsplit_once(&format!("{owner}."))
+        .map_or(option.key.as_str(), |(_, rest)| rest);
+    let error = match nearest(key, specs.iter().map(|spec| spec.name)) {
+        Some(name) => error.hint(format!("did you mean '{owner}.{name}'?")),
+        None => error.hint(format!(
+            "{owner} knows: {}",
+            specs.iter().map(|spec| spec.name).collect::<Vec<_>>().join(", ")
+        )),
+    };
+    at(error, &option.key_span)
+}
+
+/// The value, or what kind of value was expected.
+fn parse_value(kind: OptionKind, text: &str) -> Result<OptionValue, String> {
+    match kind {
+        OptionKind::Text => Ok(OptionValue::Text(text.to_string())),
+        OptionKind::Boolean => match text.to_ascii_lowercase().as_str() {
+            "true" => Ok(OptionValue::Boolean(true)),
+            "false" => Ok(OptionValue::Boolean(false)),
+            _ => Err("true or false".to_string()),
+        },
+        OptionKind::Integer { min, max } => text
+            .replace('_', "")
+            .parse()
+            .ok()
+            .filter(|value| (min..=max).contains(value))
+            .map(OptionValue::Integer)
+            .ok_or_else(|| match max {
+                i64::MAX => format!("a whole number from {min}"),
+                _ => format!("a whole number from {min} to {max}"),
+            }),
+        OptionKind::Number => text
+            .parse()
+            .ok()
+            .filter(|value: &f64| value.is_finite())
+            .map(OptionValue::Number)
+            .ok_or_else(|| "a number".to_string()),
+        OptionKind::Duration => super::duration::parse(text)
+            .map(OptionValue::Duration)
+            .ok_or_else(|| "a duration such as '5 seconds' or '500 ms'".to_string()),
+        OptionKind::Choice(words) => words
+            .iter()
+            .find(|word| word.eq_ignore_ascii_case(text))
+            .map(|word| OptionValue::Text(word.to_string()))
+            .ok_or_else(|| format!("one of '{}'", words.join("', '"))),
+    }
+}

@@ -1,0 +1,150 @@
+//! Connectors: where events come from and where results go.
+//!
+//! A connector is registered under its name (`extension = 'file'`), whether it is ours or an embedder's, and offers a
+//! source, a sink or both. Connectors know nothing of operators and queries: a source hands record batches to a
+//! [`SourceOutput`], a sink is handed [`EventBatch`]es.
+
+use arrow::datatypes::SchemaRef;
+
+use crate::config::options::{OptionSpec, Options};
+use crate::error::{Diagnostic, Result};
+use crate::event::EventBatch;
+use crate::formats::{DecodeSchema, Decoder, Encoder, Framer};
+
+mod output;
+
+pub use output::{Emitted, Flow, SourceOutput};
+
+/// A connector: what `extension = '…'` names.
+pub trait Connector: Send + Sync {
+    /// The name used in `extension = '…'` and as the prefix of its options.
+    fn name(&self) -> &'static str;
+    /// One sentence for the reference.
+    fn doc(&self) -> &'static str;
+    /// Its source side, if it has one.
+    fn source(&self) -> Option<&dyn SourceConnector> {
+        None
+    }
+    /// Its sink side, if it has one.
+    fn sink(&self) -> Option<&dyn SinkConnector> {
+        None
+    }
+}
+
+/// Whether a connector moves bytes, which need a format, or rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormatUse {
+    /// Bytes: `format` must be given, or this one is taken.
+    Bytes {
+        /// The format when none is named.
+        default: Option<&'static str>,
+    },
+    /// Rows: `format` is refused.
+    Rows,
+}
+
+/// The source side of a connector.
+pub trait SourceConnector: Send + Sync {
+    /// Its options.
+    fn options(&self) -> &'static [OptionSpec];
+    /// Whether it needs a format.
+    fn format(&self) -> FormatUse;
+    /// Makes a source. Checks all that can be checked without starting: no side effects.
+    fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, Diagnostic>;
+}
+
+/// The sink side of a connector.
+pub trait SinkConnector: Send + Sync {
+    /// Its options.
+    fn options(&self) -> &'static [OptionSpec];
+    /// Whether it needs a format.
+    fn format(&self) -> FormatUse;
+    /// Makes a sink. Checks all that can be checked without starting: no side effects.
+    fn build(&self, spec: SinkSpec) -> Result<Box<dyn Sink>, Diagnostic>;
+}
+
+/// What a source is made for.
+pub struct SourceSpec {
+    /// The stream's name.
+    pub stream: String,
+    /// The stream's columns, and which of them are read. Batches must have the schema [`DecodeSchema::decoded`].
+    pub schema: DecodeSchema,
+    /// The connector's options, checked.
+    pub options: Options,
+    /// For connectors of bytes.
+    pub format: Option<FormatSource>,
+}
+
+/// Makes framers and decoders for one stream; one each per input and per thread.
+pub struct FormatSource {
+    format: std::sync::Arc<dyn crate::formats::Format>,
+    schema: DecodeSchema,
+    options: Options,
+}
+
+impl FormatSource {
+    /// Of a format, for a stream with those columns and checked options.
+    pub fn new(format: std::sync::Arc<dyn crate::formats::Format>, schema: DecodeSchema, options: Options) -> Self {
+        FormatSource {
+            format,
+            schema,
+            options,
+        }
+    }
+
+    /// A framer for a new input.
+    pub fn framer(&self) -> Result<Box<dyn Framer>, Diagnostic> {
+        self.format.framer(&self.schema, &self.options)
+    }
+
+    /// A decoder for one thread.
+    pub fn decoder(&self) -> Result<Box<dyn Decoder>, Diagnostic> {
+        self.format.decoder(&self.schema, &self.options)
+    }
+}
+
+/// What a sink is made for.
+pub struct SinkSpec {
+    /// The stream's name.
+    pub stream: String,
+    /// The stream's columns.
+    pub schema: SchemaRef,
+    /// The connector's options, checked.
+    pub options: Options,
+    /// For connectors of bytes.
+    pub encoder: Option<Box<dyn Encoder>>,
+}
+
+/// A running source. It has a thread of its own.
+pub trait Source: Send {
+    /// Produces events until the input ends or `out` says stop.
+    ///
+    /// Every emitted batch carries the position after it; [`Source::seek`] to that position continues with the next
+    /// event. Blocks for back-pressure inside [`SourceOutput::emit`]. An `Err` stops the app.
+    fn run(&mut self, out: &mut SourceOutput) -> Result<()>;
+
+    /// Continues after `position`, which an earlier run emitted. Called before [`Source::run`].
+    fn seek(&mut self, _position: &Position) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Where a source stands in its input: whatever it needs to continue. JSON, so that it can be inspected.
+pub type Position = serde_json::Value;
+
+/// A running sink. Calls come from one thread.
+pub trait Sink: Send {
+    /// Opens what it writes to. Called once, before any batch.
+    fn open(&mut self) -> Result<()> {
+        Ok(())
+    }
+    /// Takes a batch. May buffer.
+    fn write(&mut self, batch: &EventBatch) -> Result<()>;
+    /// Makes everything written so far visible. Called when the input is drained, so that an event is never held back
+    /// by batching, and at barriers.
+    fn flush(&mut self) -> Result<()>;
+    /// Flushes and closes. Called once, last.
+    fn close(&mut self) -> Result<()> {
+        self.flush()
+    }
+}

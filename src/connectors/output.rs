@@ -1,0 +1,119 @@
+//! [`SourceOutput`]: where a source puts its events; the channel behind it is the back-pressure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, select};
+
+use super::Position;
+use crate::error::{ErrorKind, RowError};
+use crate::event::{Clock, EventBatch, Micros, Times};
+use crate::formats::Decoded;
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a source ends when told to stop"]
+pub enum Flow {
+    /// Go on.
+    Continue,
+    /// The app is stopping: return from [`super::Source::run`].
+    Stop,
+}
+
+/// What a source hands over at once.
+#[derive(Debug)]
+pub struct Emitted {
+    /// The events, stamped with their arrival time.
+    pub batch: EventBatch,
+    /// The events that could not be decoded.
+    pub errors: Vec<RowError>,
+    /// Where the source stands after them.
+    pub position: Option<Position>,
+}
+
+/// Told when to stop: the channel disconnects.
+pub type StopSignal = Receiver<std::convert::Infallible>;
+
+/// A source's way into the app.
+pub struct SourceOutput {
+    events: Sender<Emitted>,
+    stop: StopSignal,
+    clock: Arc<dyn Clock>,
+}
+
+impl SourceOutput {
+    /// An output into a bounded channel. `stop` disconnects when the source shall end.
+    pub fn new(events: Sender<Emitted>, stop: StopSignal, clock: Arc<dyn Clock>) -> Self {
+        SourceOutput { events, stop, clock }
+    }
+
+    /// Hands over rows, which arrive now. Blocks while the app is busy.
+    pub fn emit(&mut self, columns: RecordBatch, position: Option<Position>) -> Flow {
+        let batch = EventBatch::inserts(columns, Times::Same(self.clock.now()));
+        self.hand_over(Emitted {
+            batch,
+            errors: Vec::new(),
+            position,
+        })
+    }
+
+    /// Hands over a decoded block: its rows and its bad records. Blocks while the app is busy.
+    pub fn emit_decoded(&mut self, decoded: Decoded, position: Option<Position>) -> Flow {
+        let at = self.clock.now();
+        let batch = EventBatch::inserts(decoded.columns, Times::Same(at));
+        let errors = decoded
+            .errors
+            .into_iter()
+            .map(|bad| RowError {
+                kind: ErrorKind::Decode,
+                message: bad.message,
+                event: bad.raw,
+                line: Some(bad.line),
+                at,
+            })
+            .collect();
+        self.hand_over(Emitted {
+            batch,
+            errors,
+            position,
+        })
+    }
+
+    /// Hands over a batch as it is. Blocks while the app is busy.
+    pub fn hand_over(&mut self, emitted: Emitted) -> Flow {
+        let emitted = match self.events.try_send(emitted) {
+            Ok(()) => return self.flow(),
+            Err(TrySendError::Disconnected(_)) => return Flow::Stop,
+            Err(TrySendError::Full(emitted)) => emitted,
+        };
+        select! {
+            send(self.events, emitted) -> sent => match sent {
+                Ok(()) => Flow::Continue,
+                Err(_) => Flow::Stop,
+            },
+            recv(self.stop) -> _ => Flow::Stop,
+        }
+    }
+
+    /// Whether the app is stopping.
+    pub fn flow(&self) -> Flow {
+        match self.stop.try_recv() {
+            Err(TryRecvError::Empty) => Flow::Continue,
+            Err(TryRecvError::Disconnected) | Ok(_) => Flow::Stop,
+        }
+    }
+
+    /// Sleeps, but wakes up at once when the app stops.
+    pub fn wait(&self, duration: Duration) -> Flow {
+        match self.stop.recv_timeout(duration) {
+            Err(RecvTimeoutError::Timeout) => Flow::Continue,
+            Err(RecvTimeoutError::Disconnected) | Ok(_) => Flow::Stop,
+        }
+    }
+
+    /// Processing time.
+    pub fn now(&self) -> Micros {
+        self.clock.now()
+    }
+}

@@ -1,0 +1,346 @@
+//! Errors: what went wrong, where, and what would be right.
+//!
+//! Three kinds, by who has to act:
+//! - [`Diagnostic`]: the app (or its configuration) is wrong; nothing has started. It carries a stable code,
+//!   the place in the source text and a hint.
+//! - [`RowError`]: one event is wrong; it alone is affected and its stream's error strategy decides.
+//! - the other variants of [`Error`]: the running app cannot go on, or the API was used wrongly.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::event::Micros;
+
+/// The result type of the crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong outside of single events.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The app does not compile.
+    #[error("{0}")]
+    Compile(Box<Diagnostic>),
+    /// The app failed while running and has stopped.
+    #[error("{0}")]
+    Failed(String),
+    /// Reading or writing something outside failed.
+    #[error("{context}: {source}")]
+    Io {
+        /// What was being done, with the name of the file.
+        context: String,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// The app has stopped; nothing can be sent to or asked of it any more.
+    #[error("the app has stopped")]
+    Closed,
+    /// The API was called with something that does not fit the app.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Error {
+    /// An [`Error::Failed`] from anything that can be printed.
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Error::Failed(message.to_string())
+    }
+
+    /// An [`Error::Usage`] from anything that can be printed.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Error::Usage(message.to_string())
+    }
+
+    /// An [`Error::Io`]; `context` says what was being done.
+    pub fn io(context: impl fmt::Display, source: std::io::Error) -> Self {
+        Error::Io {
+            context: context.to_string(),
+            source,
+        }
+    }
+}
+
+impl From<Diagnostic> for Error {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Error::Compile(Box::new(diagnostic))
+    }
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Error::Failed(error.to_string())
+    }
+}
+
+impl From<datafusion_common::DataFusionError> for Error {
+    fn from(error: datafusion_common::DataFusionError) -> Self {
+        Error::Failed(error.strip_backtrace())
+    }
+}
+
+/// Stable codes of compile errors; `docs/errors.md` lists them with examples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Code {
+    /// E0001: the text is not made of valid tokens (unterminated string, stray character).
+    Lexical,
+    /// E0002: the tokens do not form a statement.
+    Syntax,
+    /// E0003: the text is larger or deeper than the limits allow.
+    Limit,
+    /// E0100: no stream, table or view has that name.
+    UnknownStream,
+    /// E0101: no column has that name.
+    UnknownColumn,
+    /// E0102: no function has that name.
+    UnknownFunction,
+    /// E0103: a name is used twice where it must be unique.
+    Duplicate,
+    /// E0104: several things could be meant.
+    Ambiguous,
+    /// E0105: no data type has that name.
+    UnknownType,
+    /// E0200: the types of an expression do not fit.
+    Type,
+    /// E0201: a query's columns do not fit its target.
+    TargetMismatch,
+    /// E0202: a duration is not one.
+    Duration,
+    /// E0300: no connector has that name.
+    UnknownConnector,
+    /// E0301: no format has that name.
+    UnknownFormat,
+    /// E0302: the connector or format has no such option.
+    UnknownOption,
+    /// E0303: a required option is missing.
+    MissingOption,
+    /// E0304: an option's value is not valid.
+    OptionValue,
+    /// E0400: the query asks for something that cannot be done on streams.
+    Unstreamable,
+    /// E0401: streams feed each other in a circle.
+    Cycle,
+    /// E0900: part of the language, not built yet.
+    Unsupported,
+}
+
+impl Code {
+    /// The code as printed, e.g. `E0101`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::Lexical => "E0001",
+            Code::Syntax => "E0002",
+            Code::Limit => "E0003",
+            Code::UnknownStream => "E0100",
+            Code::UnknownColumn => "E0101",
+            Code::UnknownFunction => "E0102",
+            Code::Duplicate => "E0103",
+            Code::Ambiguous => "E0104",
+            Code::UnknownType => "E0105",
+            Code::Type => "E0200",
+            Code::TargetMismatch => "E0201",
+            Code::Duration => "E0202",
+            Code::UnknownConnector => "E0300",
+            Code::UnknownFormat => "E0301",
+            Code::UnknownOption => "E0302",
+            Code::MissingOption => "E0303",
+            Code::OptionValue => "E0304",
+            Code::Unstreamable => "E0400",
+            Code::Cycle => "E0401",
+            Code::Unsupported => "E0900",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that statements come from, and the name to call it by.
+#[derive(Debug, Clone)]
+pub struct SourceText {
+    /// The file's name as the user gave it, or `app`.
+    pub name: Arc<str>,
+    /// The whole text.
+    pub text: Arc<str>,
+}
+
+/// A compile error (or warning): what, where, and what would be right.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    /// The stable code.
+    pub code: Code,
+    /// What is wrong, one sentence, no full stop.
+    pub message: String,
+    /// Byte range in the source text.
+    pub span: Option<Range<usize>>,
+    /// Short text printed under the caret; empty for none.
+    pub label: String,
+    /// What would be right.
+    pub hint: Option<String>,
+    /// The text that `span` points into.
+    pub source: Option<SourceText>,
+}
+
+impl Diagnostic {
+    /// A diagnostic without a place or hint yet.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Diagnostic {
+            code,
+            message: message.into(),
+            span: None,
+            label: String::new(),
+            hint: None,
+            source: None,
+        }
+    }
+
+    /// The same, pointing at a byte range.
+    pub fn at(mut self, span: Range<usize>) -> Self {
+        self.span = Some(span);
+        self
+    }
+
+    /// The same, with a text under the caret.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// The same, with a hint.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Line and column (from 1, in characters) of the start of the span.
+    pub fn line_column(&self) -> Option<(usize, usize)> {
+        let (source, span) = (self.source.as_ref()?, self.span.as_ref()?);
+        let before = source.text.get(..span.start)?;
+        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+        let line = before.matches('\n').count() + 1;
+        Some((line, before[line_start..].chars().count() + 1))
+    }
+
+    /// The diagnostic as printed for people: message, the line quoted with a caret, hint.
+    pub fn render(&self, colour: Colour) -> String {
+        let theme = match colour {
+            Colour::Never => miette::GraphicalTheme::unicode_nocolor(),
+            Colour::Always => miette::GraphicalTheme::unicode(),
+        };
+        let handler = miette::GraphicalReportHandler::new_themed(theme)
+            .with_links(false)
+            .with_width(110);
+        let mut text = String::new();
+        match handler.render_report(&mut text, self) {
+            Ok(()) => text,
+            Err(fmt::Error) => self.to_string(),
+        }
+    }
+}
+
+/// Whether rendered text carries terminal colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    /// Plain text.
+    Never,
+    /// ANSI colours.
+    Always,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.message)
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+impl miette::Diagnostic for Diagnostic {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.hint
+            .as_ref()
+            .map(|hint| Box::new(hint) as Box<dyn fmt::Display + 'a>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn miette::SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
+        let span = self.span.clone()?;
+        let label = (!self.label.is_empty()).then(|| self.label.clone());
+        let labeled = miette::LabeledSpan::new(label, span.start, span.len());
+        Some(Box::new(std::iter::once(labeled)))
+    }
+}
+
+impl miette::SourceCode for SourceText {
+    fn read_span<'a>(
+        &'a self,
+        span: &miette::SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> std::result::Result<Box<dyn miette::SpanContents<'a> + 'a>, miette::MietteError> {
+        let inner = self.text.as_ref().read_span(span, before, after)?;
+        Ok(Box::new(miette::MietteSpanContents::new_named(
+            self.name.to_string(),
+            inner.data(),
+            *inner.span(),
+            inner.line(),
+            inner.column(),
+            inner.line_count(),
+        )))
+    }
+}
+
+/// What kind of trouble one event was in; counted by stream and kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The bytes could not be decoded into the stream's columns.
+    Decode,
+    /// An expression failed on the event's values (division by zero, overflow, failed CAST).
+    Evaluate,
+    /// The event's values do not fit the target (NULL in a NOT NULL column, event time missing).
+    Constraint,
+    /// A sink could not take the event.
+    Sink,
+}
+
+impl ErrorKind {
+    /// The kind's name in metrics, logs and fault streams.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::Decode => "decode",
+            ErrorKind::Evaluate => "evaluate",
+            ErrorKind::Constraint => "constraint",
+            ErrorKind::Sink => "sink",
+        }
+    }
+}
+
+/// One event that could not be processed. The others of its batch are not affected.
+#[derive(Debug, Clone)]
+pub struct RowError {
+    /// What kind of trouble.
+    pub kind: ErrorKind,
+    /// The reason, with the column and value where known.
+    pub message: String,
+    /// The event: raw text for decode errors (cut at [`RAW_LIMIT`] bytes), else its columns as JSON.
+    pub event: String,
+    /// Where the event stood in its input: line number of a file, from 1.
+    pub line: Option<u64>,
+    /// When it happened (processing time).
+    pub at: Micros,
+}
+
+/// How much of a bad event's raw text an error keeps, in bytes.
+pub const RAW_LIMIT: usize = 4096;

@@ -1,0 +1,12 @@
+//! Events, a batch at a time: the one data structure that flows through the engine; and its two times.
+
+mod batch;
+mod clock;
+mod ops;
+pub mod pretty;
+mod times;
+
+pub use batch::EventBatch;
+pub use clock::{Clock, SystemClock, VirtualClock};
+pub use ops::{Op, Ops};
+pub use times::{Micros, Times};

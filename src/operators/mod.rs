@@ -1,0 +1,153 @@
+//! Operators: synchronous state machines over batches, one a file.
+//!
+//! An operator never locks, waits or looks at a clock: batches, watermarks and due timers are handed to it, and what it
+//! produces goes to its [`Output`]. The runtime owns it on one thread.
+
+use crate::error::{Result, RowError};
+use crate::event::{EventBatch, Micros};
+
+pub mod state;
+
+use state::{StateReader, StateWriter};
+
+/// Which input of an operator a batch comes in by: 0 for operators with one input.
+pub type Port = usize;
+
+/// Time has moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeUpdate {
+    /// Event time: no event older than this will come (but late ones). [`END_OF_TIME`] when the input has ended.
+    Watermark(Micros),
+    /// Processing time: a wake-up asked for by [`Output::wake_at`] is due.
+    Timer(Micros),
+}
+
+/// The watermark of an input that has ended: later than every event.
+pub const END_OF_TIME: Micros = Micros::MAX;
+
+/// The watermark before any event.
+pub const BEGINNING_OF_TIME: Micros = Micros::MIN;
+
+/// A node of the running pipeline.
+pub trait Operator: Send {
+    /// Takes a batch on one of its inputs.
+    fn process(&mut self, port: Port, batch: EventBatch, out: &mut Output) -> Result<()>;
+
+    /// Learns that time has moved. Called before the watermark is passed on downstream, so that what the operator emits
+    /// now goes ahead of it.
+    fn advance(&mut self, _time: TimeUpdate, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// The watermark to pass on when the least of the inputs' is `input`; later for operators that hold nothing back,
+    /// earlier for those that delay.
+    fn watermark(&self, input: Micros) -> Micros {
+        input
+    }
+
+    /// Whether nothing more will come from it whatever comes in (LIMIT reached).
+    fn is_done(&self) -> bool {
+        false
+    }
+
+    /// Writes its state. Stateless operators write nothing.
+    fn snapshot(&self, _state: &mut StateWriter) -> Result<()> {
+        Ok(())
+    }
+
+    /// Reads back what [`Operator::snapshot`] wrote. Called once, before any batch.
+    fn restore(&mut self, _state: &mut StateReader) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What an operator produces in one call.
+#[derive(Debug, Default)]
+pub struct Output {
+    now: Micros,
+    batches: Vec<EventBatch>,
+    errors: Vec<RowError>,
+    wake_at: Option<Micros>,
+    watermark: Option<Micros>,
+    late: u64,
+    late_rows: Vec<EventBatch>,
+}
+
+impl Output {
+    /// An empty output; `now` is the processing time of the call.
+    pub fn new(now: Micros) -> Self {
+        Output {
+            now,
+            ..Output::default()
+        }
+    }
+
+    /// Processing time.
+    pub fn now(&self) -> Micros {
+        self.now
+    }
+
+    /// Emits a batch; empty ones are dropped.
+    pub fn emit(&mut self, batch: EventBatch) {
+        if !batch.is_empty() {
+            self.batches.push(batch);
+        }
+    }
+
+    /// Reports an event that could not be processed.
+    pub fn error(&mut self, error: RowError) {
+        self.errors.push(error);
+    }
+
+    /// Asks for [`TimeUpdate::Timer`] once processing time reaches `at`. The earliest of several requests of one call
+    /// holds; an operator asks again when it is called.
+    pub fn wake_at(&mut self, at: Micros) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// For operators where event time begins: the watermark from here on.
+    pub fn set_watermark(&mut self, watermark: Micros) {
+        self.watermark = Some(watermark);
+    }
+
+    /// Counts late events.
+    pub fn count_late(&mut self, rows: u64) {
+        self.late += rows;
+    }
+
+    /// Sends late events to the stream named by the `late` option.
+    pub fn emit_late(&mut self, batch: EventBatch) {
+        if !batch.is_empty() {
+            self.late_rows.push(batch);
+        }
+    }
+
+    /// The parts, for the runtime.
+    pub fn take(&mut self) -> Outcome {
+        Outcome {
+            batches: std::mem::take(&mut self.batches),
+            errors: std::mem::take(&mut self.errors),
+            wake_at: self.wake_at.take(),
+            watermark: self.watermark.take(),
+            late: std::mem::take(&mut self.late),
+            late_rows: std::mem::take(&mut self.late_rows),
+        }
+    }
+}
+
+/// What [`Output::take`] gives.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Emitted batches in order.
+    pub batches: Vec<EventBatch>,
+    /// Bad events.
+    pub errors: Vec<RowError>,
+    /// When to wake the operator.
+    pub wake_at: Option<Micros>,
+    /// A watermark that begins here.
+    pub watermark: Option<Micros>,
+    /// How many events were late.
+    pub late: u64,
+    /// Late events for the stream that takes them.
+    pub late_rows: Vec<EventBatch>,
+}
