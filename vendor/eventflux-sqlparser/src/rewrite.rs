@@ -100,11 +100,6 @@ impl Rewriter {
         sql::parse(tokens, cursor.span_of_rest(), |parser| parser.parse_expr())
     }
 
-    /// An expression of MATCH_RECOGNIZE, where RUNNING and FINAL may stand before a call.
-    pub(crate) fn match_expr(&mut self, cursor: Cursor<'_>, what: &str) -> Result<Expr, ParseError> {
-        self.expr(cursor, what)
-    }
-
     /// A duration, or an expression for one.
     pub(crate) fn duration(&mut self, cursor: Cursor<'_>) -> Result<Expr, ParseError> {
         durations::check_unit(&cursor)?;
