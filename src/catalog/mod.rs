@@ -1,4 +1,5 @@
 //! What names mean: types, streams, functions.
 
 pub mod names;
+pub mod streams;
 pub mod types;

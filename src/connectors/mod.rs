@@ -12,8 +12,15 @@ use crate::event::EventBatch;
 use crate::formats::{DecodeSchema, Decoder, Encoder, Framer};
 
 mod output;
+mod registry;
 
-pub use output::{Emitted, Flow, SourceOutput};
+pub use output::{Emitted, Flow, SourceOutput, StopSignal};
+pub use registry::Registry;
+
+/// The connectors that come with the engine.
+pub fn builtin() -> Vec<std::sync::Arc<dyn Connector>> {
+    Vec::new()
+}
 
 /// A connector: what `extension = '…'` names.
 pub trait Connector: Send + Sync {
@@ -123,6 +130,12 @@ pub trait Source: Send {
     /// event. Blocks for back-pressure inside [`SourceOutput::emit`]. An `Err` stops the app.
     fn run(&mut self, out: &mut SourceOutput) -> Result<()>;
 
+    /// Whether its input ends by itself, and something or the end will come without fail: then the merge of several
+    /// sources in event-time order waits for it.
+    fn is_bounded(&self) -> bool {
+        false
+    }
+
     /// Continues after `position`, which an earlier run emitted. Called before [`Source::run`].
     fn seek(&mut self, _position: &Position) -> Result<()> {
         Ok(())
@@ -134,6 +147,10 @@ pub type Position = serde_json::Value;
 
 /// A running sink. Calls come from one thread.
 pub trait Sink: Send {
+    /// Whether writing takes no time worth a thread of its own.
+    fn is_immediate(&self) -> bool {
+        false
+    }
     /// Opens what it writes to. Called once, before any batch.
     fn open(&mut self) -> Result<()> {
         Ok(())

@@ -16,6 +16,11 @@ use crate::event::EventBatch;
 pub mod csv;
 pub mod json;
 
+/// The formats that come with the engine.
+pub fn builtin() -> Vec<Arc<dyn Format>> {
+    Vec::new()
+}
+
 /// A format: `format = 'json'`.
 pub trait Format: Send + Sync {
     /// The name used in `format = '…'` and as the prefix of its options.

@@ -6,7 +6,11 @@
 use crate::error::{Result, RowError};
 use crate::event::{EventBatch, Micros};
 
+pub mod event_time_order;
+pub mod filter_project;
+pub mod limit;
 pub mod state;
+pub mod watermark;
 
 use state::{StateReader, StateWriter};
 
@@ -61,6 +65,16 @@ pub trait Operator: Send {
     }
 }
 
+/// An operator as planned: what EXPLAIN prints and what the running operator is built from.
+pub trait OperatorPlan: Send + Sync {
+    /// Its name in EXPLAIN.
+    fn name(&self) -> &'static str;
+    /// What it does, a line an item.
+    fn details(&self) -> Vec<String>;
+    /// A fresh operator.
+    fn build(&self) -> Result<Box<dyn Operator>>;
+}
+
 /// What an operator produces in one call.
 #[derive(Debug, Default)]
 pub struct Output {
@@ -68,9 +82,18 @@ pub struct Output {
     batches: Vec<EventBatch>,
     errors: Vec<RowError>,
     wake_at: Option<Micros>,
-    watermark: Option<Micros>,
+    watermark: Option<Watermark>,
     late: u64,
     late_rows: Vec<EventBatch>,
+}
+
+/// What an input says of its event time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Watermark {
+    /// No event older than this will come, but late ones.
+    At(Micros),
+    /// Nothing comes at present: the input holds nobody back.
+    Idle,
 }
 
 impl Output {
@@ -80,6 +103,11 @@ impl Output {
             now,
             ..Output::default()
         }
+    }
+
+    /// Sets the processing time of the next call.
+    pub fn set_now(&mut self, now: Micros) {
+        self.now = now;
     }
 
     /// Processing time.
@@ -107,7 +135,12 @@ impl Output {
 
     /// For operators where event time begins: the watermark from here on.
     pub fn set_watermark(&mut self, watermark: Micros) {
-        self.watermark = Some(watermark);
+        self.watermark = Some(Watermark::At(watermark));
+    }
+
+    /// For operators where event time begins: nothing comes at present, so nobody shall wait for this input.
+    pub fn set_idle(&mut self) {
+        self.watermark = Some(Watermark::Idle);
     }
 
     /// Counts late events.
@@ -145,7 +178,7 @@ pub struct Outcome {
     /// When to wake the operator.
     pub wake_at: Option<Micros>,
     /// A watermark that begins here.
-    pub watermark: Option<Micros>,
+    pub watermark: Option<Watermark>,
     /// How many events were late.
     pub late: u64,
     /// Late events for the stream that takes them.

@@ -1,0 +1,85 @@
+//! Streams: what is declared, and how they are connected to the outside.
+
+use std::ops::Range;
+
+use arrow::datatypes::SchemaRef;
+use sqlparser::ast::Expr;
+
+use crate::config::options::{Options, RawOption};
+use crate::operators::watermark::LatePolicy;
+
+/// A stream as declared, or as inferred from the first query that inserts into it.
+#[derive(Debug, Clone)]
+pub struct StreamDef {
+    /// Its name, in the case of its declaration.
+    pub name: String,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// `WATERMARK FOR column AS bound`.
+    pub watermark: Option<WatermarkDef>,
+    /// How it is connected.
+    pub role: Role,
+    /// Options that concern the stream, not its connector.
+    pub settings: Settings,
+    /// Where its name stands in the app; `None` when inferred.
+    pub span: Option<Range<usize>>,
+}
+
+/// `WATERMARK FOR column AS bound`.
+#[derive(Debug, Clone)]
+pub struct WatermarkDef {
+    /// Index of the time column.
+    pub column: usize,
+    /// The bound as written.
+    pub bound: Expr,
+    /// Where the bound stands.
+    pub span: Range<usize>,
+}
+
+/// How a stream is connected to the outside.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// Not at all: queries and the embedding API feed and read it.
+    Internal,
+    /// A connector feeds it.
+    Source(Connection),
+    /// A connector takes it.
+    Sink(Connection),
+}
+
+/// A connector with its options.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The connector's name.
+    pub connector: String,
+    /// The connector's options.
+    pub options: Options,
+    /// The format's name, for connectors of bytes.
+    pub format: Option<String>,
+    /// The format's options.
+    pub format_options: Options,
+    /// As written, for messages.
+    pub raw: Vec<RawOption>,
+}
+
+/// Options of any stream.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What happens to late events.
+    pub late: LatePolicy,
+    /// Processing time without events after which the stream is idle, in µs.
+    pub idle_timeout: i64,
+    /// Whether events leave in event-time order.
+    pub ordered: bool,
+    /// What happens to events in trouble.
+    pub on_error: OnError,
+}
+
+/// What happens to an event that cannot be processed. It is counted and logged in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// The event is dropped, the stream goes on.
+    Drop,
+    /// The app stops with the error.
+    Fail,
+}

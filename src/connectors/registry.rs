@@ -1,0 +1,116 @@
+//! The connectors and formats an app may name, ours and the embedder's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Connector, FormatSource, Sink, SinkSpec, Source, SourceSpec};
+use crate::catalog::streams::{Connection, Role, StreamDef};
+use crate::config::nearest::nearest;
+use crate::error::{Code, Diagnostic};
+use crate::formats::{DecodeSchema, Format};
+
+/// Connectors and formats by name.
+#[derive(Clone, Default)]
+pub struct Registry {
+    connectors: BTreeMap<String, Arc<dyn Connector>>,
+    formats: BTreeMap<String, Arc<dyn Format>>,
+}
+
+impl Registry {
+    /// Those that come with the engine.
+    pub fn builtin() -> Self {
+        let mut registry = Registry::default();
+        super::builtin().into_iter().for_each(|connector| registry.add_connector(connector));
+        crate::formats::builtin().into_iter().for_each(|format| registry.add_format(format));
+        registry
+    }
+
+    /// Adds a connector, in place of any of the same name.
+    pub fn add_connector(&mut self, connector: Arc<dyn Connector>) {
+        self.connectors.insert(connector.name().to_string(), connector);
+    }
+
+    /// Adds a format, in place of any of the same name.
+    pub fn add_format(&mut self, format: Arc<dyn Format>) {
+        self.formats.insert(format.name().to_string(), format);
+    }
+
+    /// All connectors, by name.
+    pub fn connectors(&self) -> impl Iterator<Item = &Arc<dyn Connector>> {
+        self.connectors.values()
+    }
+
+    /// All formats, by name.
+    pub fn formats(&self) -> impl Iterator<Item = &Arc<dyn Format>> {
+        self.formats.values()
+    }
+
+    /// A connector by name.
+    pub fn connector(&self, name: &str) -> Result<&Arc<dyn Connector>, Diagnostic> {
+        find(&self.connectors, name, Code::UnknownConnector, "connector")
+    }
+
+    /// A format by name.
+    pub fn format(&self, name: &str) -> Result<&Arc<dyn Format>, Diagnostic> {
+        find(&self.formats, name, Code::UnknownFormat, "format")
+    }
+
+    /// Makes the source of a source stream, of which `schema.wanted` columns are read.
+    pub fn build_source(&self, def: &StreamDef, schema: DecodeSchema) -> Result<Option<Box<dyn Source>>, Diagnostic> {
+        let Role::Source(connection) = &def.role else {
+            return Ok(None);
+        };
+        let connector = self.connector(&connection.connector)?;
+        let Some(source) = connector.source() else {
+            return Err(Diagnostic::new(
+                Code::OptionValue,
+                format!("the connector '{}' cannot be a source", connection.connector),
+            )
+            .hint("use type = 'sink', or another connector"));
+        };
+        let format = self.format_of(connection)?;
+        let format = format.map(|format| FormatSource::new(format.clone(), schema.clone(), connection.format_options.clone()));
+        if let Some(format) = &format {
+            format.decoder()?;
+        }
+        let options = connection.options.clone();
+        source.build(SourceSpec { stream: def.name.clone(), schema, options, format }).map(Some)
+    }
+
+    /// Makes the sink of a sink stream.
+    pub fn build_sink(&self, def: &StreamDef) -> Result<Option<Box<dyn Sink>>, Diagnostic> {
+        let Role::Sink(connection) = &def.role else {
+            return Ok(None);
+        };
+        let connector = self.connector(&connection.connector)?;
+        let Some(sink) = connector.sink() else {
+            return Err(Diagnostic::new(
+                Code::OptionValue,
+                format!("the connector '{}' cannot be a sink", connection.connector),
+            )
+            .hint("use type = 'source', or another connector"));
+        };
+        let encoder = match self.format_of(connection)? {
+            Some(format) => Some(format.encoder(&def.schema, &connection.format_options)?),
+            None => None,
+        };
+        let (stream, schema, options) = (def.name.clone(), def.schema.clone(), connection.options.clone());
+        sink.build(SinkSpec { stream, schema, options, encoder }).map(Some)
+    }
+
+    fn format_of(&self, connection: &Connection) -> Result<Option<&Arc<dyn Format>>, Diagnostic> {
+        connection.format.as_deref().map(|name| self.format(name)).transpose()
+    }
+}
+
+fn find<'a, T>(all: &'a BTreeMap<String, T>, name: &str, code: Code, what: &str) -> Result<&'a T, Diagnostic> {
+    let folded = name.to_lowercase();
+    if let Some(found) = all.get(name).or_else(|| all.get(&folded)) {
+        return Ok(found);
+    }
+    let error = Diagnostic::new(code, format!("there is no {what} '{name}'"));
+    Err(match nearest(name, all.keys().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean '{near}'?")),
+        None => error.hint(format!("there are: {}", all.keys().cloned().collect::<Vec<_>>().join(", "))),
+    })
+}

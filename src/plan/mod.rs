@@ -1,0 +1,2 @@
+//! Planning.
+pub mod stream_plan;

@@ -1,0 +1,158 @@
+//! The stream plan: the graph of streams and operators that an app becomes. EXPLAIN prints it, the runtime runs it.
+
+use std::sync::Arc;
+
+use crate::catalog::streams::StreamDef;
+use crate::error::Diagnostic;
+use crate::operators::OperatorPlan;
+
+/// Index of a node in [`StreamPlan::nodes`]. Nodes are in statement order.
+pub type NodeId = usize;
+
+/// Index of a stream in [`StreamPlan::streams`].
+pub type StreamId = usize;
+
+/// A compiled app.
+pub struct StreamPlan {
+    /// All streams: declared, and declared by being inserted into.
+    pub streams: Vec<StreamPlanStream>,
+    /// All queries, in statement order.
+    pub queries: Vec<QueryPlan>,
+    /// The graph.
+    pub nodes: Vec<PlanNode>,
+    /// What the app's author should know.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A stream and its place in the graph.
+pub struct StreamPlanStream {
+    /// What it is.
+    pub def: Arc<StreamDef>,
+    /// Where events from outside enter: the watermark assigner, or the stream itself.
+    pub entry: NodeId,
+    /// The node of the stream itself.
+    pub node: NodeId,
+    /// The declared columns that any query, sink or subscriber reads, ascending; batches of the stream have these.
+    pub wanted: Arc<[usize]>,
+}
+
+/// A query: its name and where it goes.
+pub struct QueryPlan {
+    /// `query_1`, `query_2`, …
+    pub name: String,
+    /// The stream it feeds.
+    pub target: StreamId,
+    /// The first node of each branch: they count what comes in.
+    pub first: Vec<NodeId>,
+    /// The last node: it counts what goes out.
+    pub last: NodeId,
+}
+
+/// A node of the graph.
+pub struct PlanNode {
+    /// What it is.
+    pub kind: PlanNodeKind,
+    /// The query it belongs to.
+    pub query: Option<usize>,
+    /// The stream that its events' errors are counted for.
+    pub errors: StreamId,
+    /// Where its output goes, in statement order.
+    pub outputs: Vec<Edge>,
+    /// Where late events go.
+    pub late_output: Option<Edge>,
+    /// The nodes that feed it; the position here is the port they come in by.
+    pub inputs: Vec<NodeId>,
+    /// A name for its state that does not change when other statements are added.
+    pub id: String,
+}
+
+/// A way from one node to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edge {
+    /// The node that receives.
+    pub node: NodeId,
+    /// By which of its inputs.
+    pub port: usize,
+}
+
+/// What a node is.
+pub enum PlanNodeKind {
+    /// A stream: passes on to its sinks, subscribers and queries.
+    Stream(StreamId),
+    /// An operator.
+    Operator(Arc<dyn OperatorPlan>),
+    /// Several inputs become one, in the order they come.
+    Union,
+}
+
+impl StreamPlan {
+    /// Adds a node.
+    pub fn add(&mut self, kind: PlanNodeKind, query: Option<usize>, errors: StreamId, id: String) -> NodeId {
+        self.nodes.push(PlanNode { kind, query, errors, outputs: Vec::new(), late_output: None, inputs: Vec::new(), id });
+        self.nodes.len() - 1
+    }
+
+    /// Lets the output of `from` flow into `to`.
+    pub fn connect(&mut self, from: NodeId, to: NodeId) {
+        let port = self.nodes[to].inputs.len();
+        self.nodes[to].inputs.push(from);
+        self.nodes[from].outputs.push(Edge { node: to, port });
+    }
+
+    /// Lets the late events of `from` flow into `to`.
+    pub fn connect_late(&mut self, from: NodeId, to: NodeId) {
+        let port = self.nodes[to].inputs.len();
+        self.nodes[to].inputs.push(from);
+        self.nodes[from].late_output = Some(Edge { node: to, port });
+    }
+
+    /// The stream of that name.
+    pub fn stream(&self, name: &str) -> Option<StreamId> {
+        self.streams.iter().position(|stream| stream.def.name == name)
+    }
+
+    /// Groups of nodes that no edge connects: each can run on a thread of its own. Every node is in exactly one group;
+    /// groups and their nodes are in statement order.
+    pub fn components(&self) -> Vec<Vec<NodeId>> {
+        let mut root: Vec<NodeId> = (0..self.nodes.len()).collect();
+        fn find(root: &mut [NodeId], mut node: NodeId) -> NodeId {
+            while root[node] != node {
+                root[node] = root[root[node]];
+                node = root[node];
+            }
+            node
+        }
+        for node in 0..self.nodes.len() {
+            for edge in self.nodes[node].outputs.iter().chain(&self.nodes[node].late_output) {
+                let (a, b) = (find(&mut root, node), find(&mut root, edge.node));
+                root[a.max(b)] = a.min(b);
+            }
+        }
+        let mut groups: std::collections::BTreeMap<NodeId, Vec<NodeId>> = std::collections::BTreeMap::new();
+        for node in 0..self.nodes.len() {
+            groups.entry(find(&mut root, node)).or_default().push(node);
+        }
+        groups.into_values().collect()
+    }
+
+    /// The nodes such that every edge goes forward; `Err` with the nodes of a circle when there is one.
+    pub fn topological(&self) -> Result<Vec<NodeId>, Vec<NodeId>> {
+        let mut missing: Vec<usize> = self.nodes.iter().map(|node| node.inputs.len()).collect();
+        let mut ready: std::collections::VecDeque<NodeId> =
+            (0..self.nodes.len()).filter(|&node| missing[node] == 0).collect();
+        let mut order = Vec::with_capacity(self.nodes.len());
+        while let Some(node) = ready.pop_front() {
+            order.push(node);
+            for edge in self.nodes[node].outputs.iter().chain(&self.nodes[node].late_output) {
+                missing[edge.node] -= 1;
+                if missing[edge.node] == 0 {
+                    ready.push_back(edge.node);
+                }
+            }
+        }
+        if order.len() == self.nodes.len() {
+            return Ok(order);
+        }
+        Err((0..self.nodes.len()).filter(|&node| missing[node] > 0).collect())
+    }
+}

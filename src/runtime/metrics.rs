@@ -1,0 +1,152 @@
+//! Counters: written by one thread each, read by anybody, never locked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::error::ErrorKind;
+
+/// Counters of a running app.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// By stream, in declaration order.
+    pub streams: Vec<Arc<StreamMetrics>>,
+    /// By query, in statement order.
+    pub queries: Vec<Arc<QueryMetrics>>,
+}
+
+/// Counters of a stream.
+#[derive(Debug)]
+pub struct StreamMetrics {
+    /// The stream's name.
+    pub name: String,
+    /// Whether a connector feeds it, takes it, or neither.
+    pub role: &'static str,
+    /// Events that went through it.
+    pub rows: AtomicU64,
+    /// Events older than the watermark.
+    pub late: AtomicU64,
+    /// Bad events by kind.
+    errors: [AtomicU64; KINDS.len()],
+    /// The watermark in µs; `i64::MIN` while there is none.
+    pub watermark: AtomicI64,
+}
+
+/// Counters of a query.
+#[derive(Debug)]
+pub struct QueryMetrics {
+    /// The query's name.
+    pub name: String,
+    /// The stream it feeds.
+    pub target: String,
+    /// Events that came in.
+    pub rows_in: AtomicU64,
+    /// Events that it produced.
+    pub rows_out: AtomicU64,
+}
+
+const KINDS: [ErrorKind; 4] = [ErrorKind::Decode, ErrorKind::Evaluate, ErrorKind::Constraint, ErrorKind::Sink];
+
+impl StreamMetrics {
+    /// All zero.
+    pub fn new(name: String, role: &'static str) -> Self {
+        StreamMetrics {
+            name,
+            role,
+            rows: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+            errors: Default::default(),
+            watermark: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// Counts a bad event.
+    pub fn count_error(&self, kind: ErrorKind) {
+        if let Some(index) = KINDS.iter().position(|known| *known == kind) {
+            self.errors[index].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Bad events of all kinds.
+    pub fn error_count(&self) -> u64 {
+        self.errors.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl QueryMetrics {
+    /// All zero.
+    pub fn new(name: String, target: String) -> Self {
+        QueryMetrics { name, target, rows_in: AtomicU64::new(0), rows_out: AtomicU64::new(0) }
+    }
+}
+
+/// The counters at one moment, as `--stats` writes them.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// By stream.
+    pub streams: Vec<StreamStats>,
+    /// By query.
+    pub queries: Vec<QueryStats>,
+}
+
+/// A stream's counters at one moment.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct StreamStats {
+    /// The stream's name.
+    pub name: String,
+    /// `source`, `sink` or `internal`.
+    pub role: &'static str,
+    /// Events that went through it.
+    pub rows: u64,
+    /// Events older than the watermark.
+    pub late: u64,
+    /// Bad events by kind; kinds without any are left out.
+    pub errors: BTreeMap<&'static str, u64>,
+    /// The watermark in µs since 1970, if there is one.
+    pub watermark: Option<i64>,
+}
+
+/// A query's counters at one moment.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct QueryStats {
+    /// The query's name.
+    pub name: String,
+    /// The stream it feeds.
+    pub target: String,
+    /// Events that came in.
+    pub rows_in: u64,
+    /// Events that it produced.
+    pub rows_out: u64,
+}
+
+impl Metrics {
+    /// The counters now.
+    pub fn stats(&self) -> Stats {
+        let streams = self.streams.iter().map(|stream| StreamStats {
+            name: stream.name.clone(),
+            role: stream.role,
+            rows: stream.rows.load(Ordering::Relaxed),
+            late: stream.late.load(Ordering::Relaxed),
+            errors: KINDS
+                .iter()
+                .zip(&stream.errors)
+                .map(|(kind, count)| (kind.as_str(), count.load(Ordering::Relaxed)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            watermark: Some(stream.watermark.load(Ordering::Relaxed))
+                .filter(|time| *time != i64::MIN && *time != i64::MAX),
+        });
+        let queries = self.queries.iter().map(|query| QueryStats {
+            name: query.name.clone(),
+            target: query.target.clone(),
+            rows_in: query.rows_in.load(Ordering::Relaxed),
+            rows_out: query.rows_out.load(Ordering::Relaxed),
+        });
+        Stats { streams: streams.collect(), queries: queries.collect() }
+    }
+}

@@ -1,0 +1,17 @@
+//! Running an app: threads, channels, clocks, counters.
+
+pub mod errors;
+pub mod graph;
+pub mod instance;
+pub mod metrics;
+pub mod snapshot;
+pub mod source_thread;
+pub mod tap;
+pub mod task;
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("internal error (please report it): {}", text.unwrap_or_else(|| "panic".to_string()))
+}

@@ -1,0 +1,38 @@
+//! A consistent cut through a running app: the state of every operator and the positions of the sources that go with it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::connectors::Position;
+use crate::error::{Error, Result};
+
+/// The state of an app between two events. An app started from it goes on as if nothing had happened.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// By operator id.
+    pub(crate) operators: BTreeMap<String, Vec<u8>>,
+    /// By stream.
+    pub(crate) positions: BTreeMap<String, Position>,
+}
+
+impl Snapshot {
+    /// As bytes, to be kept.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(Error::failed)
+    }
+
+    /// From the bytes of [`Snapshot::to_bytes`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|error| Error::failed(format!("the snapshot is damaged: {error}")))
+    }
+
+    pub(crate) fn state_of(&self, id: &str) -> Option<&[u8]> {
+        self.operators.get(id).map(Vec::as_slice)
+    }
+
+    pub(crate) fn merge(&mut self, other: Snapshot) {
+        self.operators.extend(other.operators);
+        self.positions.extend(other.positions);
+    }
+}

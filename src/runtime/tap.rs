@@ -1,0 +1,152 @@
+//! Taps: who gets a copy of what goes through a stream: sinks, callbacks, subscriptions.
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::connectors::Sink;
+use crate::error::{Error, Result};
+use crate::event::EventBatch;
+
+/// How many batches may wait for a sink; then the pipeline waits.
+const SINK_QUEUE: usize = 16;
+
+/// Somebody who gets the events of a stream.
+pub enum Tap {
+    /// A sink on this thread.
+    Sink(Box<dyn Sink>),
+    /// A sink on a thread of its own.
+    Thread(SinkThread),
+    /// A function, called on this thread.
+    Callback(Callback),
+    /// A subscription.
+    Channel(Sender<EventBatch>),
+}
+
+/// Called with every batch of a stream.
+pub type Callback = Box<dyn FnMut(&EventBatch) + Send>;
+
+impl Tap {
+    /// Hands over a batch; waits where the receiver is slower.
+    pub fn deliver(&mut self, batch: &EventBatch) -> Result<()> {
+        match self {
+            Tap::Sink(sink) => sink.write(batch),
+            Tap::Thread(thread) => thread.send(ToSink::Batch(batch.clone())),
+            Tap::Callback(callback) => {
+                callback(batch);
+                Ok(())
+            }
+            Tap::Channel(channel) => {
+                // A subscriber that has gone away needs nothing more.
+                let _ = channel.send(batch.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes all that was delivered visible. Sinks on threads of their own do so by themselves.
+    pub fn flush(&mut self) -> Result<()> {
+        match self {
+            Tap::Sink(sink) => sink.flush(),
+            _ => Ok(()),
+        }
+    }
+
+    /// A barrier: returns when all that was delivered is written.
+    pub fn barrier(&mut self) -> Result<()> {
+        match self {
+            Tap::Thread(thread) => {
+                let (done, wait) = bounded(1);
+                thread.send(ToSink::Barrier(done))?;
+                wait.recv().map_err(|_| thread.failure())
+            }
+            other => other.flush(),
+        }
+    }
+
+    /// Flushes and closes.
+    pub fn close(self) -> Result<()> {
+        match self {
+            Tap::Sink(mut sink) => sink.close(),
+            Tap::Thread(thread) => thread.close(),
+            Tap::Callback(_) | Tap::Channel(_) => Ok(()),
+        }
+    }
+}
+
+enum ToSink {
+    Batch(EventBatch),
+    Barrier(Sender<()>),
+}
+
+/// A sink on a thread of its own, behind a bounded channel.
+pub struct SinkThread {
+    events: Option<Sender<ToSink>>,
+    result: Receiver<Result<()>>,
+    stream: String,
+}
+
+impl SinkThread {
+    /// Opens the sink, here and now so that a failure is known at the start, and starts its thread.
+    pub fn start(stream: &str, mut sink: Box<dyn Sink>) -> Result<Self> {
+        sink.open()?;
+        let (events, inbox) = bounded(SINK_QUEUE);
+        let (report, result) = bounded(1);
+        std::thread::Builder::new()
+            .name(format!("sink {stream}"))
+            .spawn(move || {
+                let run = std::panic::AssertUnwindSafe(|| write_all(sink, &inbox));
+                let outcome = std::panic::catch_unwind(run)
+                    .unwrap_or_else(|panic| Err(Error::failed(super::panic_message(panic.as_ref()))));
+                let _ = report.send(outcome);
+            })
+            .map_err(|error| Error::io("starting a sink's thread", error))?;
+        Ok(SinkThread { events: Some(events), result, stream: stream.to_string() })
+    }
+
+    fn send(&mut self, message: ToSink) -> Result<()> {
+        let sent = self.events.as_ref().map(|events| events.send(message));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            _ => Err(self.failure()),
+        }
+    }
+
+    fn failure(&self) -> Error {
+        match self.result.try_recv() {
+            Ok(Err(error)) => self.named(error),
+            _ => Error::failed(format!("the sink of stream {} has stopped", self.stream)),
+        }
+    }
+
+    fn close(mut self) -> Result<()> {
+        self.events = None;
+        match self.result.recv() {
+            Ok(outcome) => outcome.map_err(|error| self.named(error)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn named(&self, error: Error) -> Error {
+        match error {
+            Error::Io { context, source } => Error::Io { context: format!("sink of stream {}: {context}", self.stream), source },
+            other => Error::failed(format!("sink of stream {}: {other}", self.stream)),
+        }
+    }
+}
+
+fn write_all(mut sink: Box<dyn Sink>, inbox: &Receiver<ToSink>) -> Result<()> {
+    while let Ok(first) = inbox.recv() {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                ToSink::Batch(batch) => sink.write(&batch)?,
+                ToSink::Barrier(done) => {
+                    sink.flush()?;
+                    let _ = done.send(());
+                }
+            }
+            next = inbox.try_recv().ok();
+        }
+        sink.flush()?;
+    }
+    sink.close()
+}

@@ -1,0 +1,380 @@
+//! A task: one thread that owns a graph and feeds it from its inputs.
+//!
+//! # Batching
+//! The task takes what an input holds: small batches that wait are joined into one, so a batch is a single event when the app
+//! is idle and thousands under load.
+//!
+//! # Order of inputs
+//! Of several inputs with event time the one that is furthest behind goes first, and a bounded one that is furthest behind is
+//! waited for: it will bring something or end. So files with history are merged in event-time order, and what an operator
+//! has to hold back stays small. Inputs that may stay silent are never waited for; for those the watermark and the idle
+//! time-out decide.
+//!
+//! # Snapshots
+//! Taken between two batches. The position that came with the last batch of each source belongs to that cut.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
+use parking_lot::Mutex;
+
+use super::graph::{Graph, NodeIndex};
+use super::snapshot::Snapshot;
+use super::source_thread::Ended;
+use super::tap::Tap;
+use crate::connectors::{Emitted, Position, StopSignal};
+use crate::error::{Error, Result, RowError};
+use crate::event::{Clock, EventBatch, Micros};
+
+/// Up to how many rows waiting batches are joined. Measured: below a thousand rows the cost per batch shows, above some ten
+/// thousand the columns leave the cache.
+const JOINED_ROWS: usize = 8_192;
+
+/// Batches of at least this many rows are not copied to be joined.
+const LARGE_ROWS: usize = 1_024;
+
+/// An input from a source.
+pub struct SourceInput {
+    /// The stream.
+    pub stream: String,
+    /// Where its events enter.
+    pub node: NodeIndex,
+    /// Its events.
+    pub events: Receiver<Emitted>,
+    /// How it ended.
+    pub ended: Arc<Mutex<Option<Ended>>>,
+    /// Whether it has event time and will certainly bring something or end.
+    pub waited_for: bool,
+}
+
+/// What the embedding API sends.
+pub struct Sent {
+    /// The entry of the stream.
+    pub node: NodeIndex,
+    /// The events.
+    pub batch: EventBatch,
+    /// Bad events met before.
+    pub errors: Vec<RowError>,
+}
+
+/// What the app asks of a task.
+pub enum Control {
+    /// A snapshot of its graph.
+    Snapshot(Sender<Result<Snapshot>>),
+    /// A new tap on a stream.
+    Tap(NodeIndex, Tap),
+    /// The embedding API will send nothing more: the inputs end.
+    Finish,
+}
+
+/// One thread's work.
+pub struct Task {
+    graph: Graph,
+    sources: Vec<SourceState>,
+    api: Receiver<Sent>,
+    api_entries: Vec<NodeIndex>,
+    api_open: bool,
+    control: Receiver<Control>,
+    stop: Option<StopSignal>,
+    clock: Arc<dyn Clock>,
+}
+
+struct SourceState {
+    input: SourceInput,
+    open: bool,
+    position: Option<Position>,
+}
+
+enum Ready {
+    Source(usize),
+    Api,
+    Control,
+    Stop,
+    Timer,
+}
+
+impl Task {
+    /// Of a graph and its inputs. `api_entries` are the entries that have no source of their own.
+    pub fn new(
+        graph: Graph,
+        sources: Vec<SourceInput>,
+        api: Receiver<Sent>,
+        api_entries: Vec<NodeIndex>,
+        control: Receiver<Control>,
+        stop: StopSignal,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let sources = sources.into_iter().map(|input| SourceState { input, open: true, position: None });
+        Task {
+            graph,
+            sources: sources.collect(),
+            api,
+            api_entries,
+            api_open: true,
+            control,
+            stop: Some(stop),
+            clock,
+        }
+    }
+
+    /// Runs until all inputs have ended or all queries have, then flushes and closes the sinks.
+    pub fn run(mut self) -> Result<()> {
+        let result = self.run_inputs();
+        let taps: Vec<Tap> = self.graph.all_taps().map(|tap| std::mem::replace(tap, Tap::Callback(Box::new(|_| {})))).collect();
+        let closed: Vec<Result<()>> = taps.into_iter().map(Tap::close).collect();
+        result?;
+        closed.into_iter().collect()
+    }
+
+    fn run_inputs(&mut self) -> Result<()> {
+        self.graph.start(self.clock.now())?;
+        loop {
+            let now = self.clock.now();
+            self.graph.fire_timers(now, now)?;
+            if !self.has_work() {
+                return Ok(());
+            }
+            match self.wait() {
+                Ready::Source(index) => self.take_source(index)?,
+                Ready::Api => self.take_api()?,
+                Ready::Control => self.take_control()?,
+                Ready::Stop => {
+                    self.stop = None;
+                    self.drain_api()?;
+                }
+                Ready::Timer => {}
+            }
+        }
+    }
+
+    /// Whether anything may still come that has an effect.
+    fn has_work(&self) -> bool {
+        let sources = self.sources.iter().any(|source| source.open && !self.graph.is_done(source.input.node));
+        let api = self.api_open && self.api_entries.iter().any(|node| !self.graph.is_done(*node));
+        sources || api
+    }
+
+    /// Waits until something is there. Sources first in line are those furthest behind in event time.
+    fn wait(&mut self) -> Ready {
+        let order = self.source_order();
+        for &index in &order {
+            if !self.sources[index].input.events.is_empty() {
+                // Control, API and stop must not starve behind a busy source.
+                if !self.control.is_empty() {
+                    return Ready::Control;
+                }
+                if self.api_open && !self.api.is_empty() {
+                    return Ready::Api;
+                }
+                return Ready::Source(index);
+            }
+        }
+        let mut select = Select::new();
+        let mut ready = Vec::with_capacity(order.len() + 3);
+        for &index in &order {
+            select.recv(&self.sources[index].input.events);
+            ready.push(Ready::Source(index));
+        }
+        if self.api_open {
+            select.recv(&self.api);
+            ready.push(Ready::Api);
+        }
+        select.recv(&self.control);
+        ready.push(Ready::Control);
+        if let Some(stop) = &self.stop {
+            select.recv(stop);
+            ready.push(Ready::Stop);
+        }
+        let selected = match self.graph.next_timer() {
+            None => Some(select.ready()),
+            Some(due) => {
+                let micros = due.saturating_sub(self.clock.now()).clamp(0, 3_600_000_000);
+                select.ready_timeout(Duration::from_micros(micros.unsigned_abs())).ok()
+            }
+        };
+        selected.map_or(Ready::Timer, |index| ready.swap_remove(index))
+    }
+
+    /// The open sources to take from, furthest behind first. If one that will certainly bring something is furthest behind,
+    /// only it.
+    fn source_order(&self) -> Vec<usize> {
+        let mut order: Vec<(Micros, usize)> = self
+            .sources
+            .iter()
+            .enumerate()
+            .filter(|(_, source)| source.open)
+            .map(|(index, source)| (self.graph.watermark(source.input.node).unwrap_or(Micros::MAX), index))
+            .collect();
+        order.sort_unstable();
+        if let Some(&(behind, first)) = order.first()
+            && behind < Micros::MAX
+            && self.sources[first].input.waited_for
+        {
+            order.truncate(1);
+        }
+        order.into_iter().map(|(_, index)| index).collect()
+    }
+
+    fn take_source(&mut self, index: usize) -> Result<()> {
+        let first = match self.sources[index].input.events.try_recv() {
+            Ok(first) => first,
+            Err(TryRecvError::Empty) => return Ok(()),
+            Err(TryRecvError::Disconnected) => return self.end_source(index),
+        };
+        let source = &mut self.sources[index];
+        let node = source.input.node;
+        let mut errors = first.errors;
+        let mut joined = Joined::new(first.batch);
+        let mut position = first.position;
+        while joined.wants_more() {
+            let Ok(next) = source.input.events.try_recv() else {
+                break;
+            };
+            errors.extend(next.errors);
+            position = next.position.or(position);
+            if let Some(full) = joined.add(next.batch) {
+                self.graph.send(node, full.finish()?, self.clock.now())?;
+            }
+        }
+        for error in &errors {
+            self.graph.report(node, error)?;
+        }
+        self.graph.send(node, joined.finish()?, self.clock.now())?;
+        if position.is_some() {
+            self.sources[index].position = position;
+        }
+        Ok(())
+    }
+
+    fn end_source(&mut self, index: usize) -> Result<()> {
+        let source = &mut self.sources[index];
+        source.open = false;
+        let node = source.input.node;
+        match source.input.ended.lock().take() {
+            Some(Ended::Failed(error)) => Err(error),
+            Some(Ended::Finished) => self.graph.end(node, self.clock.now()),
+            Some(Ended::Stopped) | None => Ok(()),
+        }
+    }
+
+    fn take_api(&mut self) -> Result<()> {
+        let first = match self.api.try_recv() {
+            Ok(first) => first,
+            Err(TryRecvError::Empty) => return Ok(()),
+            Err(TryRecvError::Disconnected) => {
+                self.api_open = false;
+                return Ok(());
+            }
+        };
+        let mut node = first.node;
+        self.report_all(node, &first.errors)?;
+        let mut joined = Joined::new(first.batch);
+        while joined.wants_more() {
+            let Ok(next) = self.api.try_recv() else {
+                break;
+            };
+            self.report_all(next.node, &next.errors)?;
+            if next.node != node {
+                let full = std::mem::replace(&mut joined, Joined::new(next.batch));
+                self.graph.send(node, full.finish()?, self.clock.now())?;
+                node = next.node;
+            } else if let Some(full) = joined.add(next.batch) {
+                self.graph.send(node, full.finish()?, self.clock.now())?;
+            }
+        }
+        self.graph.send(node, joined.finish()?, self.clock.now())
+    }
+
+    fn report_all(&mut self, node: NodeIndex, errors: &[RowError]) -> Result<()> {
+        errors.iter().try_for_each(|error| self.graph.report(node, error))
+    }
+
+    /// Takes what was sent before the stop; nothing is accepted after it.
+    fn drain_api(&mut self) -> Result<()> {
+        while !self.api.is_empty() {
+            self.take_api()?;
+        }
+        self.api_open = false;
+        Ok(())
+    }
+
+    fn take_control(&mut self) -> Result<()> {
+        match self.control.try_recv() {
+            Ok(Control::Snapshot(reply)) => {
+                let snapshot = self.snapshot();
+                let _ = reply.send(snapshot);
+            }
+            Ok(Control::Tap(node, tap)) => {
+                if let Some(taps) = self.graph.taps_mut(node) {
+                    taps.push(tap);
+                }
+            }
+            Ok(Control::Finish) => {
+                self.drain_api()?;
+                for node in std::mem::take(&mut self.api_entries) {
+                    self.graph.end(node, self.clock.now())?;
+                }
+            }
+            Err(TryRecvError::Empty) => {}
+            // The app has been dropped without a word: as if stopped.
+            Err(TryRecvError::Disconnected) => self.api_open = false,
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        // What was sent before the call belongs to the snapshot.
+        while !self.api.is_empty() {
+            self.take_api()?;
+        }
+        for tap in self.graph.all_taps() {
+            tap.barrier()?;
+        }
+        let operators = self.graph.snapshot()?.into_iter().collect();
+        let positions = self
+            .sources
+            .iter()
+            .filter_map(|source| Some((source.input.stream.clone(), source.position.clone()?)))
+            .collect();
+        Ok(Snapshot { operators, positions })
+    }
+}
+
+/// Waiting batches of one input on their way to become one.
+struct Joined {
+    batches: Vec<EventBatch>,
+    rows: usize,
+}
+
+impl Joined {
+    fn new(batch: EventBatch) -> Self {
+        Joined { rows: batch.num_rows(), batches: vec![batch] }
+    }
+
+    fn wants_more(&self) -> bool {
+        self.rows < LARGE_ROWS || (self.rows < JOINED_ROWS && self.batches.len() > 1)
+    }
+
+    /// Adds a batch. If it does not fit, what was joined so far is returned and joining starts again with it.
+    fn add(&mut self, batch: EventBatch) -> Option<Joined> {
+        let fits = self.rows + batch.num_rows() <= JOINED_ROWS && batch.num_rows() < LARGE_ROWS;
+        if !fits && self.rows > 0 {
+            return Some(std::mem::replace(self, Joined::new(batch)));
+        }
+        self.rows += batch.num_rows();
+        self.batches.push(batch);
+        None
+    }
+
+    fn finish(self) -> Result<EventBatch> {
+        let mut batches = self.batches;
+        if batches.len() > 1 && batches.iter().any(|batch| !batch.is_empty()) {
+            batches.retain(|batch| !batch.is_empty());
+        }
+        match batches.first() {
+            Some(first) => EventBatch::concat(&first.schema(), &batches),
+            None => Err(Error::failed("no batch to join")),
+        }
+    }
+}
