@@ -94,10 +94,15 @@ pub(crate) fn check_unit(cursor: &Cursor<'_>) -> Result<(), ParseError> {
     let mut at_unit = *cursor;
     at_unit.advance();
     let error = ParseError::syntax(format!("`{}` is not a unit of time", word.value), at_unit.span());
-    Err(error.with_hint(match nearest(&word.value, UNIT_WORDS) {
+    Err(error.with_hint(suggestion(&word.value)))
+}
+
+/// What to write instead of a word that is not a unit.
+pub(crate) fn suggestion(word: &str) -> String {
+    match nearest(word, UNIT_WORDS) {
         Some(unit) => format!("did you mean {unit}?"),
-        None => "units are milliseconds, seconds, minutes, hours, days, weeks".to_string(),
-    }))
+        None => "units of time are milliseconds, seconds, minutes, hours, days, weeks".to_string(),
+    }
 }
 
 /// The length of a constant duration in microseconds: an interval, a sum, difference or negation of such, or a bare

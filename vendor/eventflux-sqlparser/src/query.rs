@@ -125,8 +125,7 @@ fn finish(
     let trailing = trailing(cursor, rewriter)?;
     let mut target = match (target, trailing.target) {
         (Some(_), Some(second)) => {
-            return Err(ParseError::syntax("the query already has a target", second.span)
-                .with_hint("INSERT INTO stands before SELECT or at the end, not both"));
+            return Err(second_target(&second, start));
         }
         (first, second) => first.or(second),
     };
@@ -149,6 +148,14 @@ fn finish(
         sink: trailing.sink,
         span: cursor.span_from(start),
     })
+}
+
+fn second_target(second: &InsertTarget, first: Span) -> ParseError {
+    let at = first.start;
+    ParseError::syntax("the query already has a target", second.span).with_hint(format!(
+        "the first one is at line {}, column {}; INSERT INTO stands before SELECT or at the end, once",
+        at.line, at.column
+    ))
 }
 
 /// Whether a target starts here.
@@ -213,7 +220,10 @@ fn trailing(cursor: &mut Cursor<'_>, rewriter: &mut Rewriter) -> Result<Trailing
             found.on_conflict.replace(clause).is_some()
         } else {
             let target = target(cursor)?;
-            found.target.replace(target).is_some()
+            if let Some(first) = found.target.replace(target.clone()) {
+                return Err(second_target(&target, first.span));
+            }
+            false
         };
         if twice {
             return Err(ParseError::syntax(

@@ -63,7 +63,7 @@ struct Frame {
     /// FROM has been seen in this query.
     from: bool,
     /// Where FROM and SELECT are in the output, for `FROM … SELECT …`.
-    from_first: Option<usize>,
+    from_first: Option<(usize, Span)>,
     select_after: Option<usize>,
     /// The bracket stands where a relation was due.
     relation: Option<(usize, Span)>,
@@ -82,7 +82,7 @@ impl Frame {
 
     /// Puts the select list before FROM.
     fn reorder(&mut self, out: &mut [TokenWithSpan]) {
-        if let (Some(from), Some(select)) = (self.from_first.take(), self.select_after.take())
+        if let (Some((from, _)), Some(select)) = (self.from_first.take(), self.select_after.take())
             && let Some(part) = out.get_mut(from..)
         {
             part.rotate_left(select - from);
@@ -157,7 +157,7 @@ impl Rewriter {
                     frames.push(std::mem::replace(&mut frame, inner));
                 }
                 Token::RParen | Token::RBracket | Token::RBrace => {
-                    frame.reorder(&mut out);
+                    frame.end(&mut out)?;
                     let closed = match frames.pop() {
                         Some(outer) => std::mem::replace(&mut frame, outer),
                         None => return Err(cursor.expected("the end of the clause")),
@@ -199,7 +199,7 @@ impl Rewriter {
             out.push(token.clone());
             cursor.advance();
         }
-        frame.reorder(&mut out);
+        frame.end(&mut out)?;
         Ok(out)
     }
 
@@ -223,13 +223,14 @@ impl Rewriter {
             Keyword::WITH if at_start => frame.state = State::With,
             Keyword::VALUES if at_start => frame.state = State::Expr,
             Keyword::FROM if at_start => {
-                frame.from_first = Some(out.len());
+                frame.from_first = Some((out.len(), cursor.span()));
                 frame.from = true;
                 frame.state = State::Relation;
             }
             Keyword::FROM
                 if matches!(frame.state, State::Select | State::Tail) && !frame.from && !after_distinct(cursor) =>
             {
+                refuse_trailing_comma(cursor)?;
                 frame.from = true;
                 frame.state = State::Relation;
             }
@@ -244,7 +245,7 @@ impl Rewriter {
             Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT
                 if !matches!(cursor.previous(), Some(TokenWithSpan { token: Token::Mul, .. })) =>
             {
-                frame.reorder(out);
+                frame.end(out)?;
                 let relation = frame.relation;
                 *frame = Frame::new(State::Fresh);
                 frame.relation = relation;
@@ -306,6 +307,16 @@ impl Rewriter {
 }
 
 impl Frame {
+    /// The query has ended.
+    fn end(&mut self, out: &mut [TokenWithSpan]) -> Result<(), ParseError> {
+        if let (Some((_, span)), None) = (self.from_first, self.select_after) {
+            return Err(ParseError::syntax("FROM is not followed by SELECT", span)
+                .with_hint("write FROM S SELECT … or SELECT … FROM S"));
+        }
+        self.reorder(out);
+        Ok(())
+    }
+
     /// The select list has ended, if this is the clause after it.
     fn reorder_if_complete(&mut self, out: &mut [TokenWithSpan]) {
         if self.select_after.is_some() {
@@ -341,6 +352,18 @@ fn wrap_call(cursor: &mut Cursor<'_>, word: &Word, out: &mut Vec<TokenWithSpan>,
     });
     calls.push(call.pos() - 1);
     true
+}
+
+/// `SELECT a, FROM`.
+fn refuse_trailing_comma(cursor: &Cursor<'_>) -> Result<(), ParseError> {
+    match cursor.previous() {
+        Some(TokenWithSpan {
+            token: Token::Comma,
+            span,
+        }) => Err(ParseError::syntax("nothing follows the comma before FROM", *span)
+            .with_hint("remove the comma, or name another column")),
+        _ => Ok(()),
+    }
 }
 
 fn after_period(cursor: &Cursor<'_>) -> bool {

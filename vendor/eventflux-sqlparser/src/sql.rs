@@ -53,6 +53,7 @@ fn located(message: &str, tokens: &[TokenWithSpan], span: Span) -> ParseError {
         (None, None) => Span::new(span.end, span.end),
     };
     let text = match text.strip_prefix("Expected: ") {
+        // At the end sqlparser cannot say what ends there.
         Some(rest) => match rest.split_once(", found: ") {
             Some((wanted, "EOF")) => format!("expected {wanted}, found the end"),
             Some((wanted, found)) => format!("expected {wanted}, found `{found}`"),
@@ -80,21 +81,38 @@ fn split_location(message: &str) -> (&str, Option<Location>) {
     }
 }
 
-/// What is open at one level of brackets.
+/// What is known of one level of brackets, or of one CASE.
 #[derive(Default)]
 struct Level {
-    /// AND and OR since the last separator: each is a level of the tree.
+    /// It is a CASE, which END closes.
+    case: bool,
+    /// AND and OR in the current expression: each is a level of its tree.
     logical: usize,
     /// Other operators since the last AND or OR, and the most there were between two.
     operators: usize,
     most: usize,
-    /// The deepest bracket since the last separator.
+    /// The deepest bracket in the current expression.
     inner: usize,
+    /// The deepest of the expressions before.
+    finished: usize,
+    /// UNION, EXCEPT and INTERSECT: each is above all before it.
+    set_operators: usize,
 }
 
 impl Level {
     fn depth(&self) -> usize {
-        self.logical + self.most.max(self.operators) + self.inner + 1
+        let current = self.logical + self.most.max(self.operators) + self.inner;
+        self.set_operators + self.finished.max(current) + 1
+    }
+
+    /// What comes next is a tree of its own.
+    fn separate(&mut self) {
+        let current = self.logical + self.most.max(self.operators) + self.inner;
+        self.finished = self.finished.max(current);
+        self.logical = 0;
+        self.operators = 0;
+        self.most = 0;
+        self.inner = 0;
     }
 }
 
@@ -104,99 +122,120 @@ fn check_limits(tokens: &[TokenWithSpan]) -> Result<(), ParseError> {
     let mut name_parts = 0;
     let mut generics = 0_usize;
     let mut previous = &Token::EOF;
-    for token in tokens {
-        let too_deep = || {
-            ParseError::limit(
-                format!("an expression has at most {MAX_OPERATORS} operators one above another"),
-                token.span,
-            )
-            .with_hint("use IN (…) for a list of values, or split the expression")
-        };
-        if token.token == Token::Period {
+    for TokenWithSpan { token, span } in tokens {
+        if *token == Token::Period {
             name_parts += 1;
             if name_parts >= MAX_NAME_PARTS {
-                return Err(ParseError::limit(
-                    format!("a name has at most {MAX_NAME_PARTS} parts"),
-                    token.span,
-                ));
+                let message = format!("a name has at most {MAX_NAME_PARTS} parts");
+                return Err(ParseError::limit(message, *span));
             }
-        } else if !matches!(token.token, Token::Word(_)) || !matches!(previous, Token::Period) {
+        } else if !matches!(token, Token::Word(_)) || !matches!(previous, Token::Period) {
             name_parts = 0;
         }
-        generics = match (&token.token, previous) {
+        generics = match (token, previous) {
             (Token::Lt, Token::Word(_)) => generics + 1,
-            (Token::Lt | Token::Gt | Token::ShiftRight | Token::Word(_) | Token::Comma, _) => generics,
+            (Token::Lt | Token::Word(_) | Token::Comma | Token::Colon, _) => generics,
+            (Token::Gt, _) => generics.saturating_sub(1),
+            (Token::ShiftRight, _) => generics.saturating_sub(2),
             _ => 0,
         };
         if generics > MAX_TYPE_NESTING {
-            return Err(ParseError::limit(
-                format!("types are nested more than {MAX_TYPE_NESTING} deep"),
-                token.span,
-            ));
+            let message = format!("types are nested more than {MAX_TYPE_NESTING} deep");
+            return Err(ParseError::limit(message, *span));
         }
-        match &token.token {
-            Token::LParen | Token::LBracket | Token::LBrace => levels.push(Level::default()),
-            Token::RParen | Token::RBracket | Token::RBrace => {
-                if levels.len() > 1
-                    && let Some(closed) = levels.pop()
-                    && let Some(level) = levels.last_mut()
-                {
-                    level.inner = level.inner.max(closed.depth());
-                }
-            }
-            other => {
-                if let Some(level) = levels.last_mut() {
-                    count(level, other);
-                }
-            }
-        }
+        count(&mut levels, token);
         if levels.last().is_some_and(|level| level.depth() > MAX_OPERATORS) {
-            return Err(too_deep());
+            return Err(ParseError::limit(
+                format!("an expression has at most {MAX_OPERATORS} operators one above another"),
+                *span,
+            )
+            .with_hint("use IN (…) for a list of values, or split the expression"));
         }
-        previous = &token.token;
+        previous = token;
     }
     Ok(())
 }
 
-fn count(level: &mut Level, token: &Token) {
+/// Closes the innermost level into the one around it.
+fn close(levels: &mut Vec<Level>) {
+    if levels.len() > 1
+        && let Some(closed) = levels.pop()
+        && let Some(level) = levels.last_mut()
+    {
+        level.inner = level.inner.max(closed.depth());
+    }
+}
+
+fn count(levels: &mut Vec<Level>, token: &Token) {
     match token {
-        // What comes next is a tree of its own; how deep the former was still counts for brackets around both.
-        Token::Comma => {
-            level.inner = level.inner.max(level.depth().saturating_sub(1));
-            level.logical = 0;
-            level.operators = 0;
-            level.most = 0;
-        }
-        Token::Word(word) if word.quote_style.is_none() => match word.keyword {
-            Keyword::AND | Keyword::OR | Keyword::XOR => {
-                level.logical += 1;
-                level.most = level.most.max(level.operators);
-                level.operators = 0;
+        Token::LParen | Token::LBracket | Token::LBrace => levels.push(Level::default()),
+        Token::RParen | Token::RBracket | Token::RBrace => {
+            while levels.last().is_some_and(|level| level.case) {
+                close(levels);
             }
-            Keyword::NOT
-            | Keyword::IS
-            | Keyword::IN
-            | Keyword::LIKE
-            | Keyword::ILIKE
-            | Keyword::BETWEEN
-            | Keyword::DIV
-            | Keyword::COLLATE
-            | Keyword::AT
-            | Keyword::WHEN
-            | Keyword::UNION
-            | Keyword::EXCEPT
-            | Keyword::INTERSECT
-            | Keyword::SIMILAR
-            | Keyword::RLIKE
-            | Keyword::REGEXP
-            | Keyword::MATCH
-            | Keyword::MEMBER
-            | Keyword::OVERLAPS
-            | Keyword::OPERATOR
-            | Keyword::NOTNULL => level.operators += 1,
-            _ => {}
-        },
+            close(levels);
+        }
+        Token::Word(word) if word.quote_style.is_none() => count_word(levels, word.keyword),
         Token::Word(_) | Token::Number(..) | Token::SingleQuotedString(_) | Token::Period | Token::EOF => {}
-        _ => level.operators += 1,
+        _ => {
+            if let Some(level) = levels.last_mut() {
+                match token {
+                    Token::Comma => level.separate(),
+                    _ => level.operators += 1,
+                }
+            }
+        }
+    }
+}
+
+fn count_word(levels: &mut Vec<Level>, keyword: Keyword) {
+    if keyword == Keyword::CASE {
+        levels.push(Level {
+            case: true,
+            ..Level::default()
+        });
+    }
+    let Some(level) = levels.last_mut() else { return };
+    match keyword {
+        Keyword::END if level.case => close(levels),
+        Keyword::WHEN
+        | Keyword::THEN
+        | Keyword::ELSE
+        | Keyword::SELECT
+        | Keyword::FROM
+        | Keyword::WHERE
+        | Keyword::GROUP
+        | Keyword::HAVING
+        | Keyword::ORDER
+        | Keyword::JOIN
+        | Keyword::ON
+        | Keyword::SET => level.separate(),
+        Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT => {
+            level.separate();
+            level.set_operators += 1;
+        }
+        Keyword::AND | Keyword::OR | Keyword::XOR => {
+            level.logical += 1;
+            level.most = level.most.max(level.operators);
+            level.operators = 0;
+        }
+        Keyword::NOT
+        | Keyword::IS
+        | Keyword::IN
+        | Keyword::LIKE
+        | Keyword::ILIKE
+        | Keyword::BETWEEN
+        | Keyword::DIV
+        | Keyword::COLLATE
+        | Keyword::AT
+        | Keyword::SIMILAR
+        | Keyword::RLIKE
+        | Keyword::REGEXP
+        | Keyword::MATCH
+        | Keyword::MEMBER
+        | Keyword::OVERLAPS
+        | Keyword::OPERATOR
+        | Keyword::NOTNULL => level.operators += 1,
+        _ => {}
     }
 }

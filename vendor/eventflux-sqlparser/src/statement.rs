@@ -118,11 +118,16 @@ fn end_of<'t>(cursor: &Cursor<'t>, block: bool) -> Cursor<'t> {
 fn left_over(part: &Cursor<'_>) -> ParseError {
     let error = part.expected("the end of the statement");
     match part.word() {
-        Some(word) if STARTS.iter().any(|start| start.eq_ignore_ascii_case(&word.value)) => {
+        Some(word) if starts_statement(&word.value) => {
             error.with_hint(format!("is a `;` missing before {}?", word.value))
         }
         _ => error,
     }
+}
+
+/// Whether a statement may start with this word.
+pub(crate) fn starts_statement(word: &str) -> bool {
+    STARTS.iter().any(|start| start.eq_ignore_ascii_case(word))
 }
 
 fn kind(cursor: &mut Cursor<'_>, start: Span, explainable: bool) -> Result<StatementKind, ParseError> {
@@ -172,6 +177,7 @@ fn kind(cursor: &mut Cursor<'_>, start: Span, explainable: bool) -> Result<State
             cursor.advance();
             Ok(StatementKind::Rollback)
         }
+        "PARTITION" | "EXPLAIN" => Err(cursor.expected("a query to explain")),
         _ => {
             let error = ParseError::syntax(format!("`{}` does not start a statement", word.value), start);
             Err(error.with_hint(match nearest(&word.value, STARTS) {

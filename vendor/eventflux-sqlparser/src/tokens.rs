@@ -441,17 +441,16 @@ impl<'t> Cursor<'t> {
 
     /// What was expected here, and what is here instead.
     pub(crate) fn expected(&self, what: &str) -> ParseError {
-        let found = match self.raw(0) {
-            Some(token) => format!("`{}`", token.token),
-            None => self.what_ends_here(),
+        let here = if self.is_empty() {
+            self.tokens.tokens.get(self.end)
+        } else {
+            self.raw(0)
         };
-        ParseError::syntax(format!("expected {what}, found {found}"), self.span())
-    }
-
-    fn what_ends_here(&self) -> String {
-        match self.tokens.tokens.get(self.end).map(|token| &token.token) {
-            None | Some(Token::SemiColon) => "the end of the statement".to_string(),
-            Some(token) => format!("`{token}`"),
+        match here {
+            Some(token) if token.token != Token::SemiColon => {
+                ParseError::syntax(format!("expected {what}, found `{}`", token.token), token.span)
+            }
+            _ => ParseError::syntax(format!("expected {what}, found the end of the statement"), self.span()),
         }
     }
 }
