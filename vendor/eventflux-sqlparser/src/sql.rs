@@ -132,12 +132,19 @@ fn check_limits(tokens: &[TokenWithSpan]) -> Result<(), ParseError> {
         } else if !matches!(token, Token::Word(_)) || !matches!(previous, Token::Period) {
             name_parts = 0;
         }
+        // The one prefix that sqlparser follows without counting how deep it is.
+        if is_interval(token) && is_interval(previous) {
+            return Err(
+                ParseError::syntax("INTERVAL is followed by INTERVAL", *span).with_hint("such as INTERVAL '5' MINUTE")
+            );
+        }
         generics = match (token, previous) {
-            (Token::Lt, Token::Word(_)) => generics + 1,
-            (Token::Lt | Token::Word(_) | Token::Comma | Token::Colon, _) => generics,
+            (Token::Lt, Token::Word(word)) if is_generic(word.keyword) => generics + 1,
+            (Token::LParen, Token::Word(word)) if wraps_type(word.keyword) => generics + 1,
             (Token::Gt, _) => generics.saturating_sub(1),
             (Token::ShiftRight, _) => generics.saturating_sub(2),
-            _ => 0,
+            (Token::Eq | Token::Neq | Token::Plus | Token::Minus | Token::Div, _) => 0,
+            _ => generics,
         };
         if generics > MAX_TYPE_NESTING {
             let message = format!("types are nested more than {MAX_TYPE_NESTING} deep");
@@ -154,6 +161,23 @@ fn check_limits(tokens: &[TokenWithSpan]) -> Result<(), ParseError> {
         previous = token;
     }
     Ok(())
+}
+
+/// Types that take types between `<` and `>`.
+fn is_generic(keyword: Keyword) -> bool {
+    matches!(keyword, Keyword::ARRAY | Keyword::STRUCT | Keyword::MAP)
+}
+
+/// Types of other systems that sqlparser knows to take types between parentheses.
+fn wraps_type(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::TUPLE | Keyword::NESTED | Keyword::NULLABLE | Keyword::LOWCARDINALITY
+    )
+}
+
+fn is_interval(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if word.keyword == Keyword::INTERVAL)
 }
 
 /// Closes the innermost level into the one around it.

@@ -184,6 +184,43 @@ const WORDS: &[&str] = &[
     "\n",
 ];
 
+/// What leads sqlparser, or us, one level down.
+const OPENERS: &[&str] = &[
+    "(",
+    "f(",
+    "CAST(",
+    "CASE WHEN ",
+    "CASE ",
+    "EXISTS (SELECT ",
+    "(SELECT ",
+    "(SELECT a FROM ",
+    "a IN (",
+    "a IN (SELECT ",
+    "ARRAY[",
+    "[",
+    "a[",
+    "STRUCT(",
+    "NOT ",
+    "- ",
+    "INTERVAL (",
+    "EXTRACT(YEAR FROM ",
+    "TRIM(",
+    "POSITION(a IN ",
+    "f(a := ",
+    "MAP {'a': (",
+    "a AND ",
+    "a + ",
+    "a BETWEEN ",
+    "count(*) FILTER (WHERE ",
+    "sum(a) OVER (PARTITION BY ",
+    "SUBSTRING(",
+    "a IN (SELECT a FROM S[",
+    "(SELECT a FROM S WINDOW('x', ",
+    "(SELECT a FROM PATTERN (A[",
+    "CONVERT(",
+    "(a, ",
+];
+
 fn soup() -> impl Strategy<Value = String> {
     prop::collection::vec((prop::sample::select(WORDS), any::<bool>()), 0..60).prop_map(|words| {
         words
@@ -273,6 +310,29 @@ proptest! {
     }
 
     #[test]
+    fn deep_nests(openers in prop::collection::vec(prop::sample::select(OPENERS), 20..70), types in 0..20_usize) {
+        let mut text = String::from("SELECT ");
+        text.extend(openers.iter().copied());
+        text.push_str("CAST(a AS ");
+        text.push_str(&"ARRAY<".repeat(types));
+        text.push_str("INT");
+        text.push_str(&">".repeat(types));
+        text.push(')');
+        let closers: String = openers
+            .iter()
+            .rev()
+            .map(|opener| match opener {
+                o if o.contains('[') => "]",
+                o if o.starts_with("CASE") => " END",
+                o if o.contains('(') => ")",
+                _ => "",
+            })
+            .collect();
+        let _ = parse(&text);
+        let _ = parse(&(text + &closers));
+    }
+
+    #[test]
     fn mutated_apps(text in mutated()) {
         let _ = parse(&text);
     }
@@ -336,11 +396,26 @@ fn limits_are_errors() {
                 "(a + ".repeat(60) + &"b + ".repeat(600) + "c" + &")".repeat(60)
             ),
         ),
-        ("intervals", format!("SELECT {}'1'", "INTERVAL ".repeat(10_000))),
     ];
     for (name, text) in table {
         let error = parse(text).expect_err(name);
         assert_eq!(error.kind, ParseErrorKind::Limit, "{name}: {error}");
+    }
+}
+
+/// No word, however often it is repeated, leads sqlparser down without end.
+#[test]
+fn repeated_words() {
+    for word in sqlparser::keywords::ALL_KEYWORDS {
+        for text in [
+            format!("SELECT {}", format!("{word} ").repeat(1_000)),
+            format!("SELECT a FROM {}", format!("{word} ").repeat(1_000)),
+            format!("SELECT {}", format!("{word} (").repeat(60) + &")".repeat(60)),
+            format!("SELECT CAST(a AS {}", format!("{word}<").repeat(100)),
+            format!("SELECT {}", format!("{word} a ").repeat(500)),
+        ] {
+            let _ = parse(&text);
+        }
     }
 }
 
