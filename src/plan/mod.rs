@@ -1,2 +1,13 @@
-//! Planning.
+//! The compiler: statements → logical plan → stream plan.
+
+pub mod compile;
+pub mod context;
+pub mod define;
+pub mod explain;
+mod failure;
+pub mod logical;
+mod lower;
+mod refuse;
+mod resolve;
 pub mod stream_plan;
+mod text;

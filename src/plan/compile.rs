@@ -1,0 +1,601 @@
+//! The compiler: from an app's text to its stream plan.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use datafusion_common::DFSchema;
+use datafusion_expr::LogicalPlan;
+use eventflux_sqlparser::{CreateView, Query, Statement, StatementKind};
+use sqlparser::ast::Spanned;
+
+use super::context::Source;
+use super::define::Definer;
+use super::logical::{Planner, fit_target, inferred_schema, name_columns};
+use super::lower::{Lowering, columns_read, physical_expr};
+use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
+use super::text::Text;
+use super::{failure, refuse, resolve};
+use crate::catalog::functions::Functions;
+use crate::catalog::names::{Resolved, resolve as resolve_name};
+use crate::catalog::streams::{Role, StreamDef, WatermarkDef};
+use crate::catalog::types;
+use crate::connectors::Registry;
+use crate::error::{Code, Diagnostic, SourceText};
+use crate::event::Micros;
+use crate::formats::DecodeSchema;
+use crate::operators::event_time_order::EventTimeOrderPlan;
+use crate::operators::watermark::{LatePolicy, WatermarkBound, WatermarkPlan};
+
+/// What an app is compiled with.
+pub struct Environment<'a> {
+    /// Connectors and formats.
+    pub registry: &'a Registry,
+    /// Functions.
+    pub functions: &'a Functions,
+    /// Environment variables for `${…}`.
+    pub variables: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// A checked app: its streams, and a logical plan for each of its queries.
+pub struct Compiled {
+    source: SourceText,
+    streams: Vec<Arc<StreamDef>>,
+    queries: Vec<CompiledQuery>,
+    /// The numbers of the queries that EXPLAIN stands before: they are printed, not run.
+    explained: BTreeSet<String>,
+}
+
+struct CompiledQuery {
+    name: String,
+    target: String,
+    plan: LogicalPlan,
+    span: sqlparser::tokenizer::Span,
+    bare: bool,
+}
+
+/// Which columns of source streams are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Columns<'a> {
+    /// All.
+    All,
+    /// Those that queries read; all of the streams named.
+    ReadOr(&'a BTreeSet<String>),
+}
+
+impl Compiled {
+    /// The names of the streams that queries without a target feed.
+    pub fn bare_queries(&self) -> impl Iterator<Item = &str> {
+        let bare = self.queries.iter().filter(|query| query.bare && !self.explained.contains(&query.name));
+        bare.map(|query| query.target.as_str())
+    }
+
+    /// The names of the queries that EXPLAIN stands before.
+    pub fn explained(&self) -> impl Iterator<Item = &str> {
+        self.explained.iter().map(String::as_str)
+    }
+
+    /// A stream by its exact name.
+    pub fn stream(&self, name: &str) -> Option<&Arc<StreamDef>> {
+        self.streams.iter().find(|stream| stream.name == name)
+    }
+
+    /// All streams, in order of declaration.
+    pub fn streams(&self) -> &[Arc<StreamDef>] {
+        &self.streams
+    }
+}
+
+/// Checks an app and plans its queries. Nothing is started.
+pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled, Diagnostic> {
+    let text = Text::new(&source);
+    let statements = eventflux_sqlparser::parse(&source.text).map_err(|error| text.parse_error(error))?;
+    if statements.is_empty() {
+        let error = Diagnostic::new(Code::Syntax, "the app is empty").hint("start with CREATE STREAM");
+        return Err(text.finish(error));
+    }
+    let definer = Definer { registry: environment.registry, text: &text, environment: environment.variables };
+    let mut compiler = Compiler {
+        text: &text,
+        definer,
+        functions: environment.functions,
+        streams: Vec::new(),
+        sources: HashMap::new(),
+        known: BTreeMap::new(),
+        queries: Vec::new(),
+        explained: BTreeSet::new(),
+    };
+    compiler.run(&statements)?;
+    let Compiler { streams, queries, explained, .. } = compiler;
+    let compiled = Compiled { streams, queries, explained, source: source.clone() };
+    compiled.check_connections(environment, &text)?;
+    Ok(compiled)
+}
+
+struct Compiler<'a> {
+    text: &'a Text<'a>,
+    definer: Definer<'a>,
+    functions: &'a Functions,
+    streams: Vec<Arc<StreamDef>>,
+    sources: HashMap<String, Arc<Source>>,
+    known: resolve::Known,
+    queries: Vec<CompiledQuery>,
+    explained: BTreeSet<String>,
+}
+
+/// A query waiting to be planned.
+struct Pending<'s> {
+    query: &'s Query,
+    name: String,
+    explain: bool,
+}
+
+impl Compiler<'_> {
+    fn run(&mut self, statements: &[Statement]) -> Result<(), Diagnostic> {
+        for statement in statements {
+            refuse::statement(statement, self.text)?;
+            if let StatementKind::CreateStream(create) = &statement.kind {
+                let def = self.definer.stream(create).map_err(|error| self.text.finish(error))?;
+                self.check_free(&def.name, create.name.span)?;
+                self.declare(def);
+            }
+        }
+        let mut pending = self.pending(statements)?;
+        let mut views: Vec<&CreateView> = statements
+            .iter()
+            .filter_map(|statement| match &statement.kind {
+                StatementKind::CreateView(view) => Some(view),
+                _ => None,
+            })
+            .collect();
+        // Queries and views may stand before what they read: plan those whose inputs are known until none is left.
+        while !pending.is_empty() || !views.is_empty() {
+            let before = pending.len() + views.len();
+            let mut later = Vec::new();
+            for view in views {
+                match self.missing(&view.query) {
+                    Some(missing) if self.comes_later(&missing, &pending, statements) => later.push(view),
+                    _ => self.view(view)?,
+                }
+            }
+            views = later;
+            let mut later = Vec::new();
+            for next in std::mem::take(&mut pending) {
+                match self.missing(next.query) {
+                    Some(missing) if self.comes_later_than(&missing, &next, statements) => later.push(next),
+                    _ => self.query(next)?,
+                }
+            }
+            pending = later;
+            if pending.len() + views.len() == before {
+                return Err(self.circle(pending.first(), views.first().copied()));
+            }
+        }
+        self.queries.sort_by_key(|query| (query.span.start.line, query.span.start.column));
+        self.check_redirects()
+    }
+
+    fn pending<'s>(&self, statements: &'s [Statement]) -> Result<Vec<Pending<'s>>, Diagnostic> {
+        let mut pending = Vec::new();
+        let mut bare = 0;
+        for (number, statement) in statements.iter().enumerate() {
+            let (query, explain) = match &statement.kind {
+                StatementKind::Query(query) => (query, false),
+                StatementKind::Explain(inner) => match &inner.kind {
+                    StatementKind::Query(query) => (query, true),
+                    _ => {
+                        let error = Diagnostic::new(Code::Unstreamable, "EXPLAIN is for queries");
+                        return Err(self.text.at(error, statement.span));
+                    }
+                },
+                _ => continue,
+            };
+            refuse::query(query, self.functions, self.text)?;
+            let name = match &query.target {
+                Some(target) => format!("{}#{}", target.name.value, number + 1),
+                None => {
+                    bare += 1;
+                    format!("query_{bare}")
+                }
+            };
+            pending.push(Pending { query, name, explain });
+        }
+        Ok(pending)
+    }
+
+    /// The first relation of a query that is not known yet.
+    fn missing(&self, query: &Query) -> Option<String> {
+        let tables = resolve::tables(&query.body, &query.relations);
+        let known = || self.known.keys().map(String::as_str);
+        tables.into_iter().map(|ident| ident.value).find(|name| resolve_name(name, known()) == Resolved::None)
+    }
+
+    fn comes_later(&self, name: &str, pending: &[Pending], statements: &[Statement]) -> bool {
+        let targets = pending.iter().map(|pending| match &pending.query.target {
+            Some(target) => target.name.value.as_str(),
+            None => pending.name.as_str(),
+        });
+        let views = statements.iter().filter_map(|statement| match &statement.kind {
+            StatementKind::CreateView(view) => Some(view.name.value.as_str()),
+            _ => None,
+        });
+        resolve_name(name, targets.chain(views)) != Resolved::None
+    }
+
+    fn comes_later_than(&self, name: &str, next: &Pending, statements: &[Statement]) -> bool {
+        let own = next.query.target.as_ref().is_some_and(|target| target.name.value.eq_ignore_ascii_case(name));
+        let others: Vec<&str> = statements
+            .iter()
+            .filter_map(|statement| match &statement.kind {
+                StatementKind::CreateView(view) => Some(view.name.value.as_str()),
+                StatementKind::Query(query) => query.target.as_ref().map(|target| target.name.value.as_str()),
+                _ => None,
+            })
+            .collect();
+        let bare = name.to_lowercase().starts_with("query_");
+        !own && (bare && !self.known.contains_key(name) && self.bare_pending(name, statements)
+            || resolve_name(name, others.iter().copied()) != Resolved::None)
+    }
+
+    fn bare_pending(&self, name: &str, statements: &[Statement]) -> bool {
+        let bare = statements.iter().filter(|statement| match &statement.kind {
+            StatementKind::Query(query) => query.target.is_none(),
+            _ => false,
+        });
+        (1..=bare.count()).any(|number| name.eq_ignore_ascii_case(&format!("query_{number}")))
+    }
+
+    fn circle(&self, query: Option<&Pending>, view: Option<&CreateView>) -> Diagnostic {
+        let span = query.map(|pending| pending.query.span).or(view.map(|view| view.span)).unwrap_or(
+            sqlparser::tokenizer::Span::empty(),
+        );
+        let error = Diagnostic::new(Code::Cycle, "the streams feed each other in a circle, so their columns cannot be inferred")
+            .hint("a query cannot read what it, or a query it feeds, produces");
+        self.text.at(error, span)
+    }
+
+    fn check_free(&self, name: &str, span: sqlparser::tokenizer::Span) -> Result<(), Diagnostic> {
+        if self.known.contains_key(name) {
+            let error = Diagnostic::new(Code::Duplicate, format!("'{name}' is declared twice"));
+            return Err(self.text.at(error, span));
+        }
+        Ok(())
+    }
+
+    fn declare(&mut self, def: StreamDef) {
+        self.sources.insert(def.name.clone(), Arc::new(Source::stream(&def.name, def.schema.clone())));
+        self.known.insert(def.name.clone(), def.schema.clone());
+        self.streams.push(Arc::new(def));
+    }
+
+    fn view(&mut self, view: &CreateView) -> Result<(), Diagnostic> {
+        self.check_free(&view.name.value, view.name.span)?;
+        refuse::query(&view.query, self.functions, self.text)?;
+        let query = self.resolved(&view.query)?;
+        let planner = Planner { sources: &self.sources, functions: self.functions };
+        let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
+        let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
+        let plan = planner.analyze(plan).map_err(fail)?;
+        let plan = match view.columns.as_slice() {
+            [] => plan,
+            columns if columns.len() == plan.schema().fields().len() => {
+                let renamed = plan.schema().columns().into_iter().zip(columns);
+                let renamed = renamed.map(|(column, name)| datafusion_expr::Expr::Column(column).alias(&name.value));
+                let renamed: Vec<_> = renamed.collect();
+                datafusion_expr::LogicalPlanBuilder::from(plan).project(renamed).and_then(|plan| plan.build()).map_err(fail)?
+            }
+            columns => {
+                let message = format!(
+                    "the view names {} column(s), but its query has {}",
+                    columns.len(),
+                    plan.schema().fields().len()
+                );
+                return Err(self.text.at(Diagnostic::new(Code::TargetMismatch, message), columns[0].span));
+            }
+        };
+        inferred_schema(&plan).map_err(|error| self.text.at(error, view.query.body.span()))?;
+        self.known.insert(view.name.value.clone(), plan.schema().inner().clone());
+        self.sources.insert(view.name.value.clone(), Arc::new(Source::view(plan)));
+        Ok(())
+    }
+
+    fn resolved(&self, query: &Query) -> Result<Query, Diagnostic> {
+        let mut query = query.clone();
+        name_columns(&mut query, self.text);
+        resolve::resolve_query(&mut query.body, &mut query.relations, &self.known, self.functions, self.text)?;
+        Ok(query)
+    }
+
+    fn query(&mut self, pending: Pending) -> Result<(), Diagnostic> {
+        let query = self.resolved(pending.query)?;
+        let planner = Planner { sources: &self.sources, functions: self.functions };
+        let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
+        let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
+        let plan = planner.analyze(plan).map_err(fail)?;
+        let target_name = query.target.as_ref().map_or(pending.name.as_str(), |target| target.name.value.as_str());
+        let known = self.streams.iter().map(|stream| stream.name.as_str());
+        let existing = match resolve_name(target_name, known) {
+            Resolved::One(name) => self.streams.iter().find(|stream| stream.name == name).cloned(),
+            _ => None,
+        };
+        let place = query.target.as_ref().map_or(query.span, |target| target.name.span);
+        let target = match existing {
+            Some(target) => target,
+            None => {
+                if self.known.contains_key(target_name) {
+                    let error = Diagnostic::new(Code::Unstreamable, format!("'{target_name}' is a view: it cannot be inserted into"));
+                    return Err(self.text.at(error, place));
+                }
+                let schema = inferred_schema(&plan).map_err(|error| self.text.at(error, query.body.span()))?;
+                Arc::new(self.definer.inferred(target_name, schema))
+            }
+        };
+        let columns = query.target.as_ref().map(|target| target.columns.as_slice()).unwrap_or_default();
+        let fitted = fit_target(plan, &target.schema, columns, &target.name, self.text);
+        let plan = fitted.map_err(|error| self.text.at(error, place))?;
+        let plan = planner.analyze(plan).and_then(|plan| planner.optimize(plan)).map_err(fail)?;
+        let name = target.name.clone();
+        if !self.known.contains_key(&name) {
+            self.declare(target.as_ref().clone());
+        }
+        if let Some(sink) = &query.sink {
+            self.attach_sink(&name, sink)?;
+        }
+        if pending.explain {
+            self.explained.insert(pending.name.clone());
+        }
+        let (span, bare) = (query.span, query.target.is_none());
+        self.queries.push(CompiledQuery { name: pending.name, target: name, plan, span, bare });
+        Ok(())
+    }
+
+    fn attach_sink(&mut self, stream: &str, sink: &eventflux_sqlparser::SinkClause) -> Result<(), Diagnostic> {
+        let role = self.definer.sink_clause(sink)?;
+        let Some(def) = self.streams.iter_mut().find(|def| def.name == stream) else {
+            return Ok(());
+        };
+        if !matches!(def.role, Role::Internal) {
+            let error = Diagnostic::new(Code::Duplicate, format!("'{stream}' already has a connector"));
+            return Err(self.text.at(error.hint("send the query to a stream of its own"), sink.span));
+        }
+        Arc::make_mut(def).role = role;
+        Ok(())
+    }
+
+    /// Streams that take late events must exist and have the same columns.
+    fn check_redirects(&self) -> Result<(), Diagnostic> {
+        for stream in &self.streams {
+            let LatePolicy::Redirect(name) = &stream.settings.late else {
+                continue;
+            };
+            let error = match self.streams.iter().find(|target| target.name == *name) {
+                None => Diagnostic::new(Code::UnknownStream, format!("there is no stream '{name}' to take late events"))
+                    .hint("declare it with the same columns, or use late = 'drop'"),
+                Some(target) if !same_types(stream, target) => Diagnostic::new(
+                    Code::TargetMismatch,
+                    format!("'{name}' takes the late events of '{}', so it must have the same columns", stream.name),
+                ),
+                Some(_) => continue,
+            };
+            let error = match &stream.span {
+                Some(span) => error.at(span.clone()),
+                None => error,
+            };
+            return Err(self.text.finish(error));
+        }
+        Ok(())
+    }
+}
+
+fn same_types(a: &StreamDef, b: &StreamDef) -> bool {
+    let types = |def: &StreamDef| def.schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
+    types(a) == types(b)
+}
+
+impl Compiled {
+    /// Lets every connector check its options, without side effects.
+    fn check_connections(&self, environment: &Environment, text: &Text) -> Result<(), Diagnostic> {
+        for stream in &self.streams {
+            let at = |mut error: Diagnostic| {
+                if error.span.is_none() {
+                    error.span = stream.span.clone();
+                }
+                text.finish(error)
+            };
+            environment.registry.build_source(stream, DecodeSchema::all(stream.schema.clone())).map_err(at)?;
+            environment.registry.build_sink(stream).map_err(at)?;
+        }
+        // Lowering finds what only it can: circles, watermarks that are not TIMESTAMPs.
+        self.stream_plan(Columns::All).map(|_| ())
+    }
+
+    /// The stream plan. Called again at the start, when it is known who reads which columns.
+    pub fn stream_plan(&self, columns: Columns) -> Result<StreamPlan, Diagnostic> {
+        let text = Text::new(&self.source);
+        let mut plan = StreamPlan { streams: Vec::new(), queries: Vec::new(), nodes: Vec::new(), warnings: Vec::new() };
+        let read = self.columns_read();
+        for def in &self.streams {
+            self.add_stream(&mut plan, def, columns, &read, &text)?;
+        }
+        for stream in 0..plan.streams.len() {
+            if let LatePolicy::Redirect(name) = &plan.streams[stream].def.settings.late.clone()
+                && let Some(target) = plan.stream(name)
+            {
+                let (from, to) = (plan.streams[stream].entry, plan.streams[target].entry);
+                plan.connect_late(from, to);
+            }
+        }
+        for query in self.queries.iter().filter(|query| !self.explained.contains(&query.name)) {
+            self.add_query(&mut plan, query, &text)?;
+        }
+        check_circles(&plan, &text)?;
+        Ok(plan)
+    }
+
+    /// The plan of the queries that EXPLAIN stands before, and of all others.
+    pub fn explain_plan(&self) -> Result<StreamPlan, Diagnostic> {
+        let text = Text::new(&self.source);
+        let mut plan = self.stream_plan(Columns::ReadOr(&BTreeSet::new()))?;
+        for query in self.queries.iter().filter(|query| self.explained.contains(&query.name)) {
+            self.add_query(&mut plan, query, &text)?;
+        }
+        Ok(plan)
+    }
+
+    fn columns_read(&self) -> BTreeMap<String, BTreeSet<usize>> {
+        let mut read = BTreeMap::new();
+        for query in &self.queries {
+            columns_read(&query.plan, &mut read);
+        }
+        read
+    }
+
+    fn add_stream(
+        &self,
+        plan: &mut StreamPlan,
+        def: &Arc<StreamDef>,
+        columns: Columns,
+        read: &BTreeMap<String, BTreeSet<usize>>,
+        text: &Text,
+    ) -> Result<(), Diagnostic> {
+        let fields = def.schema.fields().len();
+        let all = match columns {
+            Columns::All => true,
+            Columns::ReadOr(keep) => {
+                keep.contains(&def.name)
+                    || !matches!(def.role, Role::Source(_))
+                    || matches!(def.settings.late, LatePolicy::Redirect(_))
+                    || self.queries.iter().any(|query| query.target == def.name)
+                    || self.streams.iter().any(|other| other.settings.late == LatePolicy::Redirect(def.name.clone()))
+            }
+        };
+        let bound = def.watermark.as_ref().map(|watermark| bound_of(def, watermark, text)).transpose()?;
+        let wanted: Arc<[usize]> = if all {
+            (0..fields).collect()
+        } else {
+            let mut wanted = read.get(&def.name).cloned().unwrap_or_default();
+            if let (Some(watermark), Some(bound)) = (&def.watermark, &bound) {
+                wanted.insert(watermark.column);
+                if let WatermarkBound::Expression(_) = bound {
+                    wanted.extend(0..fields);
+                }
+            }
+            wanted.into_iter().collect()
+        };
+        let stream = plan.streams.len();
+        let mut entry = None;
+        let mut last = None;
+        if let (Some(watermark), Some(bound)) = (&def.watermark, bound) {
+            let operator = WatermarkPlan {
+                column: wanted.binary_search(&watermark.column).unwrap_or_default(),
+                name: def.schema.field(watermark.column).name().clone(),
+                bound,
+                late: def.settings.late.clone(),
+                idle: def.settings.idle_timeout,
+            };
+            let node = plan.add(PlanNodeKind::Operator(Arc::new(operator)), None, stream, format!("{}/watermark", def.name));
+            entry = entry.or(Some(node));
+            last = Some(node);
+        }
+        if def.settings.ordered {
+            let fields: Vec<_> = wanted.iter().map(|&index| def.schema.fields()[index].clone()).collect();
+            let operator = EventTimeOrderPlan { schema: Arc::new(arrow::datatypes::Schema::new(fields)) };
+            let node = plan.add(PlanNodeKind::Operator(Arc::new(operator)), None, stream, format!("{}/order", def.name));
+            if let Some(last) = last {
+                plan.connect(last, node);
+            }
+            entry = entry.or(Some(node));
+            last = Some(node);
+        }
+        let node = plan.add(PlanNodeKind::Stream(stream), None, stream, def.name.clone());
+        if let Some(last) = last {
+            plan.connect(last, node);
+        }
+        plan.streams.push(StreamPlanStream { def: def.clone(), entry: entry.unwrap_or(node), node, wanted });
+        Ok(())
+    }
+
+    fn add_query(&self, plan: &mut StreamPlan, query: &CompiledQuery, text: &Text) -> Result<(), Diagnostic> {
+        let Some(target) = plan.stream(&query.target) else {
+            return Ok(());
+        };
+        let number = plan.queries.len();
+        let schema = plan.streams[target].def.schema.clone();
+        let mut lowering = Lowering::new(plan, number, &query.name);
+        let lowered = lowering.lower(&query.plan, &schema);
+        let first = std::mem::take(&mut lowering.first);
+        let last = lowered.map_err(|error| text.at(error, query.span))?;
+        let entry = plan.streams[target].entry;
+        plan.connect(last, entry);
+        plan.queries.push(QueryPlan { name: query.name.clone(), target, first, last });
+        Ok(())
+    }
+}
+
+fn check_circles(plan: &StreamPlan, text: &Text) -> Result<(), Diagnostic> {
+    let Err(nodes) = plan.topological() else {
+        return Ok(());
+    };
+    let streams: Vec<usize> = nodes
+        .iter()
+        .filter_map(|&node| match plan.nodes[node].kind {
+            PlanNodeKind::Stream(stream) => Some(stream),
+            _ => None,
+        })
+        .collect();
+    let names: Vec<&str> = streams.iter().map(|&stream| plan.streams[stream].def.name.as_str()).collect();
+    let error = Diagnostic::new(Code::Cycle, format!("streams feed each other in a circle: {}", names.join(", ")))
+        .hint("an event would go round for ever; send the result to a stream of its own");
+    let error = match streams.iter().find_map(|&stream| plan.streams[stream].def.span.clone()) {
+        Some(span) => error.at(span),
+        None => error,
+    };
+    Err(text.finish(error))
+}
+
+/// The bound of a watermark: a constant delay where it is the time column minus a constant, else an expression.
+fn bound_of(def: &StreamDef, watermark: &WatermarkDef, text: &Text) -> Result<WatermarkBound, Diagnostic> {
+    let column = def.schema.field(watermark.column);
+    if let Some(delay) = constant_delay(&watermark.bound, column.name()) {
+        return Ok(WatermarkBound::Delay(delay));
+    }
+    let at = |error: Diagnostic| {
+        let error = if error.span.is_some() { error } else { error.at(watermark.span.clone()) };
+        text.finish(error)
+    };
+    let schema = DFSchema::try_from(def.schema.as_ref().clone());
+    let schema = schema.map_err(|error| at(Diagnostic::new(Code::Type, error.strip_backtrace())))?;
+    let functions = Functions::builtin(&(Arc::new(crate::event::SystemClock) as Arc<dyn crate::event::Clock>));
+    let sources = HashMap::new();
+    let context = super::context::Context::new(&sources, &functions, &[]);
+    let planner = datafusion_sql::planner::SqlToRel::new_with_options(&context, super::logical::parser_options());
+    let mut planner_context = datafusion_sql::planner::PlannerContext::new();
+    let planned = planner.sql_to_expr(watermark.bound.clone(), &schema, &mut planner_context).and_then(|expr| {
+        let simplifier = datafusion_optimizer::simplify_expressions::ExprSimplifier::new(Default::default());
+        let expr = simplifier.coerce(expr, &schema)?;
+        let data_type = datafusion_expr::ExprSchemable::get_type(&expr, &schema)?;
+        Ok((expr, data_type))
+    });
+    let (expr, data_type) = planned.map_err(|error| at(Diagnostic::new(Code::Type, error.strip_backtrace())))?;
+    if !matches!(data_type, arrow::datatypes::DataType::Timestamp(_, _)) {
+        let error = Diagnostic::new(Code::Type, format!("a watermark is a TIMESTAMP, not {}", types::name(&data_type)));
+        return Err(at(error.hint(format!("write {} - 5 SECONDS, for example", column.name()))));
+    }
+    physical_expr(&expr, &schema).map(WatermarkBound::Expression).map_err(at)
+}
+
+/// The delay, in µs, of `column`, `column - d` or `column + d`.
+fn constant_delay(bound: &sqlparser::ast::Expr, column: &str) -> Option<Micros> {
+    use sqlparser::ast::{BinaryOperator, Expr};
+    let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(ident) if ident.value.eq_ignore_ascii_case(column));
+    match bound {
+        Expr::Nested(inner) => constant_delay(inner, column),
+        expr if is_column(expr) => Some(0),
+        Expr::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => {
+            eventflux_sqlparser::duration_micros(right)
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Plus, right } if is_column(left) => {
+            eventflux_sqlparser::duration_micros(right).map(|delay| -delay)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,328 @@
+//! Stream definitions: columns, options, connections.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use eventflux_sqlparser::{ColumnDef, CreateStream, OptionDef, SinkClause, StreamOrigin};
+
+use super::text::Text;
+use crate::catalog::names::{Resolved, resolve};
+use crate::catalog::streams::{Connection, OnError, Role, Settings, StreamDef, WatermarkDef};
+use crate::catalog::types;
+use crate::config::environment::substitute;
+use crate::config::nearest::nearest;
+use crate::config::options::{OptionKind, OptionSpec, Options, RawOption};
+use crate::connectors::{FormatUse, Registry};
+use crate::error::{Code, Diagnostic};
+use crate::operators::watermark::LatePolicy;
+
+/// The options of any stream, whatever its connector.
+pub const STREAM_OPTIONS: &[OptionSpec] = &[
+    OptionSpec::new(
+        "type",
+        OptionKind::Choice(&["source", "sink", "internal"]),
+        "Whether a connector feeds the stream, takes it, or neither.",
+    )
+    .default("internal"),
+    OptionSpec::new("extension", OptionKind::Text, "The connector."),
+    OptionSpec::new("format", OptionKind::Text, "The format, for connectors of bytes."),
+    OptionSpec::new(
+        "late",
+        OptionKind::Text,
+        "What happens to events older than the watermark: 'drop', 'accept', or the name of a stream that takes them.",
+    )
+    .default("drop"),
+    OptionSpec::new(
+        "idle.timeout",
+        OptionKind::Duration,
+        "Processing time without events after which the stream holds no other back.",
+    )
+    .default("30 seconds"),
+    OptionSpec::new(
+        "order",
+        OptionKind::Choice(&["arrival", "event-time"]),
+        "'event-time' holds events until the watermark has passed them and lets them go sorted.",
+    )
+    .default("arrival"),
+    OptionSpec::new(
+        "error.strategy",
+        OptionKind::Choice(&["drop", "fail"]),
+        "What happens to an event that cannot be processed: it is dropped (counted and logged), or the app stops.",
+    )
+    .default("drop"),
+];
+
+/// Makes definitions from statements.
+pub struct Definer<'a> {
+    /// Connectors and formats.
+    pub registry: &'a Registry,
+    /// The app's text.
+    pub text: &'a Text<'a>,
+    /// Environment variables.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Definer<'_> {
+    /// A stream from CREATE STREAM, DEFINE STREAM or CREATE SOURCE.
+    pub fn stream(&self, create: &CreateStream) -> Result<StreamDef, Diagnostic> {
+        let text = self.text;
+        if !create.primary_key.is_empty() {
+            let error = Diagnostic::new(Code::Unsupported, "not supported yet: PRIMARY KEY, which makes a stream a changelog");
+            return Err(text.at(error, create.primary_key[0].span));
+        }
+        let schema = Arc::new(self.schema(&create.columns)?);
+        let watermark = create.watermark.as_ref().map(|watermark| self.watermark(watermark, &schema)).transpose()?;
+        let mut options = self.raw_options(&create.options)?;
+        if let StreamOrigin::Source(source) = &create.origin {
+            options = self.source_form(options, source.map.as_deref())?;
+        }
+        let at = |error: Diagnostic| text.at(error, create.name.span);
+        let (role, settings) = self.connect(options, watermark.is_some()).map_err(at)?;
+        if schema.fields().is_empty() {
+            let error = Diagnostic::new(Code::Syntax, format!("stream '{}' has no columns", create.name.value));
+            return Err(text.at(error.hint("declare them: (symbol STRING, price DOUBLE)"), create.name.span));
+        }
+        Ok(StreamDef {
+            name: create.name.value.clone(),
+            schema,
+            watermark,
+            role,
+            settings,
+            span: text.range(create.name.span),
+        })
+    }
+
+    /// A query's `SINK (…)`.
+    pub fn sink_clause(&self, clause: &SinkClause) -> Result<Role, Diagnostic> {
+        let mut options = self.raw_options(&clause.options)?;
+        options = self.connector_form(options, "sink")?;
+        let (role, _) = self.connect(options, false).map_err(|error| self.text.at(error, clause.span))?;
+        Ok(role)
+    }
+
+    /// An internal stream with the columns of a query.
+    pub fn inferred(&self, name: &str, schema: Schema) -> StreamDef {
+        StreamDef {
+            name: name.to_string(),
+            schema: Arc::new(schema),
+            watermark: None,
+            role: Role::Internal,
+            settings: default_settings(),
+            span: None,
+        }
+    }
+
+    fn schema(&self, columns: &[ColumnDef]) -> Result<Schema, Diagnostic> {
+        let mut fields: Vec<Field> = Vec::with_capacity(columns.len());
+        for column in columns {
+            if fields.iter().any(|field| *field.name() == column.name.value) {
+                let error = Diagnostic::new(Code::Duplicate, format!("column '{}' is declared twice", column.name.value));
+                return Err(self.text.at(error, column.name.span));
+            }
+            if let Some(default) = &column.default {
+                let error = Diagnostic::new(Code::Unsupported, "not supported yet: DEFAULT values");
+                return Err(self.text.at(error, sqlparser::ast::Spanned::span(default)));
+            }
+            let field = types::field(&column.name.value, &column.data_type, column.nullable).map_err(|reason| {
+                let error = Diagnostic::new(Code::UnknownType, reason);
+                let known = ["BOOL", "INT", "LONG", "FLOAT", "DOUBLE", "STRING", "BYTES", "TIMESTAMP", "DATE", "TIME", "JSON"];
+                let error = match nearest(&column.data_type.to_string(), known) {
+                    Some(near) => error.hint(format!("did you mean {near}?")),
+                    None => error,
+                };
+                self.text.at(error, column.type_span)
+            })?;
+            fields.push(field);
+        }
+        Ok(Schema::new(fields))
+    }
+
+    fn watermark(&self, watermark: &eventflux_sqlparser::Watermark, schema: &Schema) -> Result<WatermarkDef, Diagnostic> {
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        let Resolved::One(name) = resolve(&watermark.column.value, names.clone()) else {
+            let error = Diagnostic::new(Code::UnknownColumn, format!("there is no column '{}'", watermark.column.value));
+            let error = match nearest(&watermark.column.value, names) {
+                Some(near) => error.hint(format!("did you mean '{near}'?")),
+                None => error,
+            };
+            return Err(self.text.at(error, watermark.column.span));
+        };
+        let column = schema.index_of(name).unwrap_or_default();
+        let data_type = schema.field(column).data_type();
+        if !matches!(data_type, DataType::Timestamp(_, _) | DataType::Int64) {
+            let error = Diagnostic::new(
+                Code::Type,
+                format!("event time must be a TIMESTAMP, or a LONG in milliseconds, not {}", types::name(data_type)),
+            );
+            return Err(self.text.at(error, watermark.column.span));
+        }
+        let span = self.text.range(watermark.span).unwrap_or_default();
+        Ok(WatermarkDef { column, bound: watermark.expr.clone(), span })
+    }
+
+    fn raw_options(&self, options: &[OptionDef]) -> Result<Vec<RawOption>, Diagnostic> {
+        options.iter().map(|option| {
+            let value = substitute(&option.value.text, self.environment).map_err(|reason| {
+                let error = Diagnostic::new(Code::OptionValue, format!("option '{}': {reason}", option.key));
+                self.text.at(error, option.value_span)
+            })?;
+            Ok(RawOption {
+                key: option.key.clone(),
+                key_span: self.text.range(option.key_span),
+                value,
+                value_span: self.text.range(option.value_span),
+            })
+        }).collect()
+    }
+
+    /// `CREATE SOURCE … WITH (type = '<connector>', …) MAP (type = '<format>', …)` in the terms of CREATE STREAM.
+    fn source_form(&self, options: Vec<RawOption>, map: Option<&[OptionDef]>) -> Result<Vec<RawOption>, Diagnostic> {
+        let mut all = self.connector_form(options, "source")?;
+        for mut option in self.raw_options(map.unwrap_or_default())? {
+            if option.key == "type" {
+                option.key = "format".to_string();
+            }
+            all.push(option);
+        }
+        Ok(all)
+    }
+
+    /// Options in which `type` names the connector, in the terms of CREATE STREAM.
+    fn connector_form(&self, mut options: Vec<RawOption>, role: &str) -> Result<Vec<RawOption>, Diagnostic> {
+        for option in &mut options {
+            if option.key == "type" {
+                option.key = "extension".to_string();
+            }
+        }
+        options.push(RawOption { key: "type".to_string(), key_span: None, value: role.to_string(), value_span: None });
+        Ok(options)
+    }
+
+    fn connect(&self, raw: Vec<RawOption>, event_time: bool) -> Result<(Role, Settings), Diagnostic> {
+        let (own, others): (Vec<_>, Vec<_>) =
+            raw.into_iter().partition(|option| STREAM_OPTIONS.iter().any(|spec| spec.name == option.key));
+        let options = Options::check("stream", STREAM_OPTIONS, &own)?;
+        let settings = settings(&options, event_time)?;
+        let kind = options.text("type").unwrap_or("internal");
+        let Some(extension) = options.text("extension") else {
+            if kind != "internal" {
+                return Err(Diagnostic::new(Code::MissingOption, format!("a {kind} needs a connector"))
+                    .hint("add extension = 'file' (`eventflux connectors` lists them all)"));
+            }
+            return match others.first() {
+                None => Ok((Role::Internal, settings)),
+                Some(option) => Err(self.unknown(option, STREAM_OPTIONS, "an internal stream")),
+            };
+        };
+        if kind == "internal" {
+            return Err(Diagnostic::new(Code::MissingOption, "extension without type: is it a source or a sink?")
+                .hint("add type = 'source' or type = 'sink'"));
+        }
+        let connector = self.registry.connector(extension).map_err(|error| point(error, &own, "extension"))?;
+        let (specs, format_use) = match kind {
+            "source" => connector.source().map(|source| (source.options(), source.format())),
+            _ => connector.sink().map(|sink| (sink.options(), sink.format())),
+        }
+        .ok_or_else(|| {
+            let error = Diagnostic::new(Code::OptionValue, format!("the connector '{extension}' cannot be a {kind}"));
+            point(error, &own, "extension")
+        })?;
+        let name = connector.name();
+        let format = self.format(options.text("format"), format_use, name, &own)?;
+        let format_specs = format.map(|format| format.options()).unwrap_or_default();
+        let format_name = format.map(|format| format.name());
+        let (connector_raw, rest): (Vec<_>, Vec<_>) =
+            others.iter().cloned().partition(|option| Options::accepts(name, specs, &option.key));
+        let (format_raw, unknown): (Vec<_>, Vec<_>) = rest
+            .into_iter()
+            .partition(|option| format_name.is_some_and(|name| Options::accepts(name, format_specs, &option.key)));
+        if let Some(option) = unknown.first() {
+            let all: Vec<OptionSpec> = specs.iter().chain(format_specs).chain(STREAM_OPTIONS).copied().collect();
+            return Err(self.unknown(option, &all, &format!("a stream with the connector '{name}'")));
+        }
+        let connection = Connection {
+            connector: name.to_string(),
+            options: Options::check(name, specs, &connector_raw)?,
+            format: format_name.map(str::to_string),
+            format_options: Options::check(format_name.unwrap_or_default(), format_specs, &format_raw)?,
+            raw: others,
+        };
+        let role = match kind {
+            "source" => Role::Source(connection),
+            _ => Role::Sink(connection),
+        };
+        Ok((role, settings))
+    }
+
+    fn format(
+        &self,
+        given: Option<&str>,
+        wanted: FormatUse,
+        connector: &str,
+        own: &[RawOption],
+    ) -> Result<Option<&Arc<dyn crate::formats::Format>>, Diagnostic> {
+        match (given, wanted) {
+            (Some(_), FormatUse::Rows) => {
+                let error = Diagnostic::new(Code::OptionValue, format!("the connector '{connector}' has no format"));
+                Err(point(error, own, "format").hint("leave format out: its events are rows, not bytes"))
+            }
+            (None, FormatUse::Rows) => Ok(None),
+            (Some(name), FormatUse::Bytes { .. }) | (None, FormatUse::Bytes { default: Some(name) }) => {
+                self.registry.format(name).map(Some).map_err(|error| point(error, own, "format"))
+            }
+            (None, FormatUse::Bytes { default: None }) => {
+                Err(Diagnostic::new(Code::MissingOption, format!("the connector '{connector}' needs a format"))
+                    .hint("add format = 'json' or format = 'csv'"))
+            }
+        }
+    }
+
+    fn unknown(&self, option: &RawOption, specs: &[OptionSpec], owner: &str) -> Diagnostic {
+        let error = Diagnostic::new(Code::UnknownOption, format!("{owner} has no option '{}'", option.key));
+        let bare = option.key.rsplit_once('.').map_or(option.key.as_str(), |(_, bare)| bare);
+        let names = || specs.iter().map(|spec| spec.name);
+        let near = nearest(&option.key, names()).or_else(|| nearest(bare, names()));
+        let error = match near {
+            Some(near) => error.hint(format!("did you mean '{near}'?")),
+            None => error.hint(format!("it knows: {}", names().collect::<Vec<_>>().join(", "))),
+        };
+        match &option.key_span {
+            Some(span) => error.at(span.clone()),
+            None => error,
+        }
+    }
+}
+
+/// The settings of a stream that says nothing.
+fn default_settings() -> Settings {
+    Settings { late: LatePolicy::Drop, idle_timeout: 30_000_000, ordered: false, on_error: OnError::Drop }
+}
+
+fn settings(options: &Options, event_time: bool) -> Result<Settings, Diagnostic> {
+    let late = match options.text("late") {
+        None | Some("drop") => LatePolicy::Drop,
+        Some("accept") => LatePolicy::Accept,
+        Some(stream) => LatePolicy::Redirect(stream.to_string()),
+    };
+    if late != LatePolicy::Drop && !event_time {
+        return Err(options.invalid("late", "only a stream with WATERMARK FOR has late events"));
+    }
+    let defaults = default_settings();
+    Ok(Settings {
+        late,
+        idle_timeout: options.duration("idle.timeout").unwrap_or(defaults.idle_timeout),
+        ordered: options.text("order") == Some("event-time"),
+        on_error: match options.text("error.strategy") {
+            Some("fail") => OnError::Fail,
+            _ => OnError::Drop,
+        },
+    })
+}
+
+/// The error, pointing at the value of an option.
+fn point(error: Diagnostic, options: &[RawOption], key: &str) -> Diagnostic {
+    match options.iter().find(|option| option.key == key).and_then(|option| option.value_span.clone()) {
+        Some(span) => error.at(span),
+        None => error,
+    }
+}

@@ -1,0 +1,264 @@
+//! From a query's syntax tree to an optimised logical plan whose columns are those of its target.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::{Column, DataFusionError, ScalarValue};
+use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion_optimizer::analyzer::Analyzer;
+use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
+use datafusion_optimizer::optimize_projections::OptimizeProjections;
+use datafusion_optimizer::push_down_filter::PushDownFilter;
+use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion_optimizer::{Optimizer, OptimizerContext};
+use datafusion_sql::planner::{ParserOptions, SqlToRel};
+use eventflux_sqlparser::{Query, StreamRelation};
+use sqlparser::ast::{Ident, Query as SqlQuery, Select, SelectItem, SetExpr, Statement, VisitMut, VisitorMut};
+
+use super::context::{Context, Source};
+use super::text::Text;
+use crate::catalog::functions::Functions;
+use crate::catalog::names::{Resolved, resolve};
+use crate::catalog::types;
+use crate::config::nearest::nearest;
+use crate::error::{Code, Diagnostic};
+
+/// Plans queries.
+pub struct Planner<'a> {
+    /// Streams and views.
+    pub sources: &'a HashMap<String, Arc<Source>>,
+    /// Functions.
+    pub functions: &'a Functions,
+}
+
+/// How DataFusion reads SQL: names as they are, places remembered, strings as views.
+pub fn parser_options() -> ParserOptions {
+    ParserOptions::default()
+        .with_enable_ident_normalization(false)
+        .with_collect_spans(true)
+        .with_map_string_types_to_utf8view(true)
+        .with_support_varchar_with_length(true)
+}
+
+impl Planner<'_> {
+    /// The plan as written: names and types resolved, nothing moved.
+    pub fn plan(&self, body: &SqlQuery, relations: &[StreamRelation]) -> Result<LogicalPlan, DataFusionError> {
+        let context = Context::new(self.sources, self.functions, relations);
+        let planner = SqlToRel::new_with_options(&context, parser_options());
+        let statement = Statement::Query(Box::new(body.clone()));
+        planner.sql_statement_to_plan(statement)
+    }
+
+    /// Types coerced.
+    pub fn analyze(&self, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+        Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})
+    }
+
+    /// Expressions simplified, filters and projections moved to where they belong. Only rules that keep a plan streamable.
+    pub fn optimize(&self, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+        let optimizer = Optimizer::with_rules(vec![
+            Arc::new(SimplifyExpressions::new()),
+            Arc::new(PushDownFilter::new()),
+            Arc::new(CommonSubexprEliminate::new()),
+            Arc::new(OptimizeProjections::new()),
+        ]);
+        let context = OptimizerContext::new().without_query_execution_start_time();
+        optimizer.optimize(plan, &context, |_, _| {})
+    }
+}
+
+/// Gives every unnamed column of every SELECT the text it was written as for a name, and makes HAVING without aggregates
+/// part of WHERE, output names first.
+pub fn name_columns(query: &mut Query, text: &Text) {
+    struct Namer<'a, 't>(&'a Text<'t>);
+    impl VisitorMut for Namer<'_, '_> {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &mut SqlQuery) -> std::ops::ControlFlow<()> {
+            name_body(&mut query.body, self.0);
+            std::ops::ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(&mut *query.body, &mut Namer(text));
+}
+
+fn name_body(body: &mut SetExpr, text: &Text) {
+    match body {
+        SetExpr::Select(select) => {
+            for item in &mut select.projection {
+                name_item(item, text);
+            }
+            having_to_where(select);
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            name_body(left, text);
+            name_body(right, text);
+        }
+        _ => {}
+    }
+}
+
+fn name_item(item: &mut SelectItem, text: &Text) {
+    use sqlparser::ast::{Expr as SqlExpr, Spanned};
+    let SelectItem::UnnamedExpr(expr) = item else {
+        return;
+    };
+    if matches!(expr, SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_)) {
+        return;
+    }
+    let span = expr.span();
+    // The place is not exact for every form of expression: only text that reads as the expression will do.
+    let written = text.slice(span).split_whitespace().collect::<Vec<_>>().join(" ");
+    let printed = expr.to_string().replace('"', "");
+    let squeezed = |text: &str| text.replace([' ', '"', '`'], "").to_lowercase();
+    let name = if squeezed(&written) == squeezed(&printed) { written } else { printed };
+    let alias = Ident { value: name, quote_style: Some('"'), span };
+    *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+}
+
+fn having_to_where(select: &mut Select) {
+    use sqlparser::ast::{BinaryOperator, Expr as SqlExpr};
+    let Some(mut having) = select.having.take() else {
+        return;
+    };
+    struct Outputs<'a>(&'a [SelectItem]);
+    impl VisitorMut for Outputs<'_> {
+        type Break = ();
+        fn post_visit_expr(&mut self, expr: &mut SqlExpr) -> std::ops::ControlFlow<()> {
+            if let SqlExpr::Identifier(ident) = expr {
+                let output = self.0.iter().find_map(|item| match item {
+                    SelectItem::ExprWithAlias { expr, alias } if alias.value == ident.value => Some(expr),
+                    _ => None,
+                });
+                if let Some(output) = output {
+                    *expr = SqlExpr::Nested(Box::new(output.clone()));
+                }
+            }
+            std::ops::ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(&mut having, &mut Outputs(&select.projection));
+    select.selection = Some(match select.selection.take() {
+        None => having,
+        Some(selection) => SqlExpr::BinaryOp {
+            left: Box::new(SqlExpr::Nested(Box::new(selection))),
+            op: BinaryOperator::And,
+            right: Box::new(SqlExpr::Nested(Box::new(having))),
+        },
+    });
+}
+
+/// The columns of a stream that is declared by being inserted into.
+pub fn inferred_schema(plan: &LogicalPlan) -> Result<Schema, Diagnostic> {
+    let mut fields: Vec<Field> = Vec::new();
+    for field in plan.schema().fields() {
+        if fields.iter().any(|known| known.name() == field.name()) {
+            return Err(Diagnostic::new(Code::Duplicate, format!("two output columns are called '{}'", field.name()))
+                .hint("give one of them another name with AS"));
+        }
+        let data_type = types::canonical(field.data_type());
+        fields.push(Field::new(field.name(), data_type, true).with_metadata(field.metadata().clone()));
+    }
+    Ok(Schema::new(fields))
+}
+
+/// Puts a projection on top that gives the plan exactly the target's columns: by position, numbers widened.
+pub fn fit_target(plan: LogicalPlan, target: &SchemaRef, columns: &[Ident], name: &str, text: &Text) -> Result<LogicalPlan, Diagnostic> {
+    let order = target_order(target, columns, name, text)?;
+    let given: Vec<Column> = plan.schema().columns();
+    if given.len() != order.len() {
+        let message = format!("'{name}' takes {} column(s), but the query has {}", order.len(), given.len());
+        let expected: Vec<String> = order.iter().map(|&index| describe(target.field(index))).collect();
+        return Err(Diagnostic::new(Code::TargetMismatch, message).hint(format!("its columns are: {}", expected.join(", "))));
+    }
+    for (position, column) in given.iter().enumerate() {
+        if given[..position].iter().any(|other| other.name == column.name) {
+            return Err(Diagnostic::new(Code::Duplicate, format!("two output columns are called '{}'", column.name))
+                .hint("give one of them another name with AS"));
+        }
+    }
+    let mut outputs = Vec::with_capacity(target.fields().len());
+    for (index, field) in target.fields().iter().enumerate() {
+        let value = match order.iter().position(|&position| position == index) {
+            Some(position) => fit_column(&plan, &given[position], position, field, name)?,
+            None => cast(Expr::Literal(ScalarValue::Null, None), field.data_type().clone()),
+        };
+        outputs.push(value.alias(field.name()));
+    }
+    LogicalPlanBuilder::from(plan)
+        .project(outputs)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|error| Diagnostic::new(Code::TargetMismatch, error.strip_backtrace()))
+}
+
+/// The target's columns in the order of the query's.
+fn target_order(target: &SchemaRef, columns: &[Ident], name: &str, text: &Text) -> Result<Vec<usize>, Diagnostic> {
+    if columns.is_empty() {
+        return Ok((0..target.fields().len()).collect());
+    }
+    let mut order: Vec<usize> = Vec::with_capacity(columns.len());
+    for column in columns {
+        let names = target.fields().iter().map(|field| field.name().as_str());
+        let Resolved::One(exact) = resolve(&column.value, names.clone()) else {
+            let error = Diagnostic::new(Code::UnknownColumn, format!("'{name}' has no column '{}'", column.value));
+            let error = match nearest(&column.value, names) {
+                Some(near) => error.hint(format!("did you mean '{near}'?")),
+                None => error,
+            };
+            return Err(text.at(error, column.span));
+        };
+        let index = target.index_of(exact).unwrap_or_default();
+        if order.contains(&index) {
+            let error = Diagnostic::new(Code::Duplicate, format!("column '{}' is named twice", column.value));
+            return Err(text.at(error, column.span));
+        }
+        order.push(index);
+    }
+    Ok(order)
+}
+
+fn fit_column(plan: &LogicalPlan, column: &Column, position: usize, field: &Field, name: &str) -> Result<Expr, Diagnostic> {
+    let value = Expr::Column(column.clone());
+    let from = plan.schema().field(position).data_type();
+    if from == field.data_type() {
+        return Ok(value);
+    }
+    let fits = types::widens(from, field.data_type()) || literal_fits(plan, position, field);
+    if !fits {
+        let message = format!(
+            "column {} of '{name}', {}, takes {}, not {}",
+            position + 1,
+            field.name(),
+            types::name(field.data_type()),
+            types::name(from)
+        );
+        return Err(Diagnostic::new(Code::TargetMismatch, message)
+            .hint(format!("write CAST(… AS {}) if that is what you want", types::name(field.data_type()))));
+    }
+    value
+        .cast_to(field.data_type(), plan.schema())
+        .map_err(|error| Diagnostic::new(Code::TargetMismatch, error.strip_backtrace()))
+}
+
+/// A literal that fits may go into a narrower column: `SELECT 1` into INT.
+fn literal_fits(plan: &LogicalPlan, position: usize, field: &Field) -> bool {
+    let LogicalPlan::Projection(projection) = plan else {
+        return false;
+    };
+    let Some(expr) = projection.expr.get(position) else {
+        return false;
+    };
+    match expr.clone().unalias() {
+        Expr::Literal(value @ (ScalarValue::Int64(_) | ScalarValue::Float64(_)), _) => {
+            field.data_type().is_numeric()
+                && value.cast_to(field.data_type()).is_ok_and(|fitted| !fitted.is_null() || value.is_null())
+                && !(matches!(value, ScalarValue::Float64(_)) && field.data_type().is_integer())
+        }
+        _ => false,
+    }
+}
+
+fn describe(field: &Field) -> String {
+    format!("{} {}", field.name(), types::name(field.data_type()))
+}

@@ -1,0 +1,283 @@
+//! From an optimised logical plan to operators: filters and projections fused, one node each time they cannot be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, SchemaRef};
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError};
+use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion_expr::{Expr, FetchType, LogicalPlan, Operator as SqlOperator, SkipType, TableScan};
+use datafusion_physical_expr::expressions::BinaryExpr;
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
+
+use super::context::Source;
+use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
+use crate::catalog::functions::EVENT_TIMESTAMP;
+use crate::catalog::types;
+use crate::error::{Code, Diagnostic};
+use crate::operators::OperatorPlan;
+use crate::operators::filter_project::{EVENT_TIME, FilterProjectPlan};
+use crate::operators::limit::LimitPlan;
+
+/// Turns one query's plan into nodes.
+pub struct Lowering<'a> {
+    /// The plan that grows.
+    pub plan: &'a mut StreamPlan,
+    /// The query's number.
+    pub query: usize,
+    /// The query's name, the stem of its operators' ids.
+    pub name: String,
+    /// The first nodes of its branches.
+    pub first: Vec<NodeId>,
+    operators: usize,
+}
+
+/// A stream on its way: where it comes from, and what is to be done to it that is not a node yet.
+struct Pipe {
+    from: NodeId,
+    from_schema: SchemaRef,
+    errors: StreamId,
+    input: Option<Vec<usize>>,
+    /// What names mean in expressions over the columns, as long as there is no projection.
+    base: DFSchemaRef,
+    event_time: bool,
+    filter: Option<Arc<dyn PhysicalExpr>>,
+    projection: Option<Vec<Arc<dyn PhysicalExpr>>>,
+    is_stream: bool,
+}
+
+impl<'a> Lowering<'a> {
+    /// For a query of a plan.
+    pub fn new(plan: &'a mut StreamPlan, query: usize, name: &str) -> Self {
+        Lowering { plan, query, name: name.to_string(), first: Vec::new(), operators: 0 }
+    }
+
+    /// Lowers the whole plan; the node it ends in gives batches of `schema`.
+    pub fn lower(&mut self, plan: &LogicalPlan, schema: &SchemaRef) -> Result<NodeId, Diagnostic> {
+        let pipe = self.pipe(plan)?;
+        let (node, _) = self.flush(pipe, schema)?;
+        if self.first.is_empty() {
+            self.first.push(node);
+        }
+        Ok(node)
+    }
+
+    fn pipe(&mut self, plan: &LogicalPlan) -> Result<Pipe, Diagnostic> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::SubqueryAlias(alias) => {
+                let mut pipe = self.pipe(&alias.input)?;
+                if pipe.projection.is_none() {
+                    pipe.base = alias.schema.clone();
+                }
+                Ok(pipe)
+            }
+            LogicalPlan::Filter(filter) => {
+                let mut pipe = self.pipe(&filter.input)?;
+                if pipe.projection.is_some() {
+                    pipe = self.flushed(pipe, filter.input.schema())?;
+                }
+                let predicate = pipe.physical(&filter.predicate)?;
+                pipe.filter = Some(match pipe.filter.take() {
+                    Some(earlier) => Arc::new(BinaryExpr::new(earlier, SqlOperator::And, predicate)),
+                    None => predicate,
+                });
+                Ok(pipe)
+            }
+            LogicalPlan::Projection(projection) => {
+                let mut pipe = self.pipe(&projection.input)?;
+                if pipe.projection.is_some() {
+                    pipe = self.flushed(pipe, projection.input.schema())?;
+                }
+                let exprs = projection.expr.iter().map(|expr| pipe.physical(expr)).collect::<Result<_, _>>()?;
+                pipe.projection = Some(exprs);
+                Ok(pipe)
+            }
+            LogicalPlan::Union(union) => {
+                let schema = Arc::new(union.schema.as_arrow().clone());
+                let mut inputs = Vec::with_capacity(union.inputs.len());
+                let mut errors = 0;
+                for input in &union.inputs {
+                    let pipe = self.pipe(input)?;
+                    errors = pipe.errors;
+                    inputs.push(self.flush(pipe, &schema)?.0);
+                }
+                let id = self.id("union");
+                let node = self.plan.add(PlanNodeKind::Union, Some(self.query), errors, id);
+                inputs.into_iter().for_each(|input| self.plan.connect(input, node));
+                Ok(self.pipe_from(node, schema, errors, &union.schema))
+            }
+            LogicalPlan::Limit(limit) => {
+                let pipe = self.pipe(&limit.input)?;
+                let schema = Arc::new(limit.input.schema().as_arrow().clone());
+                let (from, errors) = self.flush(pipe, &schema)?;
+                let skip = match limit.get_skip_type() {
+                    Ok(SkipType::Literal(skip)) => skip as u64,
+                    _ => return Err(constant("OFFSET")),
+                };
+                let fetch = match limit.get_fetch_type() {
+                    Ok(FetchType::Literal(fetch)) => fetch.map(|fetch| fetch as u64),
+                    _ => return Err(constant("LIMIT")),
+                };
+                let node = self.add("limit", errors, Arc::new(LimitPlan { skip, fetch }));
+                self.plan.connect(from, node);
+                Ok(self.pipe_from(node, schema, errors, limit.input.schema()))
+            }
+            other => Err(Diagnostic::new(Code::Unsupported, format!("not supported yet: {}", other.display()))),
+        }
+    }
+
+    fn scan(&mut self, scan: &TableScan) -> Result<Pipe, Diagnostic> {
+        let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+        let stream = source.and_then(|source| self.plan.stream(&source.stream));
+        let Some(stream) = stream else {
+            return Err(Diagnostic::new(Code::UnknownStream, format!("there is no stream '{}'", scan.table_name)));
+        };
+        let place = &self.plan.streams[stream];
+        let all = place.def.schema.fields().len();
+        let read: Vec<usize> = scan.projection.clone().unwrap_or_else(|| (0..all).collect());
+        let positions: Option<Vec<usize>> = read.iter().map(|index| place.wanted.binary_search(index).ok()).collect();
+        let Some(positions) = positions else {
+            return Err(Diagnostic::new(Code::UnknownColumn, "a column that is read was not kept"));
+        };
+        let whole = positions.len() == place.wanted.len() && positions.is_sorted();
+        let fields: Vec<_> = place.wanted.iter().map(|&index| place.def.schema.fields()[index].clone()).collect();
+        let from_schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        Ok(Pipe {
+            from: place.node,
+            from_schema,
+            errors: stream,
+            input: (!whole).then_some(positions),
+            base: scan.projected_schema.clone(),
+            event_time: false,
+            filter: None,
+            projection: None,
+            is_stream: true,
+        })
+    }
+
+    /// A new pipe after the node that the old one becomes.
+    fn flushed(&mut self, pipe: Pipe, schema: &DFSchemaRef) -> Result<Pipe, Diagnostic> {
+        let arrow = Arc::new(schema.as_arrow().clone());
+        let (node, errors) = self.flush(pipe, &arrow)?;
+        Ok(self.pipe_from(node, arrow, errors, schema))
+    }
+
+    fn pipe_from(&self, from: NodeId, from_schema: SchemaRef, errors: StreamId, schema: &DFSchemaRef) -> Pipe {
+        let base = schema.clone();
+        Pipe { from, from_schema, errors, input: None, base, event_time: false, filter: None, projection: None, is_stream: false }
+    }
+
+    /// Makes a node of what is to be done, if anything is; its batches have `schema`.
+    fn flush(&mut self, pipe: Pipe, schema: &SchemaRef) -> Result<(NodeId, StreamId), Diagnostic> {
+        let errors = pipe.errors;
+        let plan = FilterProjectPlan {
+            input: pipe.input,
+            event_time: pipe.event_time,
+            filter: pipe.filter,
+            projection: pipe.projection,
+            schema: schema.clone(),
+        };
+        if plan.is_identity() && *schema == pipe.from_schema && !pipe.is_stream {
+            return Ok((pipe.from, errors));
+        }
+        let node = self.add("filter_project", errors, Arc::new(plan));
+        if pipe.is_stream {
+            self.first.push(node);
+        }
+        self.plan.connect(pipe.from, node);
+        Ok((node, errors))
+    }
+
+    fn add(&mut self, kind: &str, errors: StreamId, operator: Arc<dyn OperatorPlan>) -> NodeId {
+        let id = self.id(kind);
+        self.plan.add(PlanNodeKind::Operator(operator), Some(self.query), errors, id)
+    }
+
+    fn id(&mut self, kind: &str) -> String {
+        self.operators += 1;
+        format!("{}/{}:{kind}", self.name, self.operators)
+    }
+}
+
+impl Pipe {
+    /// An expression over the columns of the pipe, which has no projection.
+    fn physical(&mut self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>, Diagnostic> {
+        if !reads_event_time(expr) {
+            return physical_expr(expr, &self.base);
+        }
+        self.event_time = true;
+        physical_expr(expr, &with_event_time(&self.base)?)
+    }
+}
+
+fn constant(what: &str) -> Diagnostic {
+    Diagnostic::new(Code::Type, format!("{what} must be a constant number"))
+}
+
+fn internal(error: DataFusionError) -> Diagnostic {
+    Diagnostic::new(Code::Type, error.strip_backtrace())
+}
+
+fn reads_event_time(expr: &Expr) -> bool {
+    expr.exists(|node| Ok(is_event_time(node))).unwrap_or(false)
+}
+
+fn is_event_time(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(function) if function.name() == EVENT_TIMESTAMP)
+}
+
+fn with_event_time(base: &DFSchema) -> Result<DFSchema, Diagnostic> {
+    let mut fields: Vec<_> = base.iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone())).collect();
+    fields.push((None, Arc::new(Field::new(EVENT_TIME, types::TIMESTAMP, false))));
+    DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map_err(internal)
+}
+
+/// An expression ready to run over batches with the columns of `schema`.
+pub fn physical_expr(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, Diagnostic> {
+    let expr = expr.clone().transform_up(|node| {
+        Ok(match is_event_time(&node) {
+            true => Transformed::yes(Expr::Column(Column::new_unqualified(EVENT_TIME))),
+            false => Transformed::no(node),
+        })
+    });
+    let expr = expr.map_err(internal)?.data;
+    let mut props = ExecutionProps::new();
+    props.config_options = Some(Arc::new(ConfigOptions::default()));
+    let physical = create_physical_expr(&expr, schema, &props, &PhysicalPlanningContext::default()).map_err(internal)?;
+    checked(physical).map_err(internal)
+}
+
+/// Integer overflow is an error of its event, not a wrong number.
+fn checked(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    let checked = expr.transform_up(|node| {
+        let Some(binary) = node.downcast_ref::<BinaryExpr>() else {
+            return Ok(Transformed::no(node));
+        };
+        if !matches!(binary.op(), SqlOperator::Plus | SqlOperator::Minus | SqlOperator::Multiply) {
+            return Ok(Transformed::no(node));
+        }
+        let checked = BinaryExpr::new(binary.left().clone(), *binary.op(), binary.right().clone());
+        Ok(Transformed::yes(Arc::new(checked.with_fail_on_overflow(true)) as _))
+    })?;
+    Ok(checked.data)
+}
+
+/// The columns of each stream that a plan reads, by stream name.
+pub fn columns_read(plan: &LogicalPlan, read: &mut BTreeMap<String, std::collections::BTreeSet<usize>>) {
+    let _ = plan.apply(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(source) = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>()
+        {
+            let columns = read.entry(source.stream.clone()).or_default();
+            match &scan.projection {
+                Some(projection) => columns.extend(projection.iter().copied()),
+                None => columns.extend(0..scan.source.schema().fields().len()),
+            }
+        }
+        Ok(datafusion_common::tree_node::TreeNodeRecursion::Continue)
+    });
+}

@@ -1,0 +1,212 @@
+//! What a streaming query may not say: parts of the language that are not built yet, and things streams cannot do.
+
+use std::ops::ControlFlow;
+
+use eventflux_sqlparser::{
+    EmitKind, InsertMode, OutputEvents, Query, RelationSource, Statement, StatementKind, StreamRelation,
+};
+use sqlparser::ast::{
+    Expr, GroupByExpr, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
+    TableWithJoins, Visit, Visitor,
+};
+use sqlparser::tokenizer::Span;
+
+use super::text::Text;
+use crate::catalog::functions::Functions;
+use crate::error::{Code, Diagnostic};
+
+fn unsupported(what: &str) -> Diagnostic {
+    Diagnostic::new(Code::Unsupported, format!("not supported yet: {what}"))
+}
+
+/// Refuses statements of which no kind is built yet.
+pub fn statement(statement: &Statement, text: &Text) -> Result<(), Diagnostic> {
+    let what = match &statement.kind {
+        StatementKind::CreateStream(_)
+        | StatementKind::CreateView(_)
+        | StatementKind::Query(_)
+        | StatementKind::Explain(_) => return Ok(()),
+        StatementKind::CreateTable(_) => "CREATE TABLE",
+        StatementKind::CreateWindow(_) => "CREATE WINDOW",
+        StatementKind::CreateTrigger(_) => "CREATE TRIGGER",
+        StatementKind::CreateFunction(_) => "CREATE FUNCTION",
+        StatementKind::CreateAggregation(_) => "CREATE AGGREGATION",
+        StatementKind::Partition(_) => "PARTITION",
+        StatementKind::Update(_) => "UPDATE",
+        StatementKind::Delete(_) => "DELETE",
+        StatementKind::Begin | StatementKind::Commit | StatementKind::Rollback => "transactions",
+        _ => "this statement",
+    };
+    Err(text.at(unsupported(what), statement.span))
+}
+
+/// Refuses what cannot be run of a query, at its place.
+pub fn query(query: &Query, functions: &Functions, text: &Text) -> Result<(), Diagnostic> {
+    if let Some(target) = &query.target {
+        if target.inner {
+            return Err(text.at(unsupported("'#' streams, which live in a PARTITION"), target.name.span));
+        }
+        if !matches!(target.mode, InsertMode::Insert) || target.on_conflict.is_some() {
+            return Err(text.at(unsupported("changing tables"), target.span));
+        }
+        if target.events == OutputEvents::Expired {
+            let error = unsupported("EXPIRED EVENTS, which leave a window");
+            return Err(text.at(error, target.span));
+        }
+    }
+    for lifted in &query.relations {
+        relation(lifted, text)?;
+    }
+    if let Some(emit) = &query.emit
+        && emit.kind == EmitKind::Final
+    {
+        let error = Diagnostic::new(Code::Unstreamable, "EMIT FINAL needs a window that closes")
+            .hint("leave it out: without a window each event gives its row at once");
+        return Err(text.at(error, emit.span));
+    }
+    if let Some(output) = &query.output {
+        return Err(text.at(unsupported("OUTPUT … EVERY"), output.span));
+    }
+    sql_query(&query.body, text)?;
+    let mut inside = Inside { functions, text };
+    match query.body.visit(&mut inside) {
+        ControlFlow::Break(error) => Err(*error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+fn relation(relation: &StreamRelation, text: &Text) -> Result<(), Diagnostic> {
+    if let Some(window) = &relation.window {
+        return Err(text.at(unsupported("windows"), window.span));
+    }
+    let what = match &relation.source {
+        _ if relation.unidirectional => "UNIDIRECTIONAL joins",
+        RelationSource::Stream { fault: true, .. } => "fault streams ('!')",
+        RelationSource::Stream { inner: true, .. } => "'#' streams, which live in a PARTITION",
+        RelationSource::Stream { .. } => return Ok(()),
+        RelationSource::Pattern(_) => "PATTERN and SEQUENCE",
+        RelationSource::MatchRecognize { .. } => "MATCH_RECOGNIZE",
+        RelationSource::WindowFind { .. } => "named windows",
+        _ => "this relation",
+    };
+    Err(text.at(unsupported(what), relation.span))
+}
+
+fn sql_query(query: &SqlQuery, text: &Text) -> Result<(), Diagnostic> {
+    if let Some(with) = &query.with
+        && with.recursive
+    {
+        let error = Diagnostic::new(Code::Unstreamable, "a stream's query cannot be recursive");
+        return Err(text.at(error, with.span()));
+    }
+    if let Some(order) = &query.order_by {
+        let error = match &query.limit_clause {
+            Some(_) => unsupported("ORDER BY … LIMIT, the continuous top-n"),
+            None => Diagnostic::new(Code::Unstreamable, "a stream has no end, so it cannot be sorted")
+                .hint("add LIMIT n for a continuous top-n, or a window that closes"),
+        };
+        return Err(text.at(error, order.span()));
+    }
+    set_expr(&query.body, text)
+}
+
+fn set_expr(body: &SetExpr, text: &Text) -> Result<(), Diagnostic> {
+    match body {
+        SetExpr::Select(select) => self::select(select, text),
+        SetExpr::Query(query) => sql_query(query, text),
+        SetExpr::SetOperation { op: SetOperator::Union, set_quantifier: SetQuantifier::All, left, right } => {
+            set_expr(left, text)?;
+            set_expr(right, text)
+        }
+        SetExpr::SetOperation { op: SetOperator::Union, .. } => {
+            let error = unsupported("UNION without ALL, which removes duplicates").hint("write UNION ALL");
+            Err(text.at(error, body.span()))
+        }
+        SetExpr::SetOperation { op, .. } => {
+            let error = Diagnostic::new(Code::Unstreamable, format!("{op} needs all rows of both sides, and streams have no end"));
+            Err(text.at(error, body.span()))
+        }
+        SetExpr::Values(_) => {
+            let error = Diagnostic::new(Code::Unstreamable, "VALUES is not a stream");
+            Err(text.at(error, body.span()))
+        }
+        other => Err(text.at(unsupported("this kind of query"), other.span())),
+    }
+}
+
+fn select(select: &Select, text: &Text) -> Result<(), Diagnostic> {
+    if select.from.is_empty() {
+        let error = Diagnostic::new(Code::Unstreamable, "a query needs a stream to read").hint("add FROM <stream>");
+        return Err(text.at(error, select.span()));
+    }
+    if let Some(distinct) = &select.distinct {
+        let _ = distinct;
+        return Err(text.at(unsupported("SELECT DISTINCT"), select.span()));
+    }
+    if let [_, second, ..] = select.from.as_slice() {
+        return Err(text.at(unsupported("joins"), second.span()));
+    }
+    for from in &select.from {
+        table(from, text)?;
+    }
+    match &select.group_by {
+        GroupByExpr::Expressions(exprs, _) if exprs.is_empty() => {}
+        GroupByExpr::Expressions(exprs, _) => {
+            let span = Span::union_iter(exprs.iter().map(Spanned::span));
+            return Err(text.at(unsupported("GROUP BY"), span));
+        }
+        GroupByExpr::All(_) => return Err(text.at(unsupported("GROUP BY"), select.span())),
+    }
+    if let Some(qualify) = &select.qualify {
+        return Err(text.at(unsupported("QUALIFY"), qualify.span()));
+    }
+    if !select.lateral_views.is_empty() || select.connect_by.iter().next().is_some() {
+        return Err(text.at(unsupported("this clause"), select.span()));
+    }
+    Ok(())
+}
+
+fn table(from: &TableWithJoins, text: &Text) -> Result<(), Diagnostic> {
+    if let Some(join) = from.joins.first() {
+        return Err(text.at(unsupported("joins"), join.span()));
+    }
+    match &from.relation {
+        TableFactor::Table { args: None, .. } => Ok(()),
+        TableFactor::Derived { lateral: false, subquery, .. } => sql_query(subquery, text),
+        TableFactor::NestedJoin { table_with_joins, .. } => table(table_with_joins, text),
+        other => Err(text.at(unsupported("this relation"), other.span())),
+    }
+}
+
+/// Looks for what may stand anywhere inside expressions.
+struct Inside<'a> {
+    functions: &'a Functions,
+    text: &'a Text<'a>,
+}
+
+impl Visitor for Inside<'_> {
+    type Break = Box<Diagnostic>;
+
+    fn pre_visit_query(&mut self, query: &SqlQuery) -> ControlFlow<Self::Break> {
+        match sql_query(query, self.text) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
+        let what = match expr {
+            Expr::Function(function) if function.over.is_some() => "OVER windows",
+            Expr::Function(function) => {
+                let name = function.name.to_string().replace('"', "");
+                if self.functions.aggregate(&name).is_none() || self.functions.scalar(&name).is_some() {
+                    return ControlFlow::Continue(());
+                }
+                "aggregates"
+            }
+            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => "subqueries in expressions",
+            _ => return ControlFlow::Continue(()),
+        };
+        ControlFlow::Break(Box::new(self.text.at(unsupported(what), expr.span())))
+    }
+}
