@@ -11,9 +11,14 @@ use crate::error::{Diagnostic, Result};
 use crate::event::EventBatch;
 use crate::formats::{DecodeSchema, Decoder, Encoder, Framer};
 
+mod blocks;
 mod output;
+#[cfg(test)]
+mod testing;
 
-pub use output::{Emitted, Flow, SourceOutput};
+pub mod file;
+
+pub use output::{Emitted, Flow, SourceOutput, StopSignal};
 
 /// A connector: what `extension = '…'` names.
 pub trait Connector: Send + Sync {
@@ -147,4 +152,9 @@ pub trait Sink: Send {
     fn close(&mut self) -> Result<()> {
         self.flush()
     }
+}
+
+/// The connectors that come with the engine.
+pub fn builtin() -> Vec<std::sync::Arc<dyn Connector>> {
+    vec![std::sync::Arc::new(file::File)]
 }
