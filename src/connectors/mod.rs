@@ -11,15 +11,20 @@ use crate::error::{Diagnostic, Result};
 use crate::event::EventBatch;
 use crate::formats::{DecodeSchema, Decoder, Encoder, Framer};
 
+mod blocks;
 mod output;
 mod registry;
+#[cfg(test)]
+mod testing;
+
+pub mod file;
 
 pub use output::{Emitted, Flow, SourceOutput, StopSignal};
 pub use registry::Registry;
 
 /// The connectors that come with the engine.
 pub fn builtin() -> Vec<std::sync::Arc<dyn Connector>> {
-    Vec::new()
+    vec![std::sync::Arc::new(file::File)]
 }
 
 /// A connector: what `extension = '…'` names.

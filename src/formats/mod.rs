@@ -22,7 +22,7 @@ mod testing;
 
 /// The formats that come with the engine.
 pub fn builtin() -> Vec<Arc<dyn Format>> {
-    Vec::new()
+    vec![Arc::new(json::JsonFormat), Arc::new(csv::CsvFormat)]
 }
 
 /// A format: `format = 'json'`.

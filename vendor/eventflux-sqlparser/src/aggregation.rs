@@ -22,7 +22,7 @@ pub(crate) fn create(cursor: &mut Cursor<'_>, start: Span, name: Ident) -> Resul
     cursor.expect_word("AGGREGATE", "after the query")?;
     let by = if cursor.take_word("BY") {
         let every = cursor.find(|c| c.is_word("EVERY"));
-        let by = Rewriter::default().expr(cursor.until(&every), "the time column")?;
+        let by = Rewriter::plain_expr(cursor.until(&every), "the time column")?;
         cursor.jump(&every);
         Some(by)
     } else {

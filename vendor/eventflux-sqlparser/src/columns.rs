@@ -56,8 +56,7 @@ fn entry(cursor: &mut Cursor<'_>, list: &mut ColumnList) -> Result<(), ParseErro
         let column = cursor.ident("the event-time column")?;
         cursor.expect_word("AS", "after the event-time column")?;
         let end = cursor.find(|c| *c.peek() == Token::Comma);
-        let mut rewriter = Rewriter::default();
-        let expr = rewriter.expr(cursor.until(&end), "the watermark's expression")?;
+        let expr = Rewriter::plain_expr(cursor.until(&end), "the watermark's expression")?;
         cursor.jump(&end);
         let span = cursor.span_from(start);
         if list.watermark.is_some() {
@@ -130,7 +129,7 @@ fn column(cursor: &mut Cursor<'_>) -> Result<ColumnDef, ParseError> {
             column.primary_key = true;
         } else if cursor.take_word("DEFAULT") {
             let end = cursor.find(ends_default);
-            column.default = Some(Rewriter::default().expr(cursor.until(&end), "a default")?);
+            column.default = Some(Rewriter::plain_expr(cursor.until(&end), "a default")?);
             cursor.jump(&end);
         } else if !cursor.take_word("NULL") {
             break;

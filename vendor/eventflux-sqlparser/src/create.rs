@@ -177,7 +177,9 @@ fn window(cursor: &mut Cursor<'_>, header: Header, name: Ident) -> Result<Statem
             .expected("WINDOW(…) after the columns")
             .with_hint("such as WINDOW('length', 5)"));
     }
-    let window = Rewriter::default().window_spec(cursor, start)?;
+    let mut rewriter = Rewriter::default();
+    let window = rewriter.window_spec(cursor, start)?;
+    rewriter.refuse_relations()?;
     let output = if cursor.take_word("OUTPUT") {
         let Some(events) = events(cursor) else {
             return Err(cursor.expected("CURRENT, EXPIRED or ALL after OUTPUT"));
@@ -221,7 +223,7 @@ fn trigger(cursor: &mut Cursor<'_>, header: Header, name: Ident) -> Result<State
         TriggerSchedule::Start
     } else if cursor.take_word("EVERY") {
         let end = cursor.find(Cursor::is_empty);
-        let every = Rewriter::default().duration(*cursor)?;
+        let every = Rewriter::plain_duration(*cursor)?;
         cursor.jump(&end);
         TriggerSchedule::Every(every)
     } else if cursor.take_word("CRON") {

@@ -4,13 +4,28 @@ use sqlparser::ast::{Expr, TableWithJoins};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Token};
 
+use crate::ast::StreamRelation;
 use crate::ast::{Assignment, Delete, StatementKind, Update};
 use crate::error::ParseError;
 use crate::query;
 use crate::relation::take_alias;
-use crate::rewrite::{Rewriter, State};
+use crate::rewrite::{Rewriter, State, after_distinct, find_relation};
 use crate::sql;
 use crate::tokens::Cursor;
+
+impl Update {
+    /// What a table of the statement stands for, if [`crate::relation_name`] made its name.
+    pub fn relation(&self, table_name: &str) -> Option<&StreamRelation> {
+        find_relation(&self.relations, table_name)
+    }
+}
+
+impl Delete {
+    /// What a table of the statement stands for, if [`crate::relation_name`] made its name.
+    pub fn relation(&self, table_name: &str) -> Option<&StreamRelation> {
+        find_relation(&self.relations, table_name)
+    }
+}
 
 /// After UPDATE.
 pub(crate) fn update(cursor: &mut Cursor<'_>, start: Span) -> Result<StatementKind, ParseError> {
@@ -25,7 +40,7 @@ pub(crate) fn update(cursor: &mut Cursor<'_>, start: Span) -> Result<StatementKi
     };
     cursor.expect_word("SET", "after the table")?;
     let mut rewriter = Rewriter::default();
-    let from = cursor.find(|c| c.is_word("FROM") || c.is_word("WHERE"));
+    let from = cursor.find(|c| (c.is_word("FROM") && !after_distinct(c)) || c.is_word("WHERE"));
     let selection = from.find(|c| c.is_word("WHERE"));
     let set = assignments(cursor.until(&from), &mut rewriter)?;
     let from = relations(from.until(&selection), &mut rewriter)?;

@@ -53,6 +53,7 @@ impl Rewriter {
         };
         c.expect_end("MATCH_RECOGNIZE")?;
         Ok(MatchRecognize {
+            input_alias: None,
             partition_by,
             order_by,
             measures,

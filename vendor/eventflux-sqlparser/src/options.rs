@@ -141,7 +141,7 @@ fn duration(part: Cursor<'_>) -> Result<OptionValue, ParseError> {
     durations::check_unit(&part)?;
     let mut rest = part;
     let written = durations::take(&mut rest).filter(|_| rest.is_empty());
-    let expr = Rewriter::default().duration(part)?;
+    let expr = Rewriter::plain_duration(part)?;
     let Some(micros) = durations::duration_micros(&expr) else {
         return Err(
             ParseError::syntax("this is not a constant duration", part.span_of_rest()).with_hint("such as 5 SECONDS"),

@@ -53,7 +53,7 @@ fn key(part: Cursor<'_>) -> Result<PartitionKey, ParseError> {
             .expected("OF and a stream after the key")
             .with_hint("such as symbol OF Trades"));
     }
-    let expr = Rewriter::default().expr(part.until(&of), "a key")?;
+    let expr = Rewriter::plain_expr(part.until(&of), "a key")?;
     let mut of = of;
     of.advance();
     let stream = of.ident("a stream after OF")?;

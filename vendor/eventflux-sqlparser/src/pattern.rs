@@ -121,6 +121,9 @@ impl Rewriter {
     fn term(&mut self, cursor: &mut Cursor<'_>, kind: PatternKind) -> Result<PatternNode, ParseError> {
         let start = cursor.span();
         let every = cursor.take_word("EVERY");
+        if every && cursor.is_word("EVERY") {
+            return Err(cursor.expected("what EVERY repeats"));
+        }
         let mut alternatives = vec![self.conjunction(cursor, kind)?];
         while cursor.take_word("OR") {
             alternatives.push(self.conjunction(cursor, kind)?);

@@ -135,10 +135,6 @@ fn finish(
         };
         target.on_conflict = Some(on_conflict);
     }
-    if let (None, Some(sink)) = (&target, &trailing.sink) {
-        return Err(ParseError::syntax("SINK needs a target to attach to", sink.span)
-            .with_hint("INSERT INTO name before SELECT"));
-    }
     Ok(Query {
         target,
         body,
@@ -195,12 +191,12 @@ fn trailing(cursor: &mut Cursor<'_>, rewriter: &mut Rewriter) -> Result<Trailing
         let start = cursor.span();
         let twice = if cursor.is_word("EMIT") {
             cursor.advance();
-            let kind = if cursor.take_word("CHANGES") {
+            let kind = if cursor.is_word("CHANGES") {
                 EmitKind::Changes
             } else {
                 EmitKind::Final
             };
-            cursor.take_word("FINAL");
+            cursor.advance();
             found
                 .emit
                 .replace(Emit {

@@ -178,7 +178,9 @@ impl Rewriter {
                 clauses.unidirectional = true;
             } else if cursor.is_word("MATCH_RECOGNIZE") {
                 refuse_second(clauses.match_recognize.is_some(), "MATCH_RECOGNIZE", place)?;
-                clauses.match_recognize = Some(self.match_recognize(cursor)?);
+                let mut clause = self.match_recognize(cursor)?;
+                clause.input_alias = clauses.alias.take();
+                clauses.match_recognize = Some(clause);
             } else if clauses.alias.is_none()
                 && let Some(alias) = take_alias(cursor)?
             {

@@ -100,6 +100,30 @@ impl Rewriter {
         sql::parse(tokens, cursor.span_of_rest(), |parser| parser.parse_expr())
     }
 
+    /// Where nothing can stand for a relation of ours: a subquery here reads plain tables only.
+    pub(crate) fn refuse_relations(&self) -> Result<(), ParseError> {
+        match self.relations.first() {
+            None => Ok(()),
+            Some(relation) => Err(ParseError::syntax("only plain tables can be read here", relation.span)),
+        }
+    }
+
+    /// An expression outside queries.
+    pub(crate) fn plain_expr(cursor: Cursor<'_>, what: &str) -> Result<Expr, ParseError> {
+        let mut rewriter = Self::default();
+        let expr = rewriter.expr(cursor, what)?;
+        rewriter.refuse_relations()?;
+        Ok(expr)
+    }
+
+    /// A duration outside queries.
+    pub(crate) fn plain_duration(cursor: Cursor<'_>) -> Result<Expr, ParseError> {
+        let mut rewriter = Self::default();
+        let expr = rewriter.duration(cursor)?;
+        rewriter.refuse_relations()?;
+        Ok(expr)
+    }
+
     /// A duration, or an expression for one.
     pub(crate) fn duration(&mut self, cursor: Cursor<'_>) -> Result<Expr, ParseError> {
         durations::check_unit(&cursor)?;
@@ -377,7 +401,7 @@ fn after_period(cursor: &Cursor<'_>) -> bool {
 }
 
 /// `IS [NOT] DISTINCT FROM`.
-fn after_distinct(cursor: &Cursor<'_>) -> bool {
+pub(crate) fn after_distinct(cursor: &Cursor<'_>) -> bool {
     matches!(
         cursor.previous(),
         Some(TokenWithSpan { token: Token::Word(word), .. }) if word.keyword == Keyword::DISTINCT

@@ -51,12 +51,7 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, ParseError> {
 /// What is wrong with it, and where; a relation that carries something of ours in a subquery of it is refused.
 pub fn parse_expr(text: &str) -> Result<Expr, ParseError> {
     let tokens = Tokens::new(text)?;
-    let mut rewriter = Rewriter::default();
-    let expr = rewriter.expr(tokens.cursor(), "an expression")?;
-    match rewriter.relations.first() {
-        None => Ok(expr),
-        Some(relation) => Err(ParseError::syntax("only plain tables can be read here", relation.span)),
-    }
+    Rewriter::plain_expr(tokens.cursor(), "an expression")
 }
 
 /// A statement of a partition's block.

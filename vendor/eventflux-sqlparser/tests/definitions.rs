@@ -147,7 +147,7 @@ fn tables_windows_triggers_functions() {
 #[test]
 fn table_changes() {
     let StatementKind::Update(update) =
-        one("UPDATE T SET T.a = s.a + 1, b = 2 FROM S WINDOW('length', 1) AS s WHERE T.id = s.id")
+        one("UPDATE T SET T.a = s.a + 1, b = c IS DISTINCT FROM d FROM S WINDOW('length', 1) AS s WHERE T.id = s.id")
     else {
         panic!("not an update")
     };

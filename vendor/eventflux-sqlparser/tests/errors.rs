@@ -118,12 +118,6 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "once",
     ),
     (
-        "SELECT a FROM S SINK (type = 'log')",
-        "SINK (type = 'log')",
-        "needs a target",
-        "INSERT INTO",
-    ),
-    (
         "FROM S INSERT INTO X",
         "FROM",
         "not followed by SELECT",

@@ -120,6 +120,11 @@ fn relations_are_lifted() {
             &["S MATCH_RECOGNIZE (PATTERN (A) DEFINE A AS x) AS m"],
         ),
         (
+            "SELECT m.a FROM S AS s MATCH_RECOGNIZE (PATTERN (A) DEFINE A AS x) m JOIN T ON 1 = 1",
+            "SELECT m.a FROM __relation_0 AS m JOIN T ON 1 = 1",
+            &["S AS s MATCH_RECOGNIZE (PATTERN (A) DEFINE A AS x) m"],
+        ),
+        (
             "SELECT a FROM TUMBLE(S, ts, 5 s) JOIN T ON 1 = 1",
             "SELECT a FROM __relation_0 AS S JOIN T ON 1 = 1",
             &["TUMBLE(S, ts, 5 s)"],

@@ -8,6 +8,8 @@ use super::Within;
 /// The clause between the parentheses of MATCH_RECOGNIZE.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MatchRecognize {
+    /// What the input is called inside: `S AS s MATCH_RECOGNIZE (…)`.
+    pub input_alias: Option<Ident>,
     /// PARTITION BY.
     pub partition_by: Vec<Expr>,
     /// ORDER BY.

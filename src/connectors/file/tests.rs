@@ -1,0 +1,429 @@
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::File;
+use crate::connectors::testing::*;
+use crate::connectors::{Position, Sink, Source};
+use crate::error::Error;
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Folder(tempfile::tempdir().unwrap())
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+    fn append(&self, name: &str, text: &str) {
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.path(name))
+            .unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+}
+
+fn build(path: &Path, more: &[(&str, &str)]) -> Box<dyn Source> {
+    let mut given = vec![("path", path.to_str().unwrap())];
+    given.extend_from_slice(more);
+    source(&File, text_schema(), &given).unwrap()
+}
+
+fn following(path: &Path, more: &[(&str, &str)]) -> Box<dyn Source> {
+    let mut given = vec![("follow", "true"), ("poll", "2 ms")];
+    given.extend_from_slice(more);
+    build(path, &given)
+}
+
+fn position(file: &Path, offset: u64, line: u64) -> Position {
+    serde_json::json!({"file": file.to_str().unwrap(), "offset": offset, "line": line})
+}
+
+/// Lines `from..to`, about 1 KiB each, so that a file spans many blocks.
+fn long_lines(from: usize, to: usize) -> Vec<String> {
+    (from..to)
+        .map(|i| format!("{i} {}", "x".repeat(900 + i % 200)))
+        .collect()
+}
+
+fn joined(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_last_line_needs_no_line_end_and_an_empty_file_has_no_rows() {
+    let folder = Folder::new();
+    for (text, want) in [
+        ("a\nb\n", vec!["a", "b"]),
+        ("a\nb", vec!["a", "b"]),
+        ("# header\na\n", vec!["a"]),
+        ("# header", vec![]),
+        ("", vec![]),
+    ] {
+        let path = folder.write("f", text);
+        assert_eq!(all_texts(&run(build(&path, &[])).unwrap()), want, "{text:?}");
+    }
+}
+
+#[test]
+fn positions_name_file_offset_and_line() {
+    let folder = Folder::new();
+    let path = folder.write("f", "# header\na\nbad\nc");
+    let emitted = run(build(&path, &[])).unwrap();
+    assert_eq!(emitted[0].errors[0].line, Some(3));
+    assert_eq!(emitted[0].position, Some(position(&path, 15, 4)));
+    assert_eq!(emitted[1].position, Some(position(&path, 16, 5)));
+}
+
+#[test]
+fn directories_and_globs_are_read_by_name() {
+    let folder = Folder::new();
+    for name in ["b.txt", "a.txt", "c.log", ".hidden.txt"] {
+        folder.write(name, name);
+    }
+    fs::create_dir(folder.path("d.txt")).unwrap();
+    let read = |path: &Path| all_texts(&run(build(path, &[])).unwrap());
+    assert_eq!(read(folder.0.path()), ["a.txt", "b.txt", "c.log"]);
+    assert_eq!(read(&folder.path("*.txt")), ["a.txt", "b.txt"]);
+    let odd = folder.write("[x].json", "a name may look like a glob");
+    assert_eq!(read(&odd).len(), 1);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let folder = Folder::new();
+    let missing = folder.path("missing.json");
+    let path = missing.to_str().unwrap();
+    let error = source(&File, text_schema(), &[("path", path)]).err().unwrap();
+    assert!(error.message.contains(path), "{}", error.message);
+    let error = run(build(&folder.path("*.json"), &[])).unwrap_err().to_string();
+    assert!(error.contains("no file matches") && error.contains("*.json"), "{error}");
+    for given in [
+        &[("path", "/tmp/a***")][..],
+        &[("path", "")],
+        &[("path", "/tmp"), ("start", "end")],
+    ] {
+        assert!(source(&File, text_schema(), given).is_err(), "{given:?}");
+    }
+}
+
+#[test]
+fn parallel_decoding_keeps_the_order_and_the_line_numbers() {
+    let folder = Folder::new();
+    let mut lines = long_lines(0, 3000);
+    lines[2500] = "bad".to_string();
+    let path = folder.write("f", &joined(&lines));
+    let sequential = run(build(&path, &[("decoders", "1"), ("block-bytes", "65536")])).unwrap();
+    let parallel = run(build(&path, &[("decoders", "3"), ("block-bytes", "65536")])).unwrap();
+    lines.remove(2500);
+    assert_eq!(all_texts(&sequential), lines);
+    assert_eq!(all_texts(&parallel), lines);
+    let positions = |run: &[crate::connectors::Emitted]| run.iter().map(|e| e.position.clone()).collect::<Vec<_>>();
+    assert_eq!(positions(&sequential), positions(&parallel));
+    let errors: Vec<_> = parallel.iter().flat_map(|e| &e.errors).map(|e| e.line).collect();
+    assert_eq!(errors, [Some(2501)]);
+}
+
+#[test]
+fn seeking_to_any_position_continues_with_the_next_record() {
+    let folder = Folder::new();
+    folder.write("a", &format!("# header\n{}", joined(&long_lines(0, 300))));
+    folder.write("b", &format!("# header\n{}last", joined(&long_lines(300, 500))));
+    let fresh = || build(folder.0.path(), &[("block-bytes", "65536"), ("decoders", "2")]);
+    let emitted = run(fresh()).unwrap();
+    let all = all_texts(&emitted);
+    assert_eq!(all.len(), 501);
+    let mut seen = 0;
+    for (index, one) in emitted.iter().enumerate() {
+        seen += one.batch.num_rows();
+        let mut source = fresh();
+        source.seek(one.position.as_ref().unwrap()).unwrap();
+        let rest = run(source).unwrap();
+        assert_eq!(all_texts(&rest), all[seen..], "after emission {index}");
+        assert_eq!(
+            rest.last().and_then(|e| e.position.clone()),
+            emitted[index + 1..].last().and_then(|e| e.position.clone())
+        );
+    }
+}
+
+#[test]
+fn a_position_that_does_not_fit_the_file_is_an_error() {
+    let folder = Folder::new();
+    let path = folder.write("a", "1\n2\n");
+    let error = build(&path, &[]).seek(&position(&path, 9, 4)).unwrap_err().to_string();
+    assert!(
+        error.contains("only 4 bytes") && error.contains(path.to_str().unwrap()),
+        "{error}"
+    );
+    let gone = folder.path("gone");
+    let error = build(folder.0.path(), &[])
+        .seek(&position(&gone, 2, 2))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("is gone"), "{error}");
+    assert!(build(&path, &[]).seek(&serde_json::json!({"row": 3})).is_err());
+    let other = folder.write("b", "1\n");
+    let mut source = build(&path, &[]);
+    source.seek(&position(&other, 2, 2)).unwrap();
+    assert!(run(source).is_err());
+}
+
+#[test]
+fn a_record_over_the_limit_is_one_error_and_is_skipped() {
+    let folder = Folder::new();
+    let long = "y".repeat(1 << 20);
+    for decoders in ["1", "2"] {
+        let given = [
+            ("max-record-bytes", "100000"),
+            ("block-bytes", "65536"),
+            ("decoders", decoders),
+        ];
+        let path = folder.write("f", &format!("a\n{long}\nb\nbad\n{long}"));
+        let emitted = run(build(&path, &given)).unwrap();
+        assert_eq!(all_texts(&emitted), ["a", "b"]);
+        let errors: Vec<_> = emitted.iter().flat_map(|e| &e.errors).collect();
+        assert_eq!(
+            errors.iter().map(|e| e.line).collect::<Vec<_>>(),
+            [Some(2), Some(4), Some(5)]
+        );
+        assert!(errors[0].message.contains("100000 bytes"), "{}", errors[0].message);
+        assert!(errors.iter().all(|e| e.event.len() <= crate::error::RAW_LIMIT));
+    }
+    let short = "z".repeat(99_990);
+    let path = folder.write("g", &format!("{short}\n{short}\nc"));
+    let emitted = run(build(
+        &path,
+        &[("max-record-bytes", "100000"), ("block-bytes", "65536")],
+    ))
+    .unwrap();
+    assert_eq!(all_texts(&emitted), [&short, &short, "c"]);
+}
+
+#[test]
+fn stops_while_blocked_by_back_pressure() {
+    let folder = Folder::new();
+    let path = folder.write("f", &joined(&long_lines(0, 2000)));
+    for decoders in ["1", "2"] {
+        let given = [("block-bytes", "65536"), ("decoders", decoders)];
+        let running = Running::start(build(&path, &given), 1);
+        running.next();
+        running.stop().unwrap();
+    }
+}
+
+#[test]
+fn following_reads_what_is_appended_and_never_half_a_line() {
+    let folder = Folder::new();
+    let path = folder.write("f", "a\nb");
+    let running = Running::start(following(&path, &[]), 4);
+    assert_eq!(running.texts(1), ["a"]);
+    running.quiet();
+    folder.append("f", "c\nd");
+    assert_eq!(running.texts(1), ["bc"]);
+    folder.append("f", "\n");
+    assert_eq!(running.texts(1), ["d"]);
+    running.quiet();
+    running.stop().unwrap();
+}
+
+#[test]
+fn following_waits_for_a_file_that_is_not_there() {
+    let folder = Folder::new();
+    let running = Running::start(following(&folder.path("f"), &[]), 4);
+    running.quiet();
+    folder.write("f", "a\n");
+    assert_eq!(running.texts(1), ["a"]);
+    running.stop().unwrap();
+}
+
+#[test]
+fn following_from_the_end_starts_at_the_last_line() {
+    let folder = Folder::new();
+    let path = folder.write("f", "# header\nold\nol");
+    let running = Running::start(following(&path, &[("start", "end")]), 4);
+    running.quiet();
+    folder.append("f", "d\nnew\n");
+    assert_eq!(running.texts(2), ["old", "new"]);
+    folder.write("g", "other\n");
+    running.quiet();
+    running.stop().unwrap();
+}
+
+#[test]
+fn rotation_finishes_the_old_file_before_the_new_one() {
+    let folder = Folder::new();
+    let path = folder.write("f", "1\n2");
+    let running = Running::start(following(&path, &[]), 4);
+    assert_eq!(running.texts(1), ["1"]);
+    fs::rename(&path, folder.path("f.1")).unwrap();
+    folder.write("f", "3\n");
+    assert_eq!(running.texts(2), ["2", "3"]);
+    folder.append("f", "4\n");
+    assert_eq!(running.texts(1), ["4"]);
+    running.stop().unwrap();
+}
+
+#[test]
+fn a_rotated_file_that_still_matches_is_not_read_twice() {
+    let folder = Folder::new();
+    folder.write("f", "1\n");
+    let running = Running::start(following(&folder.path("f*"), &[]), 4);
+    assert_eq!(running.texts(1), ["1"]);
+    fs::rename(folder.path("f"), folder.path("f.1")).unwrap();
+    folder.append("f.1", "2\n");
+    assert_eq!(running.texts(1), ["2"]);
+    folder.write("f", "3\n");
+    assert_eq!(running.texts(1), ["3"]);
+    running.quiet();
+    running.stop().unwrap();
+}
+
+#[test]
+fn a_truncated_file_is_read_anew() {
+    let folder = Folder::new();
+    let path = folder.write("f", "1\n2\n3\nhal");
+    let running = Running::start(following(&path, &[]), 4);
+    assert_eq!(running.texts(3), ["1", "2", "3"]);
+    folder.write("f", "4\n");
+    assert_eq!(running.texts(1), ["4"]);
+    running.stop().unwrap();
+}
+
+#[test]
+fn a_deleted_file_is_finished_and_followed_again_when_it_is_back() {
+    let folder = Folder::new();
+    let path = folder.write("f", "1\n2");
+    let running = Running::start(following(&path, &[]), 4);
+    assert_eq!(running.texts(1), ["1"]);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(running.texts(1), ["2"]);
+    folder.write("f", "3\n4\n5\n6\n");
+    assert_eq!(running.texts(4), ["3", "4", "5", "6"]);
+    running.stop().unwrap();
+}
+
+#[test]
+fn files_that_appear_are_followed_too() {
+    let folder = Folder::new();
+    folder.write("a.log", "a1\n");
+    for path in [folder.path("*.log"), folder.0.path().to_path_buf()] {
+        let _ = fs::remove_file(folder.path("b.log"));
+        let running = Running::start(following(&path, &[]), 4);
+        assert_eq!(running.texts(1), ["a1"]);
+        folder.write("b.log", "b1\n");
+        assert_eq!(running.texts(1), ["b1"]);
+        running.stop().unwrap();
+    }
+}
+
+#[test]
+fn following_continues_in_every_file_after_a_restart() {
+    let folder = Folder::new();
+    folder.write("a", "a1\n");
+    folder.write("b", "b1\n");
+    let running = Running::start(following(folder.0.path(), &[]), 4);
+    running.texts(1);
+    let last = running.next().unwrap().position.unwrap();
+    running.stop().unwrap();
+    // While nobody looks: one grows, one is rotated, one is new.
+    folder.append("a", "a2\n");
+    folder.append("b", "b2\nb3");
+    fs::rename(folder.path("b"), folder.path(".b.old")).unwrap();
+    folder.write("c", "c1\n");
+    let mut source = following(folder.0.path(), &[]);
+    source.seek(&last).unwrap();
+    let running = Running::start(source, 4);
+    let mut got = running.texts(4);
+    got.sort();
+    assert_eq!(got, ["a2", "b2", "b3", "c1"]);
+    running.quiet();
+    running.stop().unwrap();
+}
+
+#[test]
+fn following_treats_what_happened_while_it_was_down_as_if_it_had_seen_it() {
+    let folder = Folder::new();
+    let path = folder.write("f", "1\n2\n");
+    let running = Running::start(following(&path, &[]), 4);
+    let last = running.next().unwrap().position.unwrap();
+    running.stop().unwrap();
+    let resumed = |position: &Position| {
+        let mut source = following(&path, &[]);
+        source.seek(position).unwrap();
+        Running::start(source, 4)
+    };
+    fs::write(&path, "3\n").unwrap();
+    let truncated = resumed(&last);
+    assert_eq!(truncated.texts(1), ["3"]);
+    truncated.stop().unwrap();
+    let other = folder.write("g", "longer than before\n");
+    fs::rename(other, &path).unwrap();
+    let replaced = resumed(&last);
+    assert_eq!(replaced.texts(1), ["longer than before"]);
+    replaced.stop().unwrap();
+    let by_path = resumed(&position(&path, 19, 2));
+    by_path.quiet();
+    folder.append("f", "more\n");
+    assert_eq!(by_path.texts(1), ["more"]);
+    by_path.stop().unwrap();
+}
+
+#[test]
+fn stops_while_waiting() {
+    let folder = Folder::new();
+    let running = Running::start(build(&folder.path("f"), &[("follow", "true"), ("poll", "1 hour")]), 4);
+    running.quiet();
+    running.stop().unwrap();
+}
+
+#[test]
+fn the_sink_writes_its_header_once_and_appends() {
+    let folder = Folder::new();
+    let path = folder.path("new/folder/f");
+    let open = |mode: &str, fsync: &str| -> Box<dyn Sink> {
+        let given = [("path", path.to_str().unwrap()), ("mode", mode), ("fsync", fsync)];
+        let mut sink = sink(&File, text_schema(), &given).unwrap();
+        sink.open().unwrap();
+        sink
+    };
+    let mut first = open("append", "never");
+    first.write(&text_batch(&["a", "b"])).unwrap();
+    first.flush().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "# text\na\nb\n");
+    first.close().unwrap();
+    let mut second = open("append", "flush");
+    second.write(&text_batch(&["c"])).unwrap();
+    second.close().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "# text\na\nb\nc\n");
+    fs::write(&path, "# text\nhalf a li").unwrap();
+    let mut third = open("append", "never");
+    third.write(&text_batch(&["d"])).unwrap();
+    third.close().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "# text\nhalf a li\nd\n");
+    let mut fourth = open("overwrite", "flush");
+    fourth.write(&text_batch(&["e"])).unwrap();
+    fourth.close().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "# text\ne\n");
+}
+
+#[test]
+fn a_sink_that_cannot_write_names_its_file() {
+    let folder = Folder::new();
+    let file = folder.write("f", "");
+    let path = file.join("g");
+    let mut sink = sink(&File, text_schema(), &[("path", path.to_str().unwrap())]).unwrap();
+    let error = sink.open().unwrap_err();
+    assert!(
+        matches!(error, Error::Io { .. }) && error.to_string().contains("f/g"),
+        "{error}"
+    );
+}
