@@ -312,7 +312,6 @@ proptest! {
     #[test]
     fn deep_nests(openers in prop::collection::vec(prop::sample::select(OPENERS), 20..70), types in 0..20_usize) {
         let mut text = String::from("SELECT ");
-        std::fs::write("/tmp/nest", format!("{openers:?} {types}")).unwrap();
         text.extend(openers.iter().copied());
         text.push_str("CAST(a AS ");
         text.push_str(&"ARRAY<".repeat(types));
