@@ -55,7 +55,8 @@
 //!
 //! # Limits
 //! Each is a constant in [`limits`] and its breach a [`ParseErrorKind::Limit`]. Together they guarantee that no text
-//! panics, overflows the stack (also when the tree is freed) or takes more than about linear time.
+//! panics, overflows the stack (also when the tree is freed) or takes more than about linear time. What is nested
+//! unusually deep, yet within them, is read on a thread with a stack of its own.
 //!
 //! [sqlparser]: https://docs.rs/sqlparser
 

@@ -1,5 +1,7 @@
 //! The way into sqlparser: limits before it, true spans after it.
 
+use std::thread;
+
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
@@ -10,12 +12,39 @@ use crate::hints;
 use crate::limits::{MAX_ATTEMPTS_PER_TOKEN, MAX_NAME_PARTS, MAX_OPERATORS, MAX_RECURSION, MAX_TYPE_NESTING};
 
 /// Lets sqlparser read all of `tokens`. `span` is where they stand, for errors at their end.
-pub(crate) fn parse<T>(
+///
+/// sqlparser needs much stack for each level of nesting (in a debug build a hundred kilobytes), and the caller may have
+/// little left. What is nested deeper than usual is therefore read on a thread with a stack of its own.
+pub(crate) fn parse<T: Send>(
+    tokens: Vec<TokenWithSpan>,
+    span: Span,
+    read: impl FnOnce(&mut Parser) -> Result<T, ParserError> + Send,
+) -> Result<T, ParseError> {
+    if check_limits(&tokens)? <= SHALLOW {
+        return parse_here(tokens, span, read);
+    }
+    let no_stack = || ParseError::limit("there is no memory to read something nested this deep", span);
+    thread::scope(|scope| {
+        thread::Builder::new()
+            .stack_size(DEEP_STACK)
+            .spawn_scoped(scope, || parse_here(tokens, span, read))
+            .map_err(|_| no_stack())?
+            .join()
+            .map_err(|_| no_stack())?
+    })
+}
+
+/// Nesting that a caller's stack of two megabytes always has room for.
+const SHALLOW: usize = 8;
+
+/// Room for [`MAX_RECURSION`] levels; what is not touched costs nothing.
+const DEEP_STACK: usize = 32 << 20;
+
+fn parse_here<T>(
     tokens: Vec<TokenWithSpan>,
     span: Span,
     read: impl FnOnce(&mut Parser) -> Result<T, ParserError>,
 ) -> Result<T, ParseError> {
-    check_limits(&tokens)?;
     let fuel = tokens
         .len()
         .saturating_mul(MAX_ATTEMPTS_PER_TOKEN)
@@ -116,11 +145,13 @@ impl Level {
     }
 }
 
-/// Refuses what would make the tree too deep to walk, or sqlparser too slow.
-fn check_limits(tokens: &[TokenWithSpan]) -> Result<(), ParseError> {
+/// Refuses what would make the tree too deep to walk, or sqlparser too slow; says how deep the nesting is.
+fn check_limits(tokens: &[TokenWithSpan]) -> Result<usize, ParseError> {
     let mut levels = vec![Level::default()];
     let mut name_parts = 0;
     let mut generics = 0_usize;
+    let mut prefixes = 0_usize;
+    let mut nesting = 0;
     let mut previous = &Token::EOF;
     for TokenWithSpan { token, span } in tokens {
         if *token == Token::Period {
@@ -150,7 +181,9 @@ fn check_limits(tokens: &[TokenWithSpan]) -> Result<(), ParseError> {
             let message = format!("types are nested more than {MAX_TYPE_NESTING} deep");
             return Err(ParseError::limit(message, *span));
         }
+        prefixes = if is_prefix(token) { prefixes + 1 } else { 0 };
         count(&mut levels, token);
+        nesting = nesting.max(levels.len() + generics + prefixes);
         if levels.last().is_some_and(|level| level.depth() > MAX_OPERATORS) {
             return Err(ParseError::limit(
                 format!("an expression has at most {MAX_OPERATORS} operators one above another"),
@@ -160,7 +193,7 @@ fn check_limits(tokens: &[TokenWithSpan]) -> Result<(), ParseError> {
         }
         previous = token;
     }
-    Ok(())
+    Ok(nesting)
 }
 
 /// Types that take types between `<` and `>`.
@@ -174,6 +207,15 @@ fn wraps_type(keyword: Keyword) -> bool {
         keyword,
         Keyword::TUPLE | Keyword::NESTED | Keyword::NULLABLE | Keyword::LOWCARDINALITY
     )
+}
+
+/// What sqlparser goes one level down for without a bracket.
+fn is_prefix(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => matches!(word.keyword, Keyword::NOT | Keyword::PRIOR | Keyword::EXISTS),
+        Token::Plus | Token::Minus | Token::Tilde | Token::ExclamationMark => true,
+        _ => false,
+    }
 }
 
 fn is_interval(token: &Token) -> bool {
