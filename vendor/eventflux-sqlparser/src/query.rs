@@ -42,6 +42,13 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>) -> Result<Query, ParseError> {
     } else {
         None
     };
+    if cursor.is_word("WITH") {
+        let at = cursor.find(|c| starts_target(c) || c.is_word("SELECT") || c.is_word("FROM"));
+        if starts_target(&at) && target.is_none() {
+            return Err(ParseError::syntax("the target stands after WITH", at.span())
+                .with_hint("write INSERT INTO name WITH … SELECT …, or INSERT INTO name at the end"));
+        }
+    }
     if target.is_some() && cursor.is_empty() {
         return Err(cursor.expected("SELECT, FROM or VALUES after the target"));
     }

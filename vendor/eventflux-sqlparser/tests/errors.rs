@@ -118,6 +118,12 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "once",
     ),
     (
+        "WITH c AS (SELECT 1) INSERT INTO T SELECT * FROM c",
+        "INSERT",
+        "after WITH",
+        "INSERT INTO name WITH",
+    ),
+    (
         "FROM S INSERT INTO X",
         "FROM",
         "not followed by SELECT",
