@@ -1,5 +1,30 @@
-//! EventFlux: a SQL complex-event-processing engine to embed.
+//! EventFlux: a SQL complex-event-processing engine, to run or to embed.
+//!
+//! An app is SQL text: streams, and queries that make streams of streams. [`EventFlux::builder`] compiles it, [`App::input`]
+//! feeds it, [`App::subscribe`] and [`App::on`] listen to it.
+//!
+//! ```
+//! use eventflux::{EventFlux, Rows};
+//!
+//! let app = EventFlux::builder()
+//!     .sql("CREATE STREAM Trades (symbol STRING, price DOUBLE);
+//!           INSERT INTO Expensive SELECT symbol FROM Trades WHERE price > 100;")
+//!     .inline()
+//!     .build()?;
+//! app.on("Expensive", |batch| {
+//!     for (symbol,) in batch.rows::<(String,)>().unwrap_or_default() {
+//!         println!("{symbol} is expensive");
+//!     }
+//! })?;
+//! app.start()?;
+//! app.input("Trades")?.send(("ACME", 120.5))?;
+//! app.shutdown()?;
+//! # Ok::<(), eventflux::Error>(())
+//! ```
+
+pub mod app;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod connectors;
 pub mod error;
@@ -8,3 +33,8 @@ pub mod formats;
 pub mod operators;
 pub mod plan;
 pub mod runtime;
+
+pub use app::{App, Builder, EventFlux, Input, Rows, Subscription};
+pub use error::{Diagnostic, Error, Result};
+pub use event::{EventBatch, Micros, VirtualClock};
+pub use runtime::snapshot::Snapshot;

@@ -18,7 +18,34 @@ pub enum Tap {
     /// A function, called on this thread.
     Callback(Callback),
     /// A subscription.
-    Channel(Sender<EventBatch>),
+    Channel(Queue),
+}
+
+/// The queue of a subscription, and what happens when it is full.
+pub enum Queue {
+    /// The pipeline waits for the reader.
+    Waits(async_channel::Sender<EventBatch>),
+    /// The pipeline fails: it runs on the reader's own thread, so nobody would ever make room.
+    Refuses(async_channel::Sender<EventBatch>),
+}
+
+impl Queue {
+    fn send(&self, batch: EventBatch) -> Result<()> {
+        use async_channel::TrySendError;
+        // A subscriber that has gone away needs nothing more: that its channel is closed is no error.
+        match self {
+            Queue::Waits(sender) => {
+                let _ = sender.send_blocking(batch);
+                Ok(())
+            }
+            Queue::Refuses(sender) => match sender.try_send(batch) {
+                Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+                Err(TrySendError::Full(_)) => Err(Error::usage(
+                    "a subscription is full: in inline mode read it between sends, or use a callback",
+                )),
+            },
+        }
+    }
 }
 
 /// Called with every batch of a stream.
@@ -34,11 +61,7 @@ impl Tap {
                 callback(batch);
                 Ok(())
             }
-            Tap::Channel(channel) => {
-                // A subscriber that has gone away needs nothing more.
-                let _ = channel.send(batch.clone());
-                Ok(())
-            }
+            Tap::Channel(queue) => queue.send(batch.clone()),
         }
     }
 

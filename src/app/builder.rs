@@ -1,0 +1,188 @@
+//! From SQL to an [`App`].
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+
+use super::App;
+use crate::catalog::functions::Functions;
+use crate::connectors::{Connector, Registry};
+use crate::error::{Error, Result, SourceText};
+use crate::event::{Clock, SystemClock, VirtualClock};
+use crate::formats::Format;
+use crate::plan::compile::{Environment, compile};
+use crate::runtime::instance::Mode;
+use crate::runtime::snapshot::Snapshot;
+
+/// The entry to the engine.
+///
+/// ```
+/// use eventflux::{EventFlux, Rows};
+///
+/// let app = EventFlux::builder()
+///     .sql("CREATE STREAM Trades (symbol STRING, price DOUBLE);
+///           INSERT INTO Alerts SELECT symbol, price * 2 AS twice FROM Trades WHERE price > 100;")
+///     .build()?;
+/// let alerts = app.subscribe("Alerts")?;
+/// app.start()?;
+/// app.input("Trades")?.send(("IBM", 75.0))?;
+/// app.input("Trades")?.send(("ACME", 120.5))?;
+/// app.wait()?;
+///
+/// let rows: Vec<(String, f64)> = alerts.flat_map(|batch| batch.rows().unwrap_or_default()).collect();
+/// assert_eq!(rows, [("ACME".to_string(), 241.0)]);
+/// # Ok::<(), eventflux::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct EventFlux;
+
+impl EventFlux {
+    /// Starts building an app.
+    pub fn builder() -> Builder {
+        Builder {
+            source: SourceText { name: Arc::from("app"), text: Arc::from("") },
+            registry: Registry::builtin(),
+            functions: Vec::new(),
+            mode: Mode::Threads,
+            clock: Arc::new(SystemClock),
+            virtual_clock: None,
+            connect: true,
+            snapshot: None,
+        }
+    }
+}
+
+/// Collects what an app is made of.
+pub struct Builder {
+    source: SourceText,
+    registry: Registry,
+    functions: Vec<Arc<ScalarUDF>>,
+    mode: Mode,
+    clock: Arc<dyn Clock>,
+    virtual_clock: Option<Arc<VirtualClock>>,
+    connect: bool,
+    snapshot: Option<Snapshot>,
+}
+
+/// The body of a scalar function: arguments in, one value or column out.
+pub type FunctionBody =
+    dyn Fn(&[ColumnarValue]) -> std::result::Result<ColumnarValue, datafusion_common::DataFusionError> + Send + Sync;
+
+impl Builder {
+    /// The app's text.
+    pub fn sql(mut self, text: impl AsRef<str>) -> Self {
+        self.source.text = Arc::from(text.as_ref());
+        self
+    }
+
+    /// What to call the text in messages; `app` otherwise.
+    pub fn name(mut self, name: impl AsRef<str>) -> Self {
+        self.source.name = Arc::from(name.as_ref());
+        self
+    }
+
+    /// The app's text from a file.
+    pub fn file(self, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
+        Ok(self.sql(text).name(path.display().to_string()))
+    }
+
+    /// Runs the pipeline on the thread that sends: no channel, no wake-up, the same results. A `send` returns when the event and
+    /// all it causes are processed, callbacks included.
+    ///
+    /// Streams with a source connector still read on threads of their own.
+    pub fn inline(mut self) -> Self {
+        self.mode = Mode::Inline;
+        self
+    }
+
+    /// Lets time stand still but for [`App::advance_to`]: every run is the same. Implies [`Builder::inline`].
+    pub fn virtual_clock(mut self, clock: Arc<VirtualClock>) -> Self {
+        self.mode = Mode::Inline;
+        self.clock = clock.clone();
+        self.virtual_clock = Some(clock);
+        self
+    }
+
+    /// Leaves sources and sinks unconnected: only the API feeds the app and reads it. For tests.
+    pub fn disconnected(mut self) -> Self {
+        self.connect = false;
+        self
+    }
+
+    /// Adds a scalar function.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use arrow::array::{AsArray, Int64Array};
+    /// use arrow::datatypes::{DataType, Int64Type};
+    /// use datafusion_expr::ColumnarValue;
+    /// use eventflux::EventFlux;
+    ///
+    /// let app = EventFlux::builder()
+    ///     .register_function("double_it", vec![DataType::Int64], DataType::Int64, |arguments| {
+    ///         let arrays = ColumnarValue::values_to_arrays(arguments)?;
+    ///         let doubled: Int64Array = arrays[0].as_primitive::<Int64Type>().unary(|value| value * 2);
+    ///         Ok(ColumnarValue::Array(Arc::new(doubled)))
+    ///     })
+    ///     .sql("CREATE STREAM S (x LONG); INSERT INTO T SELECT double_it(x) AS y FROM S;")
+    ///     .build()?;
+    /// # Ok::<(), eventflux::Error>(())
+    /// ```
+    pub fn register_function(
+        mut self,
+        name: &str,
+        arguments: Vec<DataType>,
+        returns: DataType,
+        body: impl Fn(&[ColumnarValue]) -> std::result::Result<ColumnarValue, datafusion_common::DataFusionError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        let body: Arc<FunctionBody> = Arc::new(body);
+        self.functions.push(Arc::new(create_udf(name, arguments, returns, Volatility::Volatile, body)));
+        self
+    }
+
+    /// Adds a scalar function of the SQL engine underneath.
+    pub fn register_udf(mut self, function: ScalarUDF) -> Self {
+        self.functions.push(Arc::new(function));
+        self
+    }
+
+    /// Adds a connector: a source, a sink or both.
+    pub fn register_connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.registry.add_connector(connector);
+        self
+    }
+
+    /// Adds a format.
+    pub fn register_format(mut self, format: Arc<dyn Format>) -> Self {
+        self.registry.add_format(format);
+        self
+    }
+
+    /// Goes on from a snapshot of the same app.
+    pub fn restore(mut self, snapshot: Snapshot) -> Self {
+        self.snapshot = Some(snapshot);
+        self
+    }
+
+    /// The connectors and formats registered so far.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Checks the app and plans it. Nothing runs yet.
+    pub fn build(self) -> Result<App> {
+        let mut functions = Functions::builtin(&self.clock);
+        self.functions.into_iter().for_each(|function| functions.add_scalar(function));
+        let variables = |name: &str| std::env::var(name).ok();
+        let environment = Environment { registry: &self.registry, functions: &functions, variables: &variables };
+        let compiled = compile(self.source, &environment)?;
+        Ok(App::new(compiled, self.registry, self.mode, self.clock, self.virtual_clock, self.connect, self.snapshot))
+    }
+}

@@ -1,0 +1,261 @@
+//! [`App`]: a compiled app, before and while it runs.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::{Input, Subscription};
+use crate::catalog::names::{Resolved, resolve};
+use crate::catalog::streams::{Role, StreamDef};
+use crate::config::nearest::nearest;
+use crate::connectors::Registry;
+use crate::error::{Error, Result, RowError};
+use crate::event::{Clock, EventBatch, Micros, VirtualClock};
+use crate::plan::compile::{Columns, Compiled};
+use crate::plan::explain::explain;
+use crate::plan::stream_plan::{StreamId, StreamPlan};
+use crate::runtime::errors::Listener;
+use crate::runtime::instance::{Instance, Mode, Setup};
+use crate::runtime::metrics::Stats;
+use crate::runtime::snapshot::Snapshot;
+use crate::runtime::tap::Tap;
+
+/// A compiled app. Cheap to clone; all clones are one app.
+///
+/// It goes through three states: built (subscribe to what you want to hear), started ([`App::start`]), ended ([`App::wait`] or
+/// [`App::shutdown`]). Dropping the last clone stops it.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    compiled: Compiled,
+    registry: Registry,
+    mode: Mode,
+    clock: Arc<dyn Clock>,
+    virtual_clock: Option<Arc<VirtualClock>>,
+    connect: bool,
+    waiting: Mutex<Waiting>,
+    running: OnceLock<Running>,
+}
+
+/// What is to happen at the start.
+#[derive(Default)]
+struct Waiting {
+    taps: Vec<(String, Tap)>,
+    listeners: Vec<(String, Listener)>,
+    snapshot: Option<Snapshot>,
+}
+
+pub(super) struct Running {
+    pub(super) instance: Instance,
+    pub(super) plan: StreamPlan,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("started", &self.inner.running.get().is_some()).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    pub(super) fn new(
+        compiled: Compiled,
+        registry: Registry,
+        mode: Mode,
+        clock: Arc<dyn Clock>,
+        virtual_clock: Option<Arc<VirtualClock>>,
+        connect: bool,
+        snapshot: Option<Snapshot>,
+    ) -> Self {
+        let waiting = Mutex::new(Waiting { snapshot, ..Waiting::default() });
+        let running = OnceLock::new();
+        App {
+            inner: Arc::new(Inner { compiled, registry, mode, clock, virtual_clock, connect, waiting, running }),
+        }
+    }
+
+    /// Starts sources, queries and sinks.
+    pub fn start(&self) -> Result<()> {
+        let mut waiting = self.inner.waiting.lock();
+        if self.inner.running.get().is_some() {
+            return Err(Error::usage("the app has been started already"));
+        }
+        let tapped: BTreeSet<String> = waiting.taps.iter().map(|(stream, _)| stream.clone()).collect();
+        let columns = match self.inner.connect {
+            true => Columns::ReadOr(&tapped),
+            false => Columns::All,
+        };
+        let plan = self.inner.compiled.stream_plan(columns)?;
+        let id = |name: &str| plan.stream(name).ok_or_else(|| Error::usage(format!("there is no stream '{name}'")));
+        let taps = std::mem::take(&mut waiting.taps).into_iter().map(|(name, tap)| Ok((id(&name)?, tap)));
+        let listeners = std::mem::take(&mut waiting.listeners).into_iter().map(|(name, listener)| Ok((id(&name)?, listener)));
+        let setup = Setup {
+            mode: self.inner.mode,
+            clock: self.inner.clock.clone(),
+            connect: self.inner.connect,
+            taps: taps.collect::<Result<_>>()?,
+            listeners: listeners.collect::<Result<_>>()?,
+            snapshot: waiting.snapshot.take(),
+        };
+        let instance = Instance::start(&plan, &self.inner.registry, setup)?;
+        let started = self.inner.running.set(Running { instance, plan });
+        started.map_err(|_| Error::usage("the app has been started already"))
+    }
+
+    pub(super) fn running(&self) -> Result<&Running> {
+        self.inner.running.get().ok_or_else(|| Error::usage("the app has not been started"))
+    }
+
+    pub(super) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// A way to send events into a stream.
+    pub fn input(&self, stream: &str) -> Result<Input> {
+        let def = self.stream(stream)?.clone();
+        Input::new(self.clone(), def)
+    }
+
+    /// The definition of a stream.
+    pub fn stream(&self, name: &str) -> Result<&Arc<StreamDef>> {
+        let names = || self.inner.compiled.streams().iter().map(|stream| stream.name.as_str());
+        let found = match resolve(name, names()) {
+            Resolved::One(exact) => self.inner.compiled.stream(exact),
+            _ => None,
+        };
+        found.ok_or_else(|| match nearest(name, names()) {
+            Some(near) => Error::usage(format!("there is no stream '{name}'; did you mean '{near}'?")),
+            None => Error::usage(format!("there is no stream '{name}'")),
+        })
+    }
+
+    /// All streams, in order of declaration.
+    pub fn streams(&self) -> &[Arc<StreamDef>] {
+        self.inner.compiled.streams()
+    }
+
+    /// The streams of the queries that have no target: `query_1`, `query_2`, …
+    pub fn bare_queries(&self) -> Vec<String> {
+        self.inner.compiled.bare_queries().map(str::to_string).collect()
+    }
+
+    /// Whether anything but the API brings events.
+    pub fn has_sources(&self) -> bool {
+        self.streams().iter().any(|stream| matches!(stream.role, Role::Source(_)))
+    }
+
+    /// The events of a stream from now on, as an iterator of batches; [`Subscription::stream`] makes an async stream of it.
+    ///
+    /// A subscriber that does not keep up holds the app back once its queue is full. In inline mode, where the app cannot
+    /// wait for its own thread, a full queue is an error of the `send` that meets it.
+    pub fn subscribe(&self, stream: &str) -> Result<Subscription> {
+        let (tap, subscription) = Subscription::new(self.inner.mode == Mode::Inline);
+        self.tap(stream, tap)?;
+        Ok(subscription)
+    }
+
+    /// Calls a function with every batch of a stream, on the thread that runs the pipeline.
+    pub fn on(&self, stream: &str, callback: impl FnMut(&EventBatch) + Send + 'static) -> Result<()> {
+        self.tap(stream, Tap::Callback(Box::new(callback)))
+    }
+
+    /// Adds a tap to a stream.
+    pub(crate) fn tap(&self, stream: &str, tap: Tap) -> Result<()> {
+        let name = self.stream(stream)?.name.clone();
+        let mut waiting = self.inner.waiting.lock();
+        let Some(running) = self.inner.running.get() else {
+            waiting.taps.push((name, tap));
+            return Ok(());
+        };
+        let id = self.id(running, &name)?;
+        let place = &running.plan.streams[id];
+        if place.wanted.len() < place.def.schema.fields().len() {
+            return Err(Error::usage(format!(
+                "subscribe to the source stream '{name}' before the start: by now only the columns that queries read are built"
+            )));
+        }
+        running.instance.tap(id, tap)
+    }
+
+    /// Calls a function with every event of a stream that could not be processed. Before the start only.
+    pub fn on_error(&self, stream: &str, listener: impl FnMut(&RowError) + Send + 'static) -> Result<()> {
+        let name = self.stream(stream)?.name.clone();
+        if self.inner.running.get().is_some() {
+            return Err(Error::usage("listen to errors before the start"));
+        }
+        self.inner.waiting.lock().listeners.push((name, Box::new(listener)));
+        Ok(())
+    }
+
+    pub(super) fn id(&self, running: &Running, name: &str) -> Result<StreamId> {
+        running.plan.stream(name).ok_or_else(|| Error::usage(format!("there is no stream '{name}'")))
+    }
+
+    /// Moves the virtual clock forward, firing every timer on the way at its time.
+    pub fn advance_to(&self, time: Micros) -> Result<()> {
+        let clock = self.inner.virtual_clock.as_ref().ok_or_else(|| Error::usage("the app has no virtual clock"))?;
+        self.running()?.instance.advance(clock, time)
+    }
+
+    /// Fires the timers that are due. Only inline mode needs it, between sends; threads do so by themselves.
+    pub fn tick(&self) -> Result<()> {
+        self.running()?.instance.tick()
+    }
+
+    /// The state between two events, for [`super::Builder::restore`].
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.running()?.instance.snapshot()
+    }
+
+    /// The counters now.
+    pub fn stats(&self) -> Result<Stats> {
+        Ok(self.running()?.instance.metrics.stats())
+    }
+
+    /// The operators of all queries, as text.
+    pub fn explain(&self) -> Result<String> {
+        Ok(explain(&self.inner.compiled.explain_plan()?, None))
+    }
+
+    /// The operators of the queries that EXPLAIN stands before.
+    pub fn explained(&self) -> Result<String> {
+        let names: Vec<&str> = self.inner.compiled.explained().collect();
+        if names.is_empty() {
+            return Ok(String::new());
+        }
+        let plan = self.inner.compiled.explain_plan()?;
+        Ok(names.into_iter().map(|name| explain(&plan, Some(name))).collect())
+    }
+
+    /// Tells that the API will send nothing more: what is still open is closed and emitted, as at the end of a file.
+    pub fn finish(&self) -> Result<()> {
+        self.running()?.instance.finish()
+    }
+
+    /// Whether everything has ended by itself.
+    pub fn is_finished(&self) -> bool {
+        self.inner.running.get().is_some_and(|running| running.instance.is_finished())
+    }
+
+    /// Tells sources to stop, without waiting: what they have handed over is still processed and flushed.
+    pub fn stop(&self) -> Result<()> {
+        self.running()?.instance.stop();
+        Ok(())
+    }
+
+    /// [`App::finish`], then waits until all sources have ended and everything is processed and flushed. An `Err` tells why the
+    /// app failed.
+    pub fn wait(&self) -> Result<()> {
+        self.finish()?;
+        self.running()?.instance.join()
+    }
+
+    /// Stops the sources, then waits until what they have handed over is processed and flushed.
+    pub fn shutdown(&self) -> Result<()> {
+        self.stop()?;
+        self.running()?.instance.join()
+    }
+}
