@@ -20,6 +20,7 @@ mod pacing;
 mod testing;
 
 pub mod blackhole;
+pub mod datagen;
 pub mod file;
 pub mod log;
 pub mod nexmark;
@@ -167,6 +168,7 @@ pub trait Sink: Send {
 pub fn builtin() -> Vec<Arc<dyn Connector>> {
     vec![
         Arc::new(blackhole::Blackhole),
+        Arc::new(datagen::Datagen),
         Arc::new(file::File),
         Arc::new(log::Log),
         Arc::new(nexmark::Nexmark),
