@@ -13,8 +13,12 @@ use crate::config::options::{OptionSpec, Options};
 use crate::error::{Diagnostic, Result};
 use crate::event::EventBatch;
 
+mod columns;
 pub mod csv;
 pub mod json;
+mod records;
+#[cfg(test)]
+mod testing;
 
 /// A format: `format = 'json'`.
 pub trait Format: Send + Sync {
@@ -68,6 +72,15 @@ pub trait Framer: Send {
 
     /// Tells that the bytes up to the last [`Frame::end`] have been taken away.
     fn taken(&mut self) {}
+
+    /// What the bytes that are left at the end of the input are: whole, though the last record may lack its terminator.
+    fn rest(&mut self, bytes: &[u8]) -> Frame {
+        Frame {
+            end: bytes.len(),
+            lines: 0,
+            kind: FrameKind::Records,
+        }
+    }
 }
 
 /// Where the last complete record ends.
@@ -77,6 +90,25 @@ pub struct Frame {
     pub end: usize,
     /// Lines (`\n`) in those bytes.
     pub lines: u64,
+    /// What the bytes are; it goes into the [`Block`] made of them.
+    pub kind: FrameKind,
+}
+
+/// What the bytes of a [`Frame`] or [`Block`] are.
+///
+/// A record over the format's limit must not fill the memory while its end is looked for. So its first bytes, as many
+/// as the limit, come out as one [`FrameKind::Oversized`] frame, which the decoder turns into one error, and whatever
+/// else belongs to it as [`FrameKind::Rest`] frames, which the decoder drops (a source may do so itself). A source
+/// that treats all frames alike is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FrameKind {
+    /// Whole records.
+    #[default]
+    Records,
+    /// The beginning of a record that is too long.
+    Oversized,
+    /// More of that record.
+    Rest,
 }
 
 /// The outcome of [`Framer::prologue`].
@@ -109,6 +141,8 @@ pub struct Block {
     pub first_line: u64,
     /// What the framer learned from the header.
     pub layout: Option<Layout>,
+    /// What the bytes are.
+    pub kind: FrameKind,
 }
 
 /// What a block held.

@@ -1,0 +1,22 @@
+//! Columns in the making, shared by the text formats: typed growing vectors that can be cut back, the readers that
+//! put texts into them, and the writers that turn finished columns into texts again.
+
+mod column;
+pub(crate) mod decimal;
+mod interval;
+pub(crate) mod json_value;
+pub(crate) mod json_writer;
+pub(crate) mod number;
+mod reject;
+pub(crate) mod scalar_text;
+pub(crate) mod scalar_writer;
+pub(crate) mod scan;
+mod temporal;
+mod views;
+
+pub(crate) use column::{Column, Values, finish};
+pub(crate) use views::Content;
+pub(crate) use reject::shorten;
+pub(crate) use temporal::parse_timestamp;
+#[cfg(test)]
+pub(crate) use interval::write as write_interval;

@@ -1,0 +1,41 @@
+//! The format's entry: its name, options and parts.
+
+use arrow::datatypes::SchemaRef;
+
+use super::decoder::CsvDecoder;
+use super::encoder::CsvEncoder;
+use super::framer::CsvFramer;
+use super::options::{Dialect, OPTIONS};
+use crate::config::options::{OptionSpec, Options};
+use crate::error::Diagnostic;
+use crate::formats::{DecodeSchema, Decoder, Encoder, Format, Framer};
+
+/// `format = 'csv'`: records of fields between delimiters.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CsvFormat;
+
+impl Format for CsvFormat {
+    fn name(&self) -> &'static str {
+        "csv"
+    }
+
+    fn doc(&self) -> &'static str {
+        "Fields between delimiters, a record a line, with or without a header (RFC 4180)."
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        OPTIONS
+    }
+
+    fn framer(&self, schema: &DecodeSchema, options: &Options) -> Result<Box<dyn Framer>, Diagnostic> {
+        Ok(Box::new(CsvFramer::new(Dialect::new(options)?, schema)))
+    }
+
+    fn decoder(&self, schema: &DecodeSchema, options: &Options) -> Result<Box<dyn Decoder>, Diagnostic> {
+        Ok(Box::new(CsvDecoder::new(schema, Dialect::new(options)?)?))
+    }
+
+    fn encoder(&self, schema: &SchemaRef, options: &Options) -> Result<Box<dyn Encoder>, Diagnostic> {
+        Ok(Box::new(CsvEncoder::new(schema, Dialect::new(options)?)))
+    }
+}

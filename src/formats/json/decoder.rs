@@ -1,0 +1,129 @@
+//! Blocks of lines to columns.
+
+use arrow::datatypes::SchemaRef;
+
+use super::fast::Fast;
+use super::strict::Rows;
+use crate::error::{Code, Diagnostic, Result};
+use crate::formats::columns::{self, Column};
+use crate::formats::{BadRecord, Block, DecodeSchema, Decoded, Decoder, FrameKind, records};
+
+/// Reads one object (or an array of objects) a line.
+#[derive(Debug)]
+pub(super) struct JsonDecoder {
+    schema: SchemaRef,
+    rows: Rows,
+    fast: Option<Fast>,
+    limit: usize,
+    /// Rows of the block before: about as many will come.
+    expected: usize,
+}
+
+impl JsonDecoder {
+    pub(super) fn new(schema: &DecodeSchema, limit: usize) -> Result<Self, Diagnostic> {
+        let decoded = schema.decoded();
+        let columns = decoded.fields().iter().cloned().map(Column::new);
+        let columns = columns
+            .collect::<Result<_, String>>()
+            .map_err(|reason| Diagnostic::new(Code::Unsupported, reason))?;
+        Ok(JsonDecoder {
+            schema: decoded,
+            rows: Rows::new(columns),
+            fast: Some(Fast::new()),
+            limit,
+            expected: 0,
+        })
+    }
+
+    /// Without the quick way, to compare both.
+    #[cfg(test)]
+    pub(super) fn strict(self) -> Self {
+        JsonDecoder { fast: None, ..self }
+    }
+
+    /// Reads valid text of whole lines; `line` is the number of the first.
+    fn text(&mut self, text: &str, line: &mut u64, errors: &mut Vec<BadRecord>) {
+        let mut at = 0;
+        while at < text.len() {
+            at = match self.quick(text, at) {
+                Some(next) => next,
+                None => self.strict_line(text, at, *line, errors),
+            };
+            *line += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn quick(&mut self, text: &str, at: usize) -> Option<usize> {
+        let next = self.fast.as_mut()?.row(text, at, &mut self.rows);
+        match next {
+            // Whether a line of the limit's length and a bit is too long, the strict way says.
+            Some(next) if next - at <= self.limit => Some(next),
+            Some(_) => {
+                self.rows.rows -= 1;
+                None
+            }
+            None => None,
+        }
+    }
+
+    #[cold]
+    fn strict_line(&mut self, text: &str, at: usize, line: u64, errors: &mut Vec<BadRecord>) -> usize {
+        self.rows.roll_back();
+        let rest = &text[at..];
+        let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
+        let content = rest[..end].strip_suffix('\r').unwrap_or(&rest[..end]);
+        if content.len() > self.limit {
+            let message = records::too_long("json", self.limit);
+            errors.push(records::bad(message, line, content.as_bytes(), self.rows.rows));
+        } else {
+            let report = |message, raw: &str, row| errors.push(records::bad(message, line, raw.as_bytes(), row));
+            self.rows.line(content, report);
+        }
+        at + end + 1
+    }
+}
+
+impl Decoder for JsonDecoder {
+    fn decode(&mut self, block: &Block) -> Result<Decoded> {
+        let mut errors = Vec::new();
+        let mut line = block.first_line;
+        let mut bytes = block.bytes.as_slice();
+        match block.kind {
+            FrameKind::Records => {}
+            FrameKind::Oversized => {
+                errors.push(records::bad(records::too_long("json", self.limit), line, bytes, 0));
+                bytes = &[];
+            }
+            FrameKind::Rest => bytes = &[],
+        }
+        for column in &mut self.rows.columns {
+            column.reserve(self.expected);
+        }
+        loop {
+            let invalid = match std::str::from_utf8(bytes) {
+                Ok(text) => {
+                    self.text(text, &mut line, &mut errors);
+                    break;
+                }
+                Err(error) => error.valid_up_to(),
+            };
+            // Lines before the one with the invalid bytes, that line, and on after it.
+            let start = memchr::memrchr(b'\n', &bytes[..invalid]).map_or(0, |at| at + 1);
+            let end = memchr::memchr(b'\n', &bytes[invalid..]).map_or(bytes.len(), |at| invalid + at + 1);
+            if let Ok(text) = std::str::from_utf8(&bytes[..start]) {
+                self.text(text, &mut line, &mut errors);
+            }
+            let message = format!("invalid UTF-8 at column {}", invalid - start + 1);
+            errors.push(records::bad(message, line, &bytes[start..end], self.rows.rows));
+            line += 1;
+            bytes = &bytes[end..];
+        }
+        let rows = std::mem::take(&mut self.rows.rows);
+        self.expected = rows;
+        Ok(Decoded {
+            columns: columns::finish(&mut self.rows.columns, &self.schema, rows)?,
+            errors,
+        })
+    }
+}

@@ -1,0 +1,43 @@
+//! The format's entry: its name, options and parts.
+
+use arrow::datatypes::SchemaRef;
+
+use super::decoder::JsonDecoder;
+use super::encoder::JsonEncoder;
+use crate::config::options::{OptionSpec, Options};
+use crate::error::Diagnostic;
+use super::framer::LineFramer;
+use crate::formats::{DecodeSchema, Decoder, Encoder, Format, Framer, records};
+
+/// `format = 'json'`: one object a line.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JsonFormat;
+
+const NAME: &str = "json";
+const OPTIONS: &[OptionSpec] = &[records::MAX_RECORD];
+
+impl Format for JsonFormat {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn doc(&self) -> &'static str {
+        "One JSON object a line; a line may also hold an array of objects."
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        OPTIONS
+    }
+
+    fn framer(&self, _schema: &DecodeSchema, options: &Options) -> Result<Box<dyn Framer>, Diagnostic> {
+        Ok(Box::new(LineFramer::new(records::max_record(options))))
+    }
+
+    fn decoder(&self, schema: &DecodeSchema, options: &Options) -> Result<Box<dyn Decoder>, Diagnostic> {
+        Ok(Box::new(JsonDecoder::new(schema, records::max_record(options))?))
+    }
+
+    fn encoder(&self, schema: &SchemaRef, _options: &Options) -> Result<Box<dyn Encoder>, Diagnostic> {
+        Ok(Box::new(JsonEncoder::new(schema)))
+    }
+}
