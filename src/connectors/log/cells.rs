@@ -95,19 +95,34 @@ pub fn timestamp(time: Micros, out: &mut Vec<u8>) {
     date(time.div_euclid(DAY), out);
     let of_day = time.rem_euclid(DAY);
     let seconds = of_day / SECOND;
-    let _ = write!(
-        out,
-        "T{:02}:{:02}:{:02}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    );
-    let _ = match of_day % SECOND {
-        0 => Ok(()),
-        micros if micros % 1000 == 0 => write!(out, ".{:03}", micros / 1000),
-        micros => write!(out, ".{micros:06}"),
-    };
+    out.push(b'T');
+    digits::<2>(seconds / 3600, out);
+    out.push(b':');
+    digits::<2>(seconds / 60 % 60, out);
+    out.push(b':');
+    digits::<2>(seconds % 60, out);
+    match of_day % SECOND {
+        0 => {}
+        micros if micros % 1000 == 0 => {
+            out.push(b'.');
+            digits::<3>(micros / 1000, out);
+        }
+        micros => {
+            out.push(b'.');
+            digits::<6>(micros, out);
+        }
+    }
     out.push(b'Z');
+}
+
+/// Appends the last `N` digits of a number that is not negative.
+fn digits<const N: usize>(mut number: i64, out: &mut Vec<u8>) {
+    let mut text = [b'0'; N];
+    for digit in text.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&text);
 }
 
 /// Appends the date of a day since 1970-01-01, in the proleptic Gregorian calendar.
@@ -126,8 +141,13 @@ fn date(days: i64, out: &mut Vec<u8>) {
         shifted_month - 9
     };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let _ = match (0..=9999).contains(&year) {
-        true => write!(out, "{year:04}-{month:02}-{day:02}"),
-        false => write!(out, "{year:+05}-{month:02}-{day:02}"),
-    };
+    match (0..=9999).contains(&year) {
+        true => digits::<4>(year, out),
+        // Writing to a Vec cannot fail.
+        false => drop(write!(out, "{year:+05}")),
+    }
+    out.push(b'-');
+    digits::<2>(month, out);
+    out.push(b'-');
+    digits::<2>(day, out);
 }

@@ -4,7 +4,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use super::blocks::options::{BLOCK_BYTES, DECODERS, MAX_RECORD_BYTES};
+use super::blocks::options::{BLOCK_BYTES, DECODERS};
 use super::{Connector, FormatUse, Source, SourceConnector, SourceSpec};
 use crate::config::options::OptionSpec;
 use crate::error::Diagnostic;
@@ -29,7 +29,7 @@ impl Connector for Stdin {
 
 impl SourceConnector for Stdin {
     fn options(&self) -> &'static [OptionSpec] {
-        const { &[BLOCK_BYTES, DECODERS, MAX_RECORD_BYTES] }
+        const { &[BLOCK_BYTES, DECODERS] }
     }
 
     fn format(&self) -> FormatUse {

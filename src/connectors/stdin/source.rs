@@ -39,7 +39,7 @@ impl StdinSource {
         format.framer()?;
         Ok(StdinSource {
             input: None,
-            queue: DecodeQueue::new(format.clone(), spec.schema.decoded(), options)?,
+            queue: DecodeQueue::new(format.clone(), options)?,
             format,
             options,
         })
@@ -121,16 +121,20 @@ impl Source for StdinSource {
             while let Some(piece) = cutter.cut(&mut self.queue.buffers).map_err(bad)? {
                 pieces.push(piece);
             }
-            if ended {
-                pieces.extend(cutter.finish(&mut self.queue.buffers).map_err(bad)?);
+            while ended && let Some(piece) = cutter.finish(&mut self.queue.buffers).map_err(bad)? {
+                pieces.push(piece);
             }
             for piece in pieces {
-                if self.queue.submit(piece, None, out)? == Flow::Stop {
+                if self.queue.submit(piece.block, None, out)? == Flow::Stop {
                     return Ok(());
                 }
             }
             // Less than a block: the input is slower than we are, so that nothing may be kept waiting.
-            if (ended || got < self.options.block_bytes) && self.queue.drain(out)? == Flow::Stop || ended {
+            let flow = match ended || got < self.options.block_bytes {
+                true => self.queue.drain(out)?,
+                false => Flow::Continue,
+            };
+            if ended || flow == Flow::Stop {
                 return Ok(());
             }
         }
