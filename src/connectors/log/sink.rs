@@ -9,7 +9,7 @@ use super::cells::{Cells, timestamp};
 use crate::connectors::stdout::sink::{BUFFER_BYTES, write_out};
 use crate::connectors::{Sink, SinkSpec};
 use crate::error::{Colour, Result};
-use crate::event::EventBatch;
+use crate::event::{EventBatch, Micros};
 
 /// The sink: see the module.
 pub struct LogSink {
@@ -17,6 +17,8 @@ pub struct LogSink {
     /// ` name=` of each column, coloured if wanted.
     names: Vec<Vec<u8>>,
     colour: Colour,
+    /// The event time written last and its text: rows of a batch often share it.
+    time: (Micros, Vec<u8>),
     buffer: Vec<u8>,
     output: Box<dyn Write + Send>,
 }
@@ -46,6 +48,7 @@ impl LogSink {
                 .map(|field| name(field.name()).into_bytes())
                 .collect(),
             colour,
+            time: (0, Vec::new()),
             buffer: Vec::new(),
             output,
         }
@@ -58,13 +61,19 @@ impl LogSink {
             buffer.extend_from_slice(batch.op(row).sign().as_bytes());
             buffer.push(b' ');
         }
-        if self.colour == Colour::Always {
-            buffer.extend_from_slice(DIM.as_bytes());
+        let (time, text) = &mut self.time;
+        if text.is_empty() || *time != batch.time(row) {
+            *time = batch.time(row);
+            text.clear();
+            let (before, after) = match self.colour {
+                Colour::Always => (DIM, PLAIN),
+                Colour::Never => ("", ""),
+            };
+            text.extend_from_slice(before.as_bytes());
+            timestamp(*time, text);
+            text.extend_from_slice(after.as_bytes());
         }
-        timestamp(batch.time(row), buffer);
-        if self.colour == Colour::Always {
-            buffer.extend_from_slice(PLAIN.as_bytes());
-        }
+        buffer.extend_from_slice(text);
         for (name, cells) in self.names.iter().zip(cells) {
             buffer.extend_from_slice(name);
             cells.write(row, buffer);
