@@ -63,10 +63,15 @@ pub(crate) fn bad(message: String, line: u64, raw: &[u8], row: usize) -> BadReco
     }
 }
 
+/// A line or record without its line end.
+pub(crate) fn content(raw: &[u8]) -> &[u8] {
+    let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
+    raw.strip_suffix(b"\r").unwrap_or(raw)
+}
+
 /// The raw text that an error keeps: at most [`RAW_LIMIT`] bytes, whole characters, invalid ones replaced.
 fn cut(raw: &[u8]) -> String {
-    let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
-    let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
+    let raw = content(raw);
     // A character more than kept, so that one cut in two is not taken for an invalid one.
     let text = String::from_utf8_lossy(&raw[..raw.len().min(RAW_LIMIT + 4)]);
     text[..text.floor_char_boundary(RAW_LIMIT)].to_string()

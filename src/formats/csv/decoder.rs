@@ -207,9 +207,7 @@ impl CsvDecoder {
             self.roll_back();
             let (fields, next) = grammar::record(bytes, at, &self.dialect);
             let raw = &bytes[at..next];
-            let content = raw.strip_suffix(b"\n").unwrap_or(raw);
-            let content = content.strip_suffix(b"\r").unwrap_or(content);
-            let read = match content.len() > self.dialect.limit {
+            let read = match records::content(raw).len() > self.dialect.limit {
                 true => Err(records::too_long("csv", self.dialect.limit)),
                 false => self.strict(text, &fields, targets),
             };
@@ -232,7 +230,10 @@ impl CsvDecoder {
             match std::str::from_utf8(raw) {
                 Ok(text) => self.text(text, targets, Line::new(raw, line.at(at)), errors),
                 Err(error) => {
-                    let message = format!("invalid UTF-8 at byte {} of the record", error.valid_up_to() + 1);
+                    let message = match records::content(raw).len() > self.dialect.limit {
+                        true => records::too_long("csv", self.dialect.limit),
+                        false => format!("invalid UTF-8 at byte {} of the record", error.valid_up_to() + 1),
+                    };
                     errors.push(records::bad(message, line.at(at), raw, self.rows));
                 }
             }

@@ -114,7 +114,10 @@ impl Decoder for JsonDecoder {
             if let Ok(text) = std::str::from_utf8(&bytes[..start]) {
                 self.text(text, &mut line, &mut errors);
             }
-            let message = format!("invalid UTF-8 at column {}", invalid - start + 1);
+            let message = match records::content(&bytes[start..end]).len() > self.limit {
+                true => records::too_long("json", self.limit),
+                false => format!("invalid UTF-8 at column {}", invalid - start + 1),
+            };
             errors.push(records::bad(message, line, &bytes[start..end], self.rows.rows));
             line += 1;
             bytes = &bytes[end..];

@@ -143,7 +143,7 @@ impl Fast {
         let mut at = blanks(bytes, from);
         match (bytes.get(at)?, step) {
             (b'{', START) => {}
-            (b',', START) => return None,
+            (_, START) => return None,
             (b',', _) => {}
             (b'}', _) => {
                 self.steps[step].next = END;
