@@ -157,7 +157,7 @@ fn lines() {
             "1: column 'b' is NOT NULL but has no value",
             "1: expected a JSON object, found 3",
         ]),
-        ("[{\"a\":1,\"b\":\"x\"},\n", &[], &["1: not valid JSON: EOF while parsing a value at column 18"]),
+        ("[{\"a\":1,\"b\":\"x\"},\n", &[], &["1: not valid JSON: EOF while parsing a value at column 17"]),
     ];
     for (input, rows, errors) in cases {
         let outcome = decode(&schema, input);
