@@ -13,6 +13,7 @@ use super::options::Dialect;
 use crate::error::{Code, Diagnostic, Result};
 use crate::formats::columns::number::{self, Number};
 use crate::formats::columns::{self, Column, Content, Values, scalar_text};
+use crate::formats::records::RowSize;
 use crate::formats::{BadRecord, Block, DecodeSchema, Decoded, Decoder, FrameKind, Layout, records};
 
 /// Reads records of fields.
@@ -26,8 +27,7 @@ pub(super) struct CsvDecoder {
     rows: usize,
     /// The null text could be taken for a number.
     null_is_number: bool,
-    /// Rows of the block before: about as many will come.
-    expected: usize,
+    row_size: RowSize,
 }
 
 /// Where the fields of a record go.
@@ -53,7 +53,7 @@ impl CsvDecoder {
             declared: schema.declared.fields().len(),
             columns,
             rows: 0,
-            expected: 0,
+            row_size: RowSize::new(),
         })
     }
 
@@ -312,8 +312,9 @@ impl Decoder for CsvDecoder {
     fn decode(&mut self, block: &Block) -> Result<Decoded> {
         let mut errors = Vec::new();
         let targets = self.targets(block.layout.as_ref());
+        let expected = self.row_size.rows(block.bytes.len());
         for column in &mut self.columns {
-            column.reserve(self.expected);
+            column.reserve(expected);
         }
         let bytes = block.bytes.as_slice();
         match (block.kind, std::str::from_utf8(bytes)) {
@@ -328,7 +329,7 @@ impl Decoder for CsvDecoder {
             (FrameKind::Rest, _) => {}
         }
         let rows = std::mem::take(&mut self.rows);
-        self.expected = rows;
+        self.row_size.learn(block.bytes.len(), rows);
         Ok(Decoded {
             columns: columns::finish(&mut self.columns, &self.schema, rows)?,
             errors,

@@ -21,7 +21,13 @@ fn trades() -> SchemaRef {
 }
 
 fn decode(schema: &SchemaRef, given: &[(&str, &str)], input: impl AsRef<[u8]>) -> Result<Outcome, String> {
-    read(&CsvFormat, &DecodeSchema::all(schema.clone()), given, input.as_ref(), 1 << 20)
+    read(
+        &CsvFormat,
+        &DecodeSchema::all(schema.clone()),
+        given,
+        input.as_ref(),
+        1 << 20,
+    )
 }
 
 #[test]
@@ -29,31 +35,67 @@ fn records_without_header() {
     let wrong = |line: u64, why: &str| format!("{line}: {why}");
     let cases: &[(&str, &[&str], Vec<String>)] = &[
         ("", &[], vec![]),
-        ("1700000000123,S042,123.45,17\n", &["2023-11-14T22:13:20.123 S042 123.45 17"], vec![]),
-        ("2023-11-14T22:13:20Z,S,1,1\r\n,,,2\r\n", &["2023-11-14T22:13:20 S 1.0 1", "null null null 2"], vec![]),
+        (
+            "1700000000123,S042,123.45,17\n",
+            &["2023-11-14T22:13:20.123 S042 123.45 17"],
+            vec![],
+        ),
+        (
+            "2023-11-14T22:13:20Z,S,1,1\r\n,,,2\r\n",
+            &["2023-11-14T22:13:20 S 1.0 1", "null null null 2"],
+            vec![],
+        ),
         ("0,\"\",1,1", &["1970-01-01T00:00:00  1.0 1"], vec![]),
-        ("0,\"a,\"\"b\"\"\nc\",1,1\n0,d,1,x\n", &["1970-01-01T00:00:00 a,\"b\"\nc 1.0 1"],
-            vec![wrong(3, "column 'volume': expected LONG, found 'x'")]),
+        (
+            "0,\"a,\"\"b\"\"\nc\",1,1\n0,d,1,x\n",
+            &["1970-01-01T00:00:00 a,\"b\"\nc 1.0 1"],
+            vec![wrong(3, "column 'volume': expected LONG, found 'x'")],
+        ),
         ("0,a\"b\",1,1\n", &["1970-01-01T00:00:00 a\"b\" 1.0 1"], vec![]),
-        ("0,\"a\"b,1,1\n0,c,1,1\n", &["1970-01-01T00:00:00 c 1.0 1"],
-            vec![wrong(1, "text follows the closing quote of a field")]),
-        ("0,a,1,1\n0,\"b,1,1\n0,c,1,1\n", &["1970-01-01T00:00:00 a 1.0 1"], vec![wrong(2, "a quoted field is not closed")]),
-        ("0,a,1\n0,a,1,1,1\nx\n", &[], vec![
-            wrong(1, "3 fields, expected 4"),
-            wrong(2, "5 fields, expected 4"),
-            wrong(3, "1 field, expected 4"),
-        ]),
-        ("\n\r\n0,a,1,1\n\n0,a,1,\n", &["1970-01-01T00:00:00 a 1.0 1"],
-            vec![wrong(5, "column 'volume': NULL in a NOT NULL column")]),
+        (
+            "0,\"a\"b,1,1\n0,c,1,1\n",
+            &["1970-01-01T00:00:00 c 1.0 1"],
+            vec![wrong(1, "text follows the closing quote of a field")],
+        ),
+        (
+            "0,a,1,1\n0,\"b,1,1\n0,c,1,1\n",
+            &["1970-01-01T00:00:00 a 1.0 1"],
+            vec![wrong(2, "a quoted field is not closed")],
+        ),
+        (
+            "0,a,1\n0,a,1,1,1\nx\n",
+            &[],
+            vec![
+                wrong(1, "3 fields, expected 4"),
+                wrong(2, "5 fields, expected 4"),
+                wrong(3, "1 field, expected 4"),
+            ],
+        ),
+        (
+            "\n\r\n0,a,1,1\n\n0,a,1,\n",
+            &["1970-01-01T00:00:00 a 1.0 1"],
+            vec![wrong(5, "column 'volume': NULL in a NOT NULL column")],
+        ),
         ("0,a, 1e2 , 017 \n", &["1970-01-01T00:00:00 a 100.0 17"], vec![]),
         ("0,a,+.5,-1\n", &["1970-01-01T00:00:00 a 0.5 -1"], vec![]),
-        ("0,a,NaN,1\n0,a,1,1.5\n0,a,1,9223372036854775808\nyesterday,a,1,1\n", &[], vec![
-            wrong(1, "column 'price': expected DOUBLE, found 'NaN'"),
-            wrong(2, "column 'volume': expected LONG, found '1.5'"),
-            wrong(3, "column 'volume': 9223372036854775808 is out of range for LONG"),
-            wrong(4, "column 'ts': expected TIMESTAMP (epoch milliseconds or 'YYYY-MM-DDTHH:MM:SSZ'), found 'yesterday'"),
-        ]),
-        ("\"0\",\" a \",\"1\",\"17\"\n", &["1970-01-01T00:00:00  a  1.0 17"], vec![]),
+        (
+            "0,a,NaN,1\n0,a,1,1.5\n0,a,1,9223372036854775808\nyesterday,a,1,1\n",
+            &[],
+            vec![
+                wrong(1, "column 'price': expected DOUBLE, found 'NaN'"),
+                wrong(2, "column 'volume': expected LONG, found '1.5'"),
+                wrong(3, "column 'volume': 9223372036854775808 is out of range for LONG"),
+                wrong(
+                    4,
+                    "column 'ts': expected TIMESTAMP (epoch milliseconds or 'YYYY-MM-DDTHH:MM:SSZ'), found 'yesterday'",
+                ),
+            ],
+        ),
+        (
+            "\"0\",\" a \",\"1\",\"17\"\n",
+            &["1970-01-01T00:00:00  a  1.0 17"],
+            vec![],
+        ),
     ];
     for (input, rows, errors) in cases {
         let outcome = decode(&trades(), &[("header", "false")], input).unwrap();
@@ -70,16 +112,29 @@ fn headers() {
         ("\n\nvolume\n7", Ok(&["null null null 7"])),
         ("", Ok(&[])),
         ("volume", Ok(&[])),
-        ("symbol\na\n", Err("the header lacks the column 'volume', which is NOT NULL")),
-        ("a,b\n1,2\n", Err("the header (a, b) names none of the columns ts, symbol, price, volume; for a file without header set csv.header = 'false'")),
-        ("volume,VOLUME\n1,2\n", Err("the header names the column 'volume' twice")),
+        (
+            "symbol\na\n",
+            Err("the header lacks the column 'volume', which is NOT NULL"),
+        ),
+        (
+            "a,b\n1,2\n",
+            Err(
+                "the header (a, b) names none of the columns ts, symbol, price, volume; for a file without header set csv.header = 'false'",
+            ),
+        ),
+        (
+            "volume,VOLUME\n1,2\n",
+            Err("the header names the column 'volume' twice"),
+        ),
         ("volume,\"x\n1", Err("a quote in the header is not closed")),
     ];
     for (input, want) in cases {
         for piece in [1, 3, 1000] {
             let schema = DecodeSchema::all(trades());
             let outcome = read(&CsvFormat, &schema, &[], input.as_bytes(), piece).map(|outcome| outcome.rows());
-            let outcome = outcome.as_ref().map(|rows| rows.iter().map(String::as_str).collect::<Vec<_>>());
+            let outcome = outcome
+                .as_ref()
+                .map(|rows| rows.iter().map(String::as_str).collect::<Vec<_>>());
             assert_eq!(outcome.as_deref().map_err(|reason| reason.as_str()), *want, "{input}");
         }
     }
@@ -87,23 +142,38 @@ fn headers() {
 
 #[test]
 fn header_names_that_differ_in_case_only() {
-    let schema = Arc::new(Schema::new(vec![field("a", DataType::Int64), field("A", DataType::Int64)]));
+    let schema = Arc::new(Schema::new(vec![
+        field("a", DataType::Int64),
+        field("A", DataType::Int64),
+    ]));
     assert_eq!(decode(&schema, &[], "A,a\n1,2\n").unwrap().rows(), ["2 1"]);
-    let turkish = Arc::new(Schema::new(vec![field("Price", DataType::Int64), field("PRICE", DataType::Int64)]));
+    let turkish = Arc::new(Schema::new(vec![
+        field("Price", DataType::Int64),
+        field("PRICE", DataType::Int64),
+    ]));
     assert_eq!(
         decode(&turkish, &[], "price\n1\n"),
         Err("the header's 'price' could be any of the columns Price, PRICE".to_string())
     );
 }
 
+type Given = &'static [(&'static str, &'static str)];
+
 #[test]
 fn dialects() {
-    let schema = Arc::new(Schema::new(vec![field("a", DataType::Utf8View), field("b", DataType::Int64)]));
-    let cases: &[(&[(&str, &str)], &str, &[&str])] = &[
+    let schema = Arc::new(Schema::new(vec![
+        field("a", DataType::Utf8View),
+        field("b", DataType::Int64),
+    ]));
+    let cases: &[(Given, &str, &[&str])] = &[
         (&[("delimiter", "\\t")], "a b\t1\n", &["a b 1"]),
         (&[("delimiter", "tab")], "a\t1\n", &["a 1"]),
         (&[("delimiter", ";"), ("quote", "'")], "'it''s;';1\n", &["it's; 1"]),
-        (&[("escape", "\\")], "\"a\\\"b\\\\\",1\n\"a\"\"b\",2\n", &["a\"b\\ 1", "a\"b 2"]),
+        (
+            &[("escape", "\\")],
+            "\"a\\\"b\\\\\",1\n\"a\"\"b\",2\n",
+            &["a\"b\\ 1", "a\"b 2"],
+        ),
         (&[("null", "NA")], "NA,NA\n\"NA\",1\n,2\n", &["null null", "NA 1", " 2"]),
         (&[("null", "-1")], "-1,-1\nx,1\n", &["null null", "x 1"]),
     ];
@@ -140,31 +210,47 @@ fn options_that_cannot_be() {
 #[test]
 fn one_field_a_record() {
     let schema = Arc::new(Schema::new(vec![field("a", DataType::Utf8View)]));
-    assert_eq!(decode(&schema, &[], "a\nx\n\n\"\"\n").unwrap().rows(), ["x", "null", ""]);
+    assert_eq!(
+        decode(&schema, &[], "a\nx\n\n\"\"\n").unwrap().rows(),
+        ["x", "null", ""]
+    );
 }
 
 #[test]
 fn nested_values_are_json() {
-    let schema = Arc::new(Schema::new(vec![field("l", list_of(DataType::Int64)), json_field("j"), field("b", DataType::Boolean)]));
+    let schema = Arc::new(Schema::new(vec![
+        field("l", list_of(DataType::Int64)),
+        json_field("j"),
+        field("b", DataType::Boolean),
+    ]));
     let input = "\"[1, 2]\",\"{\"\"a\"\":1}\",T\n[],17,0\n[1,[\n\"[1\",null,x\n[],\"{\",f\n";
     let outcome = decode(&schema, &[("header", "false")], input).unwrap();
     assert_eq!(outcome.rows(), ["[1, 2] {\"a\":1} true", "[] 17 false"]);
-    assert_eq!(outcome.messages(), [
-        "3: 2 fields, expected 3",
-        "4: column 'l': expected JSON, found '[1': EOF while parsing a list",
-        "5: column 'j': expected JSON, found '{': EOF while parsing an object",
-    ]);
+    assert_eq!(
+        outcome.messages(),
+        [
+            "3: 2 fields, expected 3",
+            "4: column 'l': expected JSON, found '[1': EOF while parsing a list",
+            "5: column 'j': expected JSON, found '{': EOF while parsing an object",
+        ]
+    );
 }
 
 #[test]
 fn invalid_utf8_takes_one_record() {
     let input = b"0,a,1,1\n0,\"\xFF\n\",1,1\n0,b,1,x\n0,c,1,2\n";
     let outcome = decode(&trades(), &[("header", "false")], input).unwrap();
-    assert_eq!(outcome.rows(), ["1970-01-01T00:00:00 a 1.0 1", "1970-01-01T00:00:00 c 1.0 2"]);
-    assert_eq!(outcome.messages(), [
-        "2: invalid UTF-8 at byte 4 of the record",
-        "4: column 'volume': expected LONG, found 'x'",
-    ]);
+    assert_eq!(
+        outcome.rows(),
+        ["1970-01-01T00:00:00 a 1.0 1", "1970-01-01T00:00:00 c 1.0 2"]
+    );
+    assert_eq!(
+        outcome.messages(),
+        [
+            "2: invalid UTF-8 at byte 4 of the record",
+            "4: column 'volume': expected LONG, found 'x'",
+        ]
+    );
     assert_eq!(outcome.errors.iter().map(|error| error.row).collect::<Vec<_>>(), [1, 1]);
 }
 
@@ -241,8 +327,6 @@ fn csv_core_records(input: &[u8], escape: Option<u8>) -> Vec<Vec<Vec<u8>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
-
     #[test]
     fn the_grammar_is_csv_cores(input in "([a,\"\n\\\\]|\"[a,\n]{0,3}\"|,|\n){0,30}", escaped: bool) {
         let escape = escaped.then_some(b'\\');
@@ -320,8 +404,6 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     #[test]
     fn what_is_written_reads_back(batch in batches(every_type()), null in "|NA|1|-", escape in proptest::option::of(Just("\\"))) {
         for delimiter in [",", "tab", "-", "1"] {

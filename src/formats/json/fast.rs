@@ -162,7 +162,11 @@ impl Fast {
         at = (bytes.get(at) == Some(&b':')).then(|| blanks(bytes, at + 1))?;
 
         let between = &bytes[from..at];
-        let known = self.steps.iter().skip(UNKNOWN + 1).position(|known| *known.text == *between);
+        let known = self
+            .steps
+            .iter()
+            .skip(UNKNOWN + 1)
+            .position(|known| *known.text == *between);
         let next = match known {
             Some(place) => place + UNKNOWN + 1,
             None if self.steps.len() < MAX_STEPS => {
