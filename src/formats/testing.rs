@@ -81,12 +81,18 @@ impl Outcome {
     pub(crate) fn rows(&self) -> Vec<String> {
         let batch = EventBatch::inserts(self.batch.clone(), Times::Same(0));
         let lines = pretty::lines(&batch);
-        lines.into_iter().map(|line| line.splitn(3, ' ').nth(2).unwrap_or_default().to_string()).collect()
+        lines
+            .into_iter()
+            .map(|line| line.splitn(3, ' ').nth(2).unwrap_or_default().to_string())
+            .collect()
     }
 
     /// `line: message`.
     pub(crate) fn messages(&self) -> Vec<String> {
-        self.errors.iter().map(|error| format!("{}: {}", error.line, error.message)).collect()
+        self.errors
+            .iter()
+            .map(|error| format!("{}: {}", error.line, error.message))
+            .collect()
     }
 }
 
@@ -106,7 +112,11 @@ pub(crate) fn read(
     let layout = loop {
         match framer.prologue(&buffer, last) {
             Prologue::Bad(reason) => return Err(reason),
-            Prologue::Done { consumed, lines, layout } => {
+            Prologue::Done {
+                consumed,
+                lines,
+                layout,
+            } => {
                 buffer.drain(..consumed);
                 line += lines;
                 break layout;
@@ -163,7 +173,9 @@ pub(crate) fn write(format: &dyn Format, given: &[(&str, &str)], batch: &RecordB
     let mut encoder = format.encoder(&batch.schema(), &options(format, given)).unwrap();
     let mut out = Vec::new();
     encoder.begin(&mut out);
-    encoder.encode(&EventBatch::inserts(batch.clone(), Times::Same(0)), &mut out).unwrap();
+    encoder
+        .encode(&EventBatch::inserts(batch.clone(), Times::Same(0)), &mut out)
+        .unwrap();
     out
 }
 
@@ -249,7 +261,10 @@ fn json_text(field: &Field) -> BoxedStrategy<String> {
             let members: Vec<_> = parts.iter().map(|part| json_text(part)).collect();
             members
                 .prop_map(move |values| {
-                    let members = names.iter().zip(values).map(|(name, value)| format!("\"{name}\":{value}"));
+                    let members = names
+                        .iter()
+                        .zip(values)
+                        .map(|(name, value)| format!("\"{name}\":{value}"));
                     format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
                 })
                 .boxed()

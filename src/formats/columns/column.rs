@@ -287,13 +287,12 @@ impl Structs {
 impl Maps {
     fn finish(&mut self, field: &Field, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
         let DataType::Struct(parts) = self.entries.data_type() else {
-            return Err(crate::error::Error::failed(format!("column '{}' is not a map", field.name())));
+            return Err(crate::error::Error::failed(format!(
+                "column '{}' is not a map",
+                field.name()
+            )));
         };
-        let entries = StructArray::try_new(
-            parts.clone(),
-            vec![self.keys.finish()?, self.values.finish()?],
-            None,
-        )?;
+        let entries = StructArray::try_new(parts.clone(), vec![self.keys.finish()?, self.values.finish()?], None)?;
         Ok(Arc::new(MapArray::try_new(
             self.entries.clone(),
             offsets(&mut self.ends),

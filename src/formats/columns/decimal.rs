@@ -32,9 +32,15 @@ fn shift(mantissa: i128, power: i64) -> Result<i128, Inexact> {
     if mantissa == 0 {
         return Ok(0);
     }
-    let factor = || u32::try_from(power.abs()).ok().and_then(|power| 10i128.checked_pow(power));
+    let factor = || {
+        u32::try_from(power.abs())
+            .ok()
+            .and_then(|power| 10i128.checked_pow(power))
+    };
     if power >= 0 {
-        return factor().and_then(|factor| mantissa.checked_mul(factor)).ok_or(Inexact::Range);
+        return factor()
+            .and_then(|factor| mantissa.checked_mul(factor))
+            .ok_or(Inexact::Range);
     }
     match factor() {
         Some(factor) if mantissa % factor == 0 => Ok(mantissa / factor),
@@ -47,7 +53,11 @@ fn shift(mantissa: i128, power: i64) -> Result<i128, Inexact> {
 fn long(text: &str, scale: i64) -> Result<i128, Inexact> {
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let exponent: i64 = exponent.parse().unwrap_or(if exponent.starts_with('-') { -DIGITS * 1000 } else { DIGITS * 1000 });
+    let exponent: i64 = exponent.parse().unwrap_or(if exponent.starts_with('-') {
+        -DIGITS * 1000
+    } else {
+        DIGITS * 1000
+    });
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let digits = format!("{whole}{fraction}");
     let significant = digits.trim_start_matches('0').trim_end_matches('0');
@@ -80,7 +90,14 @@ pub(crate) fn write(out: &mut Vec<u8>, value: i128, scale: i8) {
     }
     let Ok(scale @ 1..) = usize::try_from(scale) else {
         out.extend_from_slice(digits.as_bytes());
-        out.extend(std::iter::repeat_n(b'0', if value == 0 { 0 } else { usize::from(scale.unsigned_abs()) }));
+        out.extend(std::iter::repeat_n(
+            b'0',
+            if value == 0 {
+                0
+            } else {
+                usize::from(scale.unsigned_abs())
+            },
+        ));
         return;
     };
     let (whole, fraction) = digits.split_at(digits.len().saturating_sub(scale));
@@ -105,8 +122,16 @@ mod tests {
             ("-0.10", 2, Ok(-10)),
             ("0.105", 2, Err(Inexact::Fraction)),
             ("0.1", 10, Ok(1_000_000_000)),
-            ("12345678901234567890123456789012345678", 0, Ok(12345678901234567890123456789012345678)),
-            ("1234567890123456789012345678901234567.8", 1, Ok(12345678901234567890123456789012345678)),
+            (
+                "12345678901234567890123456789012345678",
+                0,
+                Ok(12345678901234567890123456789012345678),
+            ),
+            (
+                "1234567890123456789012345678901234567.8",
+                1,
+                Ok(12345678901234567890123456789012345678),
+            ),
             ("-0.00000000000000000000000000000000000001", 38, Ok(-1)),
             ("123456789012345678901234567890123456789", 0, Err(Inexact::Range)),
             ("1e38", 0, Ok(10i128.pow(38))),
@@ -124,7 +149,13 @@ mod tests {
 
     #[test]
     fn written() {
-        let cases = [(0, 2, "0.00"), (-5, 2, "-0.05"), (12345, 2, "123.45"), (7, 0, "7"), (-700, 2, "-7.00")];
+        let cases = [
+            (0, 2, "0.00"),
+            (-5, 2, "-0.05"),
+            (12345, 2, "123.45"),
+            (7, 0, "7"),
+            (-700, 2, "-7.00"),
+        ];
         for (value, scale, want) in cases {
             let mut out = Vec::new();
             write(&mut out, value, scale);

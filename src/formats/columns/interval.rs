@@ -24,7 +24,7 @@ pub(crate) fn parse(text: &str) -> Option<IntervalMonthDayNano> {
         let (number, unit) = (&rest[..length], rest[length..].chars().next()?);
         let in_time = !units.as_str().contains('T');
         units.find(|next| *next == unit)?;
-        if in_time != !units.as_str().contains('T') {
+        if in_time == units.as_str().contains('T') {
             return None;
         }
         rest = &rest[length + 1..];

@@ -46,7 +46,11 @@ pub(crate) fn push(column: &mut Column, raw: &str) -> Result<(), Reject> {
         Values::Date(values) => values.push(from_text(data_type, raw, |text| temporal::parse_date(text.as_bytes()))?),
         Values::Time(values) => values.push(from_text(data_type, raw, |text| temporal::parse_time(text.as_bytes()))?),
         Values::Decimal(values, precision, scale) => {
-            let number = if raw.starts_with('"') { string(raw)? } else { Cow::Borrowed(raw) };
+            let number = if raw.starts_with('"') {
+                string(raw)?
+            } else {
+                Cow::Borrowed(raw)
+            };
             values.push(scalar_text::decimal(&number, *precision, *scale).map_err(|why| why.reject(data_type, raw))?);
         }
         Values::Interval(values) => values.push(from_text(data_type, raw, interval::parse)?),
@@ -163,7 +167,11 @@ fn timestamp(data_type: &DataType, raw: &str) -> Result<i64, Reject> {
 
 /// A value that JSON writes as a string.
 fn from_text<T>(data_type: &DataType, raw: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Reject> {
-    let value = if raw.starts_with('"') { parse(&string(raw)?) } else { None };
+    let value = if raw.starts_with('"') {
+        parse(&string(raw)?)
+    } else {
+        None
+    };
     value.ok_or_else(|| Reject::expected_as(&form(data_type), raw))
 }
 
@@ -259,7 +267,8 @@ fn parts(structs: &mut Structs, data_type: &DataType, raw: &str) -> Result<(), R
     }
     for part in &mut structs.parts {
         if part.len() == row {
-            part.push_null().map_err(|reject| reject.inside(&format!(".{}", part.name())))?;
+            part.push_null()
+                .map_err(|reject| reject.inside(&format!(".{}", part.name())))?;
         }
     }
     structs.row_done();

@@ -1,6 +1,5 @@
 //! Values as JSON.
 
-
 use serde::de::IgnoredAny;
 
 use super::scalar_writer::{self, Cells, Typed};
@@ -88,7 +87,10 @@ fn write_raw(out: &mut Vec<u8>, text: &str) {
         return write_string(out, text);
     }
     // Line ends can only stand between tokens, where a blank is as good.
-    out.extend(text.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+    out.extend(
+        text.bytes()
+            .map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }),
+    );
 }
 
 /// Appends a JSON string. Escaped are `"`, `\` and control characters; the rest stays UTF-8.

@@ -15,8 +15,8 @@ mod temporal;
 mod views;
 
 pub(crate) use column::{Column, Values, finish};
-pub(crate) use views::Content;
-pub(crate) use reject::shorten;
-pub(crate) use temporal::parse_timestamp;
 #[cfg(test)]
 pub(crate) use interval::write as write_interval;
+pub(crate) use reject::shorten;
+pub(crate) use temporal::parse_timestamp;
+pub(crate) use views::Content;

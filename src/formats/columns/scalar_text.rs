@@ -93,9 +93,16 @@ fn plain_number(text: &str) -> std::borrow::Cow<'_, str> {
         _ => ("", text),
     };
     let digits = digits.trim_start_matches('0');
-    let zero = if digits.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "0" };
+    let zero = if digits.starts_with(|c: char| c.is_ascii_digit()) {
+        ""
+    } else {
+        "0"
+    };
     // Nothing but a number may get this far: `-`, `+x`, `0x1` stay what they are.
-    match text.trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+    match text
+        .trim_start_matches(['-', '+'])
+        .starts_with(|c: char| c.is_ascii_digit() || c == '.')
+    {
         true => format!("{sign}{zero}{digits}").into(),
         false => text.into(),
     }

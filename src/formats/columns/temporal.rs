@@ -30,7 +30,9 @@ pub(crate) fn parse_timestamp(text: &[u8]) -> Option<Micros> {
     if rest.is_empty() {
         return Some(midnight);
     }
-    let [b'T' | b't' | b' ', rest @ ..] = rest else { return None };
+    let [b'T' | b't' | b' ', rest @ ..] = rest else {
+        return None;
+    };
     let (time, rest) = time(rest)?;
     midnight.checked_add(time)?.checked_sub(zone(rest)?)
 }

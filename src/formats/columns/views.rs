@@ -42,6 +42,22 @@ impl Views {
         self.push_bytes(text.as_bytes());
     }
 
+    /// Appends `text[start..end]`; `None`, with nothing appended, when those are not its character boundaries.
+    #[inline(always)]
+    pub(crate) fn push_part(&mut self, text: &str, start: usize, end: usize) -> Option<()> {
+        let part = text.get(start..end)?;
+        match text.as_bytes()[start..].first_chunk::<16>() {
+            // A view that holds its value: the length, then the bytes, then zeros. No branch on the length.
+            Some(bytes) if part.len() <= INLINE => {
+                let kept = (1u128 << (8 * part.len())) - 1;
+                let view = (u128::from_le_bytes(*bytes) & kept) << 32 | part.len() as u128;
+                self.views.push(view);
+            }
+            _ => self.push_bytes(part.as_bytes()),
+        }
+        Some(())
+    }
+
     #[inline]
     pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
         if bytes.len() <= INLINE {
@@ -77,5 +93,29 @@ impl Views {
             // Checks the texts once more, a word at a time for ASCII: the price of no unsafe code here.
             Content::Text | Content::Json => Arc::new(bytes.to_string_view()?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+
+    use super::*;
+
+    #[test]
+    fn parts_of_every_length() {
+        let text = "é0123456789abcdefghijklmnopqrstuvwxyz";
+        for start in [0, 2, 20] {
+            let mut views = Views::default();
+            let ends: Vec<_> = (start..=text.len()).filter(|&end| text.is_char_boundary(end)).collect();
+            for &end in &ends {
+                assert_eq!(views.push_part(text, start, end), Some(()));
+            }
+            assert_eq!(views.push_part(text, 0, 1), None);
+            let array = views.finish(Content::Text, None).unwrap();
+            let got: Vec<_> = array.as_string_view().iter().flatten().collect();
+            let want: Vec<_> = ends.iter().map(|&end| &text[start..end]).collect();
+            assert_eq!(got, want);
+        }
     }
 }

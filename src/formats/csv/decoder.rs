@@ -11,7 +11,9 @@ use arrow::datatypes::SchemaRef;
 use super::grammar::{self, Field, Form};
 use super::options::Dialect;
 use crate::error::{Code, Diagnostic, Result};
-use crate::formats::columns::{self, Column, Content, Values, number, scalar_text};
+use crate::formats::columns::number::{self, Number};
+use crate::formats::columns::{self, Column, Content, Values, scalar_text};
+use crate::formats::records::RowSize;
 use crate::formats::{BadRecord, Block, DecodeSchema, Decoded, Decoder, FrameKind, Layout, records};
 
 /// Reads records of fields.
@@ -25,8 +27,7 @@ pub(super) struct CsvDecoder {
     rows: usize,
     /// The null text could be taken for a number.
     null_is_number: bool,
-    /// Rows of the block before: about as many will come.
-    expected: usize,
+    row_size: RowSize,
 }
 
 /// Where the fields of a record go.
@@ -52,7 +53,7 @@ impl CsvDecoder {
             declared: schema.declared.fields().len(),
             columns,
             rows: 0,
-            expected: 0,
+            row_size: RowSize::new(),
         })
     }
 
@@ -108,40 +109,37 @@ impl CsvDecoder {
     fn quick_field(&mut self, text: &str, at: usize, column: usize) -> Option<usize> {
         let bytes = text.as_bytes();
         let column = &mut self.columns[column];
-        let number = || {
-            let number = number::scan(bytes, at).filter(|_| !self.null_is_number)?;
-            let next = match bytes.get(number.end) {
-                Some(b'\r') if bytes.get(number.end + 1) == Some(&b'\n') => number.end + 1,
-                None | Some(b'\n') => number.end,
-                Some(byte) if *byte == self.dialect.delimiter => number.end,
-                Some(_) => return None,
-            };
-            Some((number, next))
-        };
+        let delimiter = self.dialect.delimiter;
         match &mut column.values {
+            _ if self.null_is_number => {}
             Values::Int64(values) => {
-                if let Some((value, next)) = number().and_then(|(number, next)| Some((number.integer()?, next))) {
+                if let Some((number, next)) = number_field(bytes, at, delimiter)
+                    && let Some(value) = number.integer()
+                {
                     values.push(value);
                     return Some(next);
                 }
             }
             Values::Timestamp(values) => {
-                let millis = number().and_then(|(number, next)| Some((number.integer()?.checked_mul(1_000)?, next)));
-                if let Some((value, next)) = millis {
+                if let Some((number, next)) = number_field(bytes, at, delimiter)
+                    && let Some(value) = number.integer().and_then(|millis| millis.checked_mul(1_000))
+                {
                     values.push(value);
                     return Some(next);
                 }
             }
             Values::Int32(values) => {
-                let value = number().and_then(|(number, next)| Some((i32::try_from(number.integer()?).ok()?, next)));
-                if let Some((value, next)) = value {
+                if let Some((number, next)) = number_field(bytes, at, delimiter)
+                    && let Some(value) = number.integer().and_then(|value| i32::try_from(value).ok())
+                {
                     values.push(value);
                     return Some(next);
                 }
             }
             Values::Float64(values) => {
-                let value = number().and_then(|(number, next)| Some((number.double(text.get(at..number.end)?)?, next)));
-                if let Some((value, next)) = value {
+                if let Some((number, next)) = number_field(bytes, at, delimiter)
+                    && let Some(value) = number.double(text.get(at..number.end)?)
+                {
                     values.push(value);
                     return Some(next);
                 }
@@ -149,7 +147,7 @@ impl CsvDecoder {
             Values::Views(views, Content::Text) if bytes.get(at) != Some(&self.dialect.quote) => {
                 let field = grammar::plain(bytes, at, &self.dialect);
                 if bytes[field.start..field.end] != *self.dialect.null {
-                    views.push_text(text.get(field.start..field.end)?);
+                    views.push_part(text, field.start, field.end)?;
                     return Some(field.next);
                 }
             }
@@ -207,9 +205,7 @@ impl CsvDecoder {
             self.roll_back();
             let (fields, next) = grammar::record(bytes, at, &self.dialect);
             let raw = &bytes[at..next];
-            let content = raw.strip_suffix(b"\n").unwrap_or(raw);
-            let content = content.strip_suffix(b"\r").unwrap_or(content);
-            let read = match content.len() > self.dialect.limit {
+            let read = match records::content(raw).len() > self.dialect.limit {
                 true => Err(records::too_long("csv", self.dialect.limit)),
                 false => self.strict(text, &fields, targets),
             };
@@ -232,7 +228,10 @@ impl CsvDecoder {
             match std::str::from_utf8(raw) {
                 Ok(text) => self.text(text, targets, Line::new(raw, line.at(at)), errors),
                 Err(error) => {
-                    let message = format!("invalid UTF-8 at byte {} of the record", error.valid_up_to() + 1);
+                    let message = match records::content(raw).len() > self.dialect.limit {
+                        true => records::too_long("csv", self.dialect.limit),
+                        false => format!("invalid UTF-8 at byte {} of the record", error.valid_up_to() + 1),
+                    };
                     errors.push(records::bad(message, line.at(at), raw, self.rows));
                 }
             }
@@ -243,6 +242,18 @@ impl CsvDecoder {
     fn roll_back(&mut self) {
         let rows = self.rows;
         self.columns.iter_mut().for_each(|column| column.truncate(rows));
+    }
+}
+
+/// A number that is a whole field, and where the delimiter or line end after it stands.
+#[inline(always)]
+fn number_field(bytes: &[u8], at: usize, delimiter: u8) -> Option<(Number, usize)> {
+    let number = number::scan(bytes, at)?;
+    match bytes.get(number.end) {
+        Some(b'\r') if bytes.get(number.end + 1) == Some(&b'\n') => Some((number, number.end + 1)),
+        None | Some(b'\n') => Some((number, number.end)),
+        Some(byte) if *byte == delimiter => Some((number, number.end)),
+        Some(_) => None,
     }
 }
 
@@ -301,8 +312,9 @@ impl Decoder for CsvDecoder {
     fn decode(&mut self, block: &Block) -> Result<Decoded> {
         let mut errors = Vec::new();
         let targets = self.targets(block.layout.as_ref());
+        let expected = self.row_size.rows(block.bytes.len());
         for column in &mut self.columns {
-            column.reserve(self.expected);
+            column.reserve(expected);
         }
         let bytes = block.bytes.as_slice();
         match (block.kind, std::str::from_utf8(bytes)) {
@@ -317,7 +329,7 @@ impl Decoder for CsvDecoder {
             (FrameKind::Rest, _) => {}
         }
         let rows = std::mem::take(&mut self.rows);
-        self.expected = rows;
+        self.row_size.learn(block.bytes.len(), rows);
         Ok(Decoded {
             columns: columns::finish(&mut self.columns, &self.schema, rows)?,
             errors,

@@ -6,8 +6,8 @@ use super::options::{Dialect, Header};
 use crate::error::Result;
 use crate::event::EventBatch;
 use crate::formats::Encoder;
-use crate::formats::columns::scalar_writer::{self, Cells, Typed};
 use crate::formats::columns::json_writer;
+use crate::formats::columns::scalar_writer::{self, Cells, Typed};
 
 /// Writes a header and one record a row; quotes only what needs them.
 #[derive(Debug)]

@@ -165,7 +165,11 @@ impl Framer for CsvFramer {
         Frame {
             end: bytes.len(),
             lines: lines(bytes),
-            kind: if self.skipping { FrameKind::Rest } else { FrameKind::Records },
+            kind: if self.skipping {
+                FrameKind::Rest
+            } else {
+                FrameKind::Records
+            },
         }
     }
 }

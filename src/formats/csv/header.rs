@@ -11,7 +11,10 @@ pub(super) fn read(bytes: &[u8], last: bool, dialect: &Dialect, schema: &DecodeS
         return Prologue::NeedMore;
     };
     // Blank lines before the header are no header.
-    let blank = bytes[start..].iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+    let blank = bytes[start..]
+        .iter()
+        .take_while(|byte| matches!(byte, b'\n' | b'\r'))
+        .count();
     let start = start + blank;
     if start == bytes.len() {
         return match last {
@@ -71,7 +74,10 @@ fn layout(names: &[String], schema: &DecodeSchema) -> Result<Vec<Option<usize>>,
         if let Some(column) = column
             && layout.contains(&Some(column))
         {
-            return Err(format!("the header names the column '{}' twice", declared[column].name()));
+            return Err(format!(
+                "the header names the column '{}' twice",
+                declared[column].name()
+            ));
         }
         layout.push(column);
     }
@@ -85,7 +91,10 @@ fn layout(names: &[String], schema: &DecodeSchema) -> Result<Vec<Option<usize>>,
     }
     for (index, field) in declared.iter().enumerate() {
         if !field.is_nullable() && !layout.contains(&Some(index)) {
-            return Err(format!("the header lacks the column '{}', which is NOT NULL", field.name()));
+            return Err(format!(
+                "the header lacks the column '{}', which is NOT NULL",
+                field.name()
+            ));
         }
     }
     Ok(layout)

@@ -62,7 +62,11 @@ impl Dialect {
             quote: character(options, "quote")?.unwrap_or(b'"'),
             escape: character(options, "escape")?,
             null: options.text("null").unwrap_or_default().as_bytes().to_vec(),
-            header: if options.boolean("header") { Header::Present } else { Header::Absent },
+            header: if options.boolean("header") {
+                Header::Present
+            } else {
+                Header::Absent
+            },
             limit: records::max_record(options),
         };
         if dialect.delimiter == dialect.quote {
@@ -73,7 +77,10 @@ impl Dialect {
         }
         let special = [dialect.delimiter, dialect.quote, b'\n', b'\r'];
         if dialect.null.iter().any(|byte| special.contains(byte)) {
-            return Err(options.invalid("null", "it holds a delimiter, quote or line end and can never be a field"));
+            return Err(options.invalid(
+                "null",
+                "it holds a delimiter, quote or line end and can never be a field",
+            ));
         }
         // An escape that is the quote says what doubling says already.
         let escape = dialect.escape.filter(|escape| *escape != dialect.quote);

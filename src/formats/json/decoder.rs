@@ -6,6 +6,7 @@ use super::fast::Fast;
 use super::strict::Rows;
 use crate::error::{Code, Diagnostic, Result};
 use crate::formats::columns::{self, Column};
+use crate::formats::records::RowSize;
 use crate::formats::{BadRecord, Block, DecodeSchema, Decoded, Decoder, FrameKind, records};
 
 /// Reads one object (or an array of objects) a line.
@@ -15,8 +16,7 @@ pub(super) struct JsonDecoder {
     rows: Rows,
     fast: Option<Fast>,
     limit: usize,
-    /// Rows of the block before: about as many will come.
-    expected: usize,
+    row_size: RowSize,
 }
 
 impl JsonDecoder {
@@ -31,7 +31,7 @@ impl JsonDecoder {
             rows: Rows::new(columns),
             fast: Some(Fast::new()),
             limit,
-            expected: 0,
+            row_size: RowSize::new(),
         })
     }
 
@@ -97,8 +97,9 @@ impl Decoder for JsonDecoder {
             }
             FrameKind::Rest => bytes = &[],
         }
+        let expected = self.row_size.rows(bytes.len());
         for column in &mut self.rows.columns {
-            column.reserve(self.expected);
+            column.reserve(expected);
         }
         loop {
             let invalid = match std::str::from_utf8(bytes) {
@@ -114,13 +115,16 @@ impl Decoder for JsonDecoder {
             if let Ok(text) = std::str::from_utf8(&bytes[..start]) {
                 self.text(text, &mut line, &mut errors);
             }
-            let message = format!("invalid UTF-8 at column {}", invalid - start + 1);
+            let message = match records::content(&bytes[start..end]).len() > self.limit {
+                true => records::too_long("json", self.limit),
+                false => format!("invalid UTF-8 at column {}", invalid - start + 1),
+            };
             errors.push(records::bad(message, line, &bytes[start..end], self.rows.rows));
             line += 1;
             bytes = &bytes[end..];
         }
         let rows = std::mem::take(&mut self.rows.rows);
-        self.expected = rows;
+        self.row_size.learn(block.bytes.len(), rows);
         Ok(Decoded {
             columns: columns::finish(&mut self.rows.columns, &self.schema, rows)?,
             errors,

@@ -91,6 +91,7 @@ impl Fast {
         let mut at = at;
         let mut step = START;
         let mut filled = 0;
+        let mut seen = 0u64;
         loop {
             let next = self.steps[step].next;
             let column = match self.steps.get(next) {
@@ -114,12 +115,14 @@ impl Fast {
             };
             at = match column {
                 None => skip(text, at)?,
-                Some(column) => {
+                Some(index) => {
                     filled += 1;
-                    let column = &mut rows.columns[column];
-                    if column.len() != row {
+                    let column = &mut rows.columns[index];
+                    let bit = 1u64.checked_shl(index as u32).unwrap_or(0);
+                    if seen & bit != 0 || (bit == 0 && column.len() != row) {
                         return None;
                     }
+                    seen |= bit;
                     match quick(column, text, at) {
                         Some(end) => end,
                         None => token(text, at, |raw| json_value::push(column, raw).ok())?,
@@ -143,7 +146,7 @@ impl Fast {
         let mut at = blanks(bytes, from);
         match (bytes.get(at)?, step) {
             (b'{', START) => {}
-            (b',', START) => return None,
+            (_, START) => return None,
             (b',', _) => {}
             (b'}', _) => {
                 self.steps[step].next = END;
@@ -159,7 +162,11 @@ impl Fast {
         at = (bytes.get(at) == Some(&b':')).then(|| blanks(bytes, at + 1))?;
 
         let between = &bytes[from..at];
-        let known = self.steps.iter().skip(UNKNOWN + 1).position(|known| *known.text == *between);
+        let known = self
+            .steps
+            .iter()
+            .skip(UNKNOWN + 1)
+            .position(|known| *known.text == *between);
         let next = match known {
             Some(place) => place + UNKNOWN + 1,
             None if self.steps.len() < MAX_STEPS => {
@@ -227,7 +234,7 @@ fn quick(column: &mut Column, text: &str, at: usize) -> Option<usize> {
         },
         Values::Views(views, Content::Text) => {
             let end = plain_string(bytes, at)?;
-            views.push_text(text.get(at + 1..end - 1)?);
+            views.push_part(text, at + 1, end - 1)?;
             Some(end)
         }
         Values::Bool(values) => {

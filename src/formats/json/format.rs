@@ -4,9 +4,9 @@ use arrow::datatypes::SchemaRef;
 
 use super::decoder::JsonDecoder;
 use super::encoder::JsonEncoder;
+use super::framer::LineFramer;
 use crate::config::options::{OptionSpec, Options};
 use crate::error::Diagnostic;
-use super::framer::LineFramer;
 use crate::formats::{DecodeSchema, Decoder, Encoder, Format, Framer, records};
 
 /// `format = 'json'`: one object a line.

@@ -32,7 +32,11 @@ impl LineFramer {
         if newline.is_some() {
             self.skipping = false;
         }
-        self.give(newline.map_or(bytes.len(), |at| at + 1), u64::from(newline.is_some()), FrameKind::Rest)
+        self.give(
+            newline.map_or(bytes.len(), |at| at + 1),
+            u64::from(newline.is_some()),
+            FrameKind::Rest,
+        )
     }
 
     fn give(&mut self, end: usize, lines: u64, kind: FrameKind) -> Frame {
@@ -78,7 +82,11 @@ impl Framer for LineFramer {
         Frame {
             end: bytes.len(),
             lines: memchr::memchr_iter(b'\n', bytes).count() as u64,
-            kind: if self.skipping { FrameKind::Rest } else { FrameKind::Records },
+            kind: if self.skipping {
+                FrameKind::Rest
+            } else {
+                FrameKind::Records
+            },
         }
     }
 }

@@ -25,7 +25,10 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn new(columns: Vec<Column>) -> Self {
-        let names = columns.iter().enumerate().map(|(i, column)| (column.name().to_string(), i));
+        let names = columns
+            .iter()
+            .enumerate()
+            .map(|(i, column)| (column.name().to_string(), i));
         Rows {
             names: names.collect(),
             columns,
@@ -100,7 +103,11 @@ impl Rows {
 
 /// A syntax error with its place in the line.
 fn syntax(error: &serde_json::Error) -> String {
-    format!("not valid JSON: {} at column {}", json_value::plain(error), error.column())
+    format!(
+        "not valid JSON: {} at column {}",
+        json_value::plain(error),
+        error.column()
+    )
 }
 
 /// Puts the members of one object into their columns.

@@ -21,7 +21,14 @@ fn trades() -> SchemaRef {
 }
 
 fn decode(schema: &SchemaRef, input: impl AsRef<[u8]>) -> Outcome {
-    read(&JsonFormat, &DecodeSchema::all(schema.clone()), &[], input.as_ref(), 1 << 20).unwrap()
+    read(
+        &JsonFormat,
+        &DecodeSchema::all(schema.clone()),
+        &[],
+        input.as_ref(),
+        1 << 20,
+    )
+    .unwrap()
 }
 
 /// One column `x` of the type; the value it holds after reading, or the error.
@@ -45,61 +52,152 @@ fn values_of_every_type() {
         (DataType::Boolean, "true", "true"),
         (DataType::Boolean, "false", "false"),
         (DataType::Boolean, "1", "! column 'x': expected BOOL, found 1"),
-        (DataType::Boolean, "\"true\"", "! column 'x': expected BOOL, found \"true\""),
-        (DataType::Boolean, "trueish", "! not valid JSON: expected `,` or `}` at column 10"),
+        (
+            DataType::Boolean,
+            "\"true\"",
+            "! column 'x': expected BOOL, found \"true\"",
+        ),
+        (
+            DataType::Boolean,
+            "trueish",
+            "! not valid JSON: expected `,` or `}` at column 10",
+        ),
         (DataType::Int32, "2147483647", "2147483647"),
-        (DataType::Int32, "2147483648", "! column 'x': 2147483648 is out of range for INT"),
+        (
+            DataType::Int32,
+            "2147483648",
+            "! column 'x': 2147483648 is out of range for INT",
+        ),
         (long.clone(), "-9223372036854775808", "-9223372036854775808"),
-        (long.clone(), "9223372036854775808", "! column 'x': 9223372036854775808 is out of range for LONG"),
+        (
+            long.clone(),
+            "9223372036854775808",
+            "! column 'x': 9223372036854775808 is out of range for LONG",
+        ),
         (long.clone(), "17.0", "17"),
         (long.clone(), "1.7e1", "17"),
         (long.clone(), "-0", "0"),
         (long.clone(), "17.5", "! column 'x': expected LONG, found 17.5"),
         (long.clone(), "\"17\"", "! column 'x': expected LONG, found \"17\""),
         (long.clone(), "true", "! column 'x': expected LONG, found true"),
-        (long.clone(), "{\"a\":1}", "! column 'x': expected LONG, found {\"a\":1}"),
+        (
+            long.clone(),
+            "{\"a\":1}",
+            "! column 'x': expected LONG, found {\"a\":1}",
+        ),
         (long.clone(), "null", "null"),
         (long.clone(), "007", "! not valid JSON: invalid number at column 7"),
         (DataType::Float64, "17", "17.0"),
-        (DataType::Float64, "1e400", "! column 'x': 1e400 is out of range for DOUBLE"),
+        (
+            DataType::Float64,
+            "1e400",
+            "! column 'x': 1e400 is out of range for DOUBLE",
+        ),
         (DataType::Float64, "1e308", "1e308"),
         (DataType::Float64, "0.1", "0.1"),
         (DataType::Float64, "NaN", "! not valid JSON: expected value at column 6"),
-        (DataType::Float32, "1e39", "! column 'x': 1e39 is out of range for FLOAT"),
+        (
+            DataType::Float32,
+            "1e39",
+            "! column 'x': 1e39 is out of range for FLOAT",
+        ),
         (DataType::Float32, "0.1", "0.1"),
         (DataType::Utf8View, "\"a\\\"b\\u00e9\\ud83d\\ude00\"", "a\"bé😀"),
         (DataType::Utf8View, "\"\\u0000\"", "\0"),
-        (DataType::Utf8View, "\"\\ud800\"", "! column 'x': unexpected end of hex escape in \"\\ud800\""),
-        (DataType::Utf8View, "\"a\u{0}b\"", "! not valid JSON: control character (\\u0000-\\u001F) found while parsing a string at column 8"),
-        (DataType::Utf8View, "17", "! column 'x': expected STRING (declare the column JSON to take any value), found 17"),
+        (
+            DataType::Utf8View,
+            "\"\\ud800\"",
+            "! column 'x': unexpected end of hex escape in \"\\ud800\"",
+        ),
+        (
+            DataType::Utf8View,
+            "\"a\u{0}b\"",
+            "! not valid JSON: control character (\\u0000-\\u001F) found while parsing a string at column 7",
+        ),
+        (
+            DataType::Utf8View,
+            "17",
+            "! column 'x': expected STRING (declare the column JSON to take any value), found 17",
+        ),
         (TIMESTAMP, "1700000000123", "2023-11-14T22:13:20.123"),
-        (TIMESTAMP, "\"2023-11-14T22:13:20.123456789Z\"", "2023-11-14T22:13:20.123456"),
+        (
+            TIMESTAMP,
+            "\"2023-11-14T22:13:20.123456789Z\"",
+            "2023-11-14T22:13:20.123456",
+        ),
         (TIMESTAMP, "\"2023-11-15 00:13:20+02:00\"", "2023-11-14T22:13:20"),
         (TIMESTAMP, "\"2023-11-14\"", "2023-11-14T00:00:00"),
-        (TIMESTAMP, "\"yesterday\"", "! column 'x': expected TIMESTAMP (epoch milliseconds or 'YYYY-MM-DDTHH:MM:SSZ'), found \"yesterday\""),
-        (TIMESTAMP, "9223372036854775807", "! column 'x': 9223372036854775807 is out of range for TIMESTAMP"),
+        (
+            TIMESTAMP,
+            "\"yesterday\"",
+            "! column 'x': expected TIMESTAMP (epoch milliseconds or 'YYYY-MM-DDTHH:MM:SSZ'), found \"yesterday\"",
+        ),
+        (
+            TIMESTAMP,
+            "9223372036854775807",
+            "! column 'x': 9223372036854775807 is out of range for TIMESTAMP",
+        ),
         (date.clone(), "\"2024-02-29\"", "2024-02-29"),
-        (date.clone(), "\"2023-02-29\"", "! column 'x': expected DATE ('YYYY-MM-DD'), found \"2023-02-29\""),
+        (
+            date.clone(),
+            "\"2023-02-29\"",
+            "! column 'x': expected DATE ('YYYY-MM-DD'), found \"2023-02-29\"",
+        ),
         (date, "19000", "! column 'x': expected DATE ('YYYY-MM-DD'), found 19000"),
         (time.clone(), "\"09:30:00.5\"", "09:30:00.500"),
-        (time, "\"25:00:00\"", "! column 'x': expected TIME ('HH:MM:SS'), found \"25:00:00\""),
+        (
+            time,
+            "\"25:00:00\"",
+            "! column 'x': expected TIME ('HH:MM:SS'), found \"25:00:00\"",
+        ),
         (decimal.clone(), "0.10", "0.10"),
         (decimal.clone(), "\"1234.5\"", "1234.50"),
-        (decimal.clone(), "12345.6", "! column 'x': 12345.6 is out of range for DECIMAL(6,2)"),
-        (decimal.clone(), "0.123", "! column 'x': expected DECIMAL(6,2), found 0.123"),
+        (
+            decimal.clone(),
+            "12345.6",
+            "! column 'x': 12345.6 is out of range for DECIMAL(6,2)",
+        ),
+        (
+            decimal.clone(),
+            "0.123",
+            "! column 'x': expected DECIMAL(6,2), found 0.123",
+        ),
         (decimal, "\"abc\"", "! column 'x': expected DECIMAL(6,2), found \"abc\""),
         (DataType::BinaryView, "\"AAH/\"", "0001ff"),
-        (DataType::BinaryView, "\"A\"", "! column 'x': expected BYTES (base64), found \"A\""),
+        (
+            DataType::BinaryView,
+            "\"A\"",
+            "! column 'x': expected BYTES (base64), found \"A\"",
+        ),
         (list_of(DataType::Int64), "[1, null, 3]", "[1, null, 3]"),
-        (list_of(DataType::Int64), "[1, \"b\"]", "! column 'x[1]': expected LONG, found \"b\""),
-        (list_of(DataType::Int64), "{}", "! column 'x': expected ARRAY<LONG>, found {}"),
+        (
+            list_of(DataType::Int64),
+            "[1, \"b\"]",
+            "! column 'x[1]': expected LONG, found \"b\"",
+        ),
+        (
+            list_of(DataType::Int64),
+            "{}",
+            "! column 'x': expected ARRAY<LONG>, found {}",
+        ),
         (point.clone(), "{\"y\":\"a\",\"z\":0,\"x\":1}", "{x: 1, y: a}"),
         (point.clone(), "{\"x\":1,\"x\":2}", "{x: 2, y: null}"),
         (point, "{\"x\":\"1\"}", "! column 'x.x': expected LONG, found \"1\""),
-        (map_of(DataType::Utf8View, DataType::Int64), "{\"a\":1,\"b\":2,\"a\":3}", "{a: 3, b: 2}"),
-        (map_of(DataType::Int64, DataType::Int64), "{\"a\":1}", "! column 'x['a']': expected LONG, found 'a'"),
-        (DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano), "\"soon\"",
-            "! column 'x': expected INTERVAL (an ISO 8601 duration, 'P1DT2H'), found \"soon\""),
+        (
+            map_of(DataType::Utf8View, DataType::Int64),
+            "{\"a\":1,\"b\":2,\"a\":3}",
+            "{a: 3, b: 2}",
+        ),
+        (
+            map_of(DataType::Int64, DataType::Int64),
+            "{\"a\":1}",
+            "! column 'x['a']': expected LONG, found 'a'",
+        ),
+        (
+            DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano),
+            "\"soon\"",
+            "! column 'x': expected INTERVAL (an ISO 8601 duration, 'P1DT2H'), found \"soon\"",
+        ),
     ];
     for (data_type, value, want) in cases {
         assert_eq!(one(field("x", data_type.clone()), value), *want, "{data_type} {value}");
@@ -120,7 +218,10 @@ fn json_columns_keep_their_text() {
     }
     let deep = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     assert_eq!(one(json_field("x"), &deep(128)), deep(128));
-    assert_eq!(one(json_field("x"), &deep(129)), "! column 'x': the value nests deeper than 128 levels");
+    assert_eq!(
+        one(json_field("x"), &deep(129)),
+        "! column 'x': the value nests deeper than 128 levels"
+    );
     assert!(one(json_field("x"), &deep(1_000_000)).starts_with('!'));
     assert!(one(field("x", DataType::Int64), &deep(1_000_000)).starts_with('!'));
     assert!(one(field("x", DataType::Int64), &"[".repeat(1_000_000)).starts_with('!'));
@@ -136,28 +237,56 @@ fn lines() {
         ("", &[], &[]),
         ("{\"a\":1,\"b\":\"x\"}\n{\"a\":2,\"b\":\"y\"}\n", &["1 x", "2 y"], &[]),
         ("{\"b\":\"x\",\"a\":1}\n{\"a\":2,\"b\":\"y\"}\n", &["1 x", "2 y"], &[]),
-        ("{\"a\":1,\"b\":\"x\"}\r\n\r\n \t\n{ \"a\" : 2 , \"b\" : \"y\" } \n", &["1 x", "2 y"], &[]),
+        (
+            "{\"a\":1,\"b\":\"x\"}\r\n\r\n \t\n{ \"a\" : 2 , \"b\" : \"y\" } \n",
+            &["1 x", "2 y"],
+            &[],
+        ),
         ("{\"b\":\"x\"}\n", &["null x"], &[]),
         ("{\"a\":1}\n", &[], &["1: column 'b' is NOT NULL but has no value"]),
         ("{}\n", &[], &["1: column 'b' is NOT NULL but has no value"]),
-        ("{\"a\":1,\"b\":null}\n", &[], &["1: column 'b': NULL in a NOT NULL column"]),
+        (
+            "{\"a\":1,\"b\":null}\n",
+            &[],
+            &["1: column 'b': NULL in a NOT NULL column"],
+        ),
         ("{\"a\":1,\"b\":\"x\",\"c\":[{}],\"d\":1e999}\n", &["1 x"], &[]),
         ("{\"a\":1,\"b\":\"x\",\"a\":3}\n", &["3 x"], &[]),
         ("{\"a\":1,\"b\":\"x\",\"\\u0061\":3}\n", &["3 x"], &[]),
-        ("{\"a\":1,\"b\":\"x\"} tail\n{\"a\":2,\"b\":\"y\"}\n", &["2 y"], &["1: not valid JSON: trailing characters at column 17"]),
+        (
+            "{\"a\":1,\"b\":\"x\"} tail\n{\"a\":2,\"b\":\"y\"}\n",
+            &["2 y"],
+            &["1: not valid JSON: trailing characters at column 17"],
+        ),
         ("{\"a\":1,\"b\":\"x\"}", &["1 x"], &[]),
-        ("{\"a\":1,\"b\":\"x\"}\n{\"a\":2,\"b\":\"", &["1 x"], &["2: not valid JSON: EOF while parsing a string at column 13"]),
-        ("{\"a\":1,\n\"b\":\"x\"}\n", &[], &[
-            "1: not valid JSON: EOF while parsing a value at column 7",
-            "2: expected a JSON object, found \"b\":\"x\"}",
-        ]),
+        (
+            "{\"a\":1,\"b\":\"x\"}\n{\"a\":2,\"b\":\"",
+            &["1 x"],
+            &["2: not valid JSON: EOF while parsing a string at column 12"],
+        ),
+        (
+            "{\"a\":1,\n\"b\":\"x\"}\n",
+            &[],
+            &[
+                "1: not valid JSON: EOF while parsing a value at column 7",
+                "2: expected a JSON object, found \"b\":\"x\"}",
+            ],
+        ),
         ("17\n", &[], &["1: expected a JSON object, found 17"]),
         ("\u{feff}{\"a\":1,\"b\":\"x\"}\n", &["1 x"], &[]),
-        ("[{\"a\":1,\"b\":\"x\"}, {\"a\":2}, 3, {\"b\":\"y\"}]\n[]\n", &["1 x", "null y"], &[
-            "1: column 'b' is NOT NULL but has no value",
-            "1: expected a JSON object, found 3",
-        ]),
-        ("[{\"a\":1,\"b\":\"x\"},\n", &[], &["1: not valid JSON: EOF while parsing a value at column 18"]),
+        (
+            "[{\"a\":1,\"b\":\"x\"}, {\"a\":2}, 3, {\"b\":\"y\"}]\n[]\n",
+            &["1 x", "null y"],
+            &[
+                "1: column 'b' is NOT NULL but has no value",
+                "1: expected a JSON object, found 3",
+            ],
+        ),
+        (
+            "[{\"a\":1,\"b\":\"x\"},\n",
+            &[],
+            &["1: not valid JSON: EOF while parsing a value at column 17"],
+        ),
     ];
     for (input, rows, errors) in cases {
         let outcome = decode(&schema, input);
@@ -181,9 +310,15 @@ fn errors_tell_line_raw_text_and_place() {
 
 #[test]
 fn invalid_utf8_takes_one_line() {
-    let outcome = decode(&trades(), b"{\"volume\":1}\n{\"symbol\":\"\xFF\"}\n{\"volume\":2}\n{\"x\":\"\xC3".as_slice());
+    let outcome = decode(
+        &trades(),
+        b"{\"volume\":1}\n{\"symbol\":\"\xFF\"}\n{\"volume\":2}\n{\"x\":\"\xC3".as_slice(),
+    );
     assert_eq!(outcome.batch.num_rows(), 2);
-    assert_eq!(outcome.messages(), ["2: invalid UTF-8 at column 12", "4: invalid UTF-8 at column 7"]);
+    assert_eq!(
+        outcome.messages(),
+        ["2: invalid UTF-8 at column 12", "4: invalid UTF-8 at column 7"]
+    );
     assert_eq!(outcome.errors[0].raw, "{\"symbol\":\"\u{FFFD}\"}");
 }
 
@@ -193,10 +328,21 @@ fn records_over_the_limit_take_only_themselves() {
     let long = "x".repeat(500);
     let input = format!("{{\"volume\":1}}\n{{\"symbol\":\"{long}\"}}\n{{\"volume\":2}}\n{{\"symbol\":\"{long}");
     for piece in [1, 7, 64, 100, 10_000] {
-        let outcome = read(&JsonFormat, &schema, &[("max-record-bytes", "64")], input.as_bytes(), piece).unwrap();
+        let outcome = read(
+            &JsonFormat,
+            &schema,
+            &[("max-record-bytes", "64")],
+            input.as_bytes(),
+            piece,
+        )
+        .unwrap();
         assert_eq!(outcome.batch.num_rows(), 2);
         let want = "the record is longer than json.max-record-bytes (64)";
-        assert_eq!(outcome.messages(), [format!("2: {want}"), format!("4: {want}")], "{piece}");
+        assert_eq!(
+            outcome.messages(),
+            [format!("2: {want}"), format!("4: {want}")],
+            "{piece}"
+        );
     }
 }
 
@@ -209,12 +355,18 @@ fn only_wanted_columns_are_built_and_checked() {
     let input = "{\"ts\":\"bad\",\"symbol\":\"A\",\"price\":{},\"volume\":7}\n{\"symbol\":\"B\",\"price\":\"\\q\"}\n";
     let outcome = read(&JsonFormat, &schema, &[], input.as_bytes(), 1000).unwrap();
     assert_eq!(outcome.rows(), ["A 7"]);
-    assert_eq!(outcome.messages(), ["2: not valid JSON: invalid escape at column 24"]);
+    assert_eq!(outcome.messages(), ["2: not valid JSON: invalid escape at column 25"]);
     let none = DecodeSchema {
         declared: trades(),
         wanted: [].into(),
     };
-    assert_eq!(read(&JsonFormat, &none, &[], b"{}\n{\"a\":1}\n", 9).unwrap().batch.num_rows(), 2);
+    assert_eq!(
+        read(&JsonFormat, &none, &[], b"{}\n{\"a\":1}\n", 9)
+            .unwrap()
+            .batch
+            .num_rows(),
+        2
+    );
 }
 
 #[test]
@@ -259,8 +411,12 @@ fn inputs() -> impl Strategy<Value = Vec<u8>> {
         1 => "[ \\{\\}\\[\\]\",:a0]{0,12}",
     ];
     let end = prop_oneof![8 => Just("\n"), 1 => Just("\r\n"), 1 => Just(" \n"), 1 => Just("")];
-    let text = proptest::collection::vec((line, end), 0..12)
-        .prop_map(|lines| lines.into_iter().map(|(line, end)| format!("{line}{end}")).collect::<String>());
+    let text = proptest::collection::vec((line, end), 0..12).prop_map(|lines| {
+        lines
+            .into_iter()
+            .map(|(line, end)| format!("{line}{end}"))
+            .collect::<String>()
+    });
     let noise = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);
     (text, noise).prop_map(|(text, noise)| {
         let mut bytes = text.into_bytes();
@@ -289,8 +445,6 @@ fn outcome(mut decoder: JsonDecoder, input: &[u8]) -> Outcome {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
     #[test]
     fn the_quick_way_agrees_with_the_strict_way(input in inputs()) {
         for wanted in [vec![0, 1, 2, 3, 4], vec![1, 4], vec![]] {
@@ -338,8 +492,6 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     #[test]
     fn what_is_written_reads_back(batch in batches(every_type())) {
         let text = write(&JsonFormat, &[], &batch);
