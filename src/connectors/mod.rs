@@ -4,6 +4,8 @@
 //! source, a sink or both. Connectors know nothing of operators and queries: a source hands record batches to a
 //! [`SourceOutput`], a sink is handed [`EventBatch`]es.
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 
 use crate::config::options::{OptionSpec, Options};
@@ -13,19 +15,22 @@ use crate::formats::{DecodeSchema, Decoder, Encoder, Framer};
 
 mod blocks;
 mod output;
+mod pacing;
 mod registry;
 #[cfg(test)]
 mod testing;
 
+pub mod blackhole;
+pub mod datagen;
 pub mod file;
+pub mod log;
+pub mod nexmark;
+pub mod stdin;
+pub mod stdout;
+pub mod timer;
 
 pub use output::{Emitted, Flow, SourceOutput, StopSignal};
 pub use registry::Registry;
-
-/// The connectors that come with the engine.
-pub fn builtin() -> Vec<std::sync::Arc<dyn Connector>> {
-    vec![std::sync::Arc::new(file::File)]
-}
 
 /// A connector: what `extension = '…'` names.
 pub trait Connector: Send + Sync {
@@ -89,14 +94,14 @@ pub struct SourceSpec {
 
 /// Makes framers and decoders for one stream; one each per input and per thread.
 pub struct FormatSource {
-    format: std::sync::Arc<dyn crate::formats::Format>,
+    format: Arc<dyn crate::formats::Format>,
     schema: DecodeSchema,
     options: Options,
 }
 
 impl FormatSource {
     /// Of a format, for a stream with those columns and checked options.
-    pub fn new(format: std::sync::Arc<dyn crate::formats::Format>, schema: DecodeSchema, options: Options) -> Self {
+    pub fn new(format: Arc<dyn crate::formats::Format>, schema: DecodeSchema, options: Options) -> Self {
         FormatSource {
             format,
             schema,
@@ -169,4 +174,18 @@ pub trait Sink: Send {
     fn close(&mut self) -> Result<()> {
         self.flush()
     }
+}
+
+/// The connectors that come with the engine.
+pub fn builtin() -> Vec<Arc<dyn Connector>> {
+    vec![
+        Arc::new(blackhole::Blackhole),
+        Arc::new(datagen::Datagen),
+        Arc::new(file::File),
+        Arc::new(log::Log),
+        Arc::new(nexmark::Nexmark),
+        Arc::new(stdin::Stdin),
+        Arc::new(stdout::Stdout),
+        Arc::new(timer::Timer),
+    ]
 }

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::*;
 use crate::config::options::RawOption;
 use crate::event::{SystemClock, Times};
-use crate::formats::{BadRecord, Block, Decoded, Format, Frame, Prologue};
+use crate::formats::{BadRecord, Block, Decoded, Format, Frame, FrameKind, Prologue};
 
 /// How long anything may take in a test before it counts as hung.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -63,7 +63,11 @@ impl Framer for LineFramer {
     fn complete(&mut self, bytes: &[u8]) -> Frame {
         let end = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
         let lines = memchr::memchr_iter(b'\n', &bytes[..end]).count() as u64;
-        Frame { end, lines }
+        Frame {
+            end,
+            lines,
+            kind: FrameKind::Records,
+        }
     }
 }
 
@@ -157,11 +161,19 @@ pub fn source_of(
     schema: DecodeSchema,
     given: &[(&str, &str)],
 ) -> Result<Box<dyn Source>, Diagnostic> {
+    let format = FormatSource::new(Arc::new(Lines), schema.clone(), Options::default());
+    source_in(connector, format, schema, given)
+}
+
+/// The same, in a format.
+pub fn source_in(
+    connector: &dyn Connector,
+    format: FormatSource,
+    schema: DecodeSchema,
+    given: &[(&str, &str)],
+) -> Result<Box<dyn Source>, Diagnostic> {
     let side = connector.source().expect("has a source");
-    let format = match side.format() {
-        FormatUse::Bytes { .. } => Some(FormatSource::new(Arc::new(Lines), schema.clone(), Options::default())),
-        FormatUse::Rows => None,
-    };
+    let format = matches!(side.format(), FormatUse::Bytes { .. }).then_some(format);
     side.build(SourceSpec {
         stream: "S".to_string(),
         schema,

@@ -1,26 +1,31 @@
 //! [`Cutter`]: bytes of one input, in; blocks of whole records, out.
 
 use super::{Buffers, ReadOptions};
-use crate::error::RAW_LIMIT;
-use crate::formats::{BadRecord, Block, FrameKind, Framer, Layout, Prologue};
+use crate::formats::{Block, FrameKind, Framer, Layout, Prologue};
 
 /// The least room for a read. Small enough that an idle input costs little, big enough for a pipe's content.
 const MIN_READ: usize = 64 << 10;
 
-/// What comes out of an input.
+/// The longest header. Formats limit records, and so how much is buffered for one; a header has no end until it is read.
+const MAX_HEADER: usize = 16 << 20;
+
+/// What comes out of an input: whole records to decode, and where the input stands after them.
 #[derive(Debug)]
-pub enum Piece {
-    /// Whole records to decode.
-    Block(Block),
-    /// A record over the limit, already skipped.
-    TooLong(BadRecord),
+pub struct Piece {
+    /// The records.
+    pub block: Block,
+    /// The offset of the record after them.
+    pub offset: u64,
+    /// Its line number, from 1.
+    pub line: u64,
 }
 
 /// Cuts one input at record ends.
 ///
 /// The owner reads into [`Cutter::space`], says with [`Cutter::filled`] how much, and takes pieces with
-/// [`Cutter::cut`] until there are none; at the end of the input, [`Cutter::finish`]. Memory is bounded by the block
-/// size or the longest record allowed, whichever is larger.
+/// [`Cutter::cut`] until there are none; at the end of the input, with [`Cutter::finish`]. Memory is bounded by the block
+/// size or twice the format's longest record, whichever is larger. The beginning of a record over that limit is held back
+/// until its end has been skipped, so that every piece ends where a record does.
 pub struct Cutter {
     framer: Box<dyn Framer>,
     options: ReadOptions,
@@ -31,8 +36,10 @@ pub struct Cutter {
     filled: usize,
     offset: u64,
     line: u64,
-    /// Inside a record over the limit, whose line end has not been seen.
-    skipping: bool,
+    /// The beginning of a record over the format's limit, while its end is looked for, and where that is as far as known.
+    oversized: Option<Piece>,
+    /// What was cut together with the piece given out last.
+    next: Option<Piece>,
 }
 
 impl Cutter {
@@ -47,18 +54,14 @@ impl Cutter {
             filled: 0,
             offset: 0,
             line: 1,
-            skipping: false,
+            oversized: None,
+            next: None,
         }
     }
 
-    /// The offset of the first byte not yet given away: where to continue later.
-    pub fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    /// The line number of that byte, from 1.
-    pub fn line(&self) -> u64 {
-        self.line
+    /// Where the next record starts, when nothing is being cut: its offset and line number, from 1.
+    pub fn place(&self) -> (u64, u64) {
+        (self.offset, self.line)
     }
 
     /// The offset of the next byte to read.
@@ -76,7 +79,7 @@ impl Cutter {
         self.filled = 0;
         self.offset = offset;
         self.line = line;
-        self.skipping = false;
+        self.oversized = None;
         self.framer.taken();
     }
 
@@ -90,11 +93,8 @@ impl Cutter {
         let end = if self.filled + MIN_READ <= block {
             block.min(self.filled + room)
         } else {
-            // A record longer than a block: double, so that looking for its end stays cheap. One byte over the limit
-            // is enough to know that it is too long.
-            (self.filled * 2)
-                .min(self.options.max_record_bytes + 1)
-                .max(self.filled + MIN_READ)
+            // A record longer than a block: double, so that looking for its end stays cheap.
+            (self.filled * 2).max(self.filled + MIN_READ)
         };
         if self.buffer.len() < end {
             self.buffer.resize(end, 0);
@@ -116,45 +116,64 @@ impl Cutter {
 
     /// The next piece, `None` when more must be read. `Err` when the input as a whole cannot be read.
     pub fn cut(&mut self, buffers: &mut Buffers) -> Result<Option<Piece>, String> {
+        if self.next.is_some() {
+            return Ok(self.next.take());
+        }
         if !self.start(false)? {
             return Ok(None);
         }
-        if self.skipping && !self.skip() {
-            return Ok(None);
-        }
-        if self.filled == 0 {
-            return Ok(None);
-        }
-        let frame = self.framer.complete(&self.buffer[..self.filled]);
-        if frame.end > 0 {
-            return Ok(Some(Piece::Block(self.take(frame.end, frame.lines, frame.kind, buffers))));
-        }
-        if self.filled > self.options.max_record_bytes {
-            return Ok(Some(Piece::TooLong(self.too_long())));
+        while self.filled > 0 {
+            let frame = self.framer.complete(&self.buffer[..self.filled]);
+            if frame.end == 0 {
+                return Ok(None);
+            }
+            let piece = self.take(frame.end, frame.lines, frame.kind, buffers);
+            if let Some(piece) = self.order(piece, buffers) {
+                return Ok(Some(piece));
+            }
         }
         Ok(None)
     }
 
-    /// The last piece: at the end of the input a record needs no terminator.
+    /// The last pieces, one by one: at the end of the input a record needs no terminator.
     pub fn finish(&mut self, buffers: &mut Buffers) -> Result<Option<Piece>, String> {
-        if !self.start(true)? {
-            return Ok(None);
+        if self.next.is_some() {
+            return Ok(self.next.take());
         }
-        if self.skipping {
-            self.discard(self.filled);
-            self.skipping = false;
-        }
-        if self.filled == 0 {
-            return Ok(None);
+        if !self.start(true)? || self.filled == 0 {
+            return Ok(self.oversized.take());
         }
         let bytes = &self.buffer[..self.filled];
+        let kind = self.framer.rest(bytes).kind;
         let ends = memchr::memchr_iter(b'\n', bytes).count() as u64;
         let open = u64::from(bytes.last() != Some(&b'\n'));
-        Ok(Some(Piece::Block(self.take(self.filled, ends + open, FrameKind::Records, buffers))))
+        let piece = self.take(self.filled, ends + open, kind, buffers);
+        Ok(self.order(piece, buffers).or_else(|| self.oversized.take()))
+    }
+
+    /// Holds the beginning of an oversized record back, drops the rest of it, and gives it out before what follows it.
+    fn order(&mut self, piece: Piece, buffers: &mut Buffers) -> Option<Piece> {
+        match piece.block.kind {
+            FrameKind::Oversized => self.oversized.replace(piece),
+            FrameKind::Rest => {
+                if let Some(oversized) = &mut self.oversized {
+                    (oversized.offset, oversized.line) = (piece.offset, piece.line);
+                }
+                buffers.give(piece.block.bytes);
+                None
+            }
+            FrameKind::Records => match self.oversized.take() {
+                Some(oversized) => {
+                    self.next = Some(piece);
+                    Some(oversized)
+                }
+                None => Some(piece),
+            },
+        }
     }
 
     /// Gives the buffer away as a block of its first `end` bytes; the rest moves to another buffer.
-    fn take(&mut self, end: usize, lines: u64, kind: FrameKind, buffers: &mut Buffers) -> Block {
+    fn take(&mut self, end: usize, lines: u64, kind: FrameKind, buffers: &mut Buffers) -> Piece {
         let mut next = buffers.take();
         let rest = self.filled - end;
         if next.len() < rest {
@@ -173,7 +192,11 @@ impl Cutter {
         self.offset += end as u64;
         self.line += lines;
         self.framer.taken();
-        block
+        Piece {
+            block,
+            offset: self.offset,
+            line: self.line,
+        }
     }
 
     fn prologue(&mut self, last: bool) -> Result<bool, String> {
@@ -189,40 +212,12 @@ impl Cutter {
                 self.started = true;
                 Ok(true)
             }
-            Prologue::NeedMore if self.filled > self.options.max_record_bytes => Err(format!(
-                "its header does not end within {} bytes (max-record-bytes)",
-                self.options.max_record_bytes
-            )),
+            Prologue::NeedMore if self.filled > MAX_HEADER => {
+                Err(format!("its header does not end within {MAX_HEADER} bytes"))
+            }
             Prologue::NeedMore => Ok(false),
             Prologue::Bad(reason) => Err(reason),
         }
-    }
-
-    /// Drops bytes up to the end of the line; false when it does not end within what has been read.
-    fn skip(&mut self) -> bool {
-        let end = memchr::memchr(b'\n', &self.buffer[..self.filled]);
-        self.discard(end.map_or(self.filled, |at| at + 1));
-        self.skipping = end.is_none();
-        self.line += u64::from(end.is_some());
-        end.is_some()
-    }
-
-    /// Starts to skip a record over the limit. It ends for us at its first line end: an unbalanced quote, which makes
-    /// the rest of an input look like one record, then costs one line.
-    fn too_long(&mut self) -> BadRecord {
-        let raw = &self.buffer[..self.filled.min(RAW_LIMIT)];
-        let bad = BadRecord {
-            message: format!(
-                "the record is longer than {} bytes (max-record-bytes)",
-                self.options.max_record_bytes
-            ),
-            line: self.line,
-            raw: String::from_utf8_lossy(raw).into_owned(),
-            row: 0,
-        };
-        self.skip();
-        self.framer.taken();
-        bad
     }
 
     fn discard(&mut self, count: usize) {

@@ -23,17 +23,6 @@ pub const DECODERS: OptionSpec = OptionSpec::new(
      thread. Default: one per core.",
 );
 
-/// The longest record.
-pub const MAX_RECORD_BYTES: OptionSpec = OptionSpec::new(
-    "max-record-bytes",
-    OptionKind::Integer {
-        min: 1024,
-        max: 1 << 30,
-    },
-    "A record longer than this is one decode error and is skipped up to its next line end, so that memory stays bounded.",
-)
-.default("16777216");
-
 /// The common options, read.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOptions {
@@ -41,12 +30,10 @@ pub struct ReadOptions {
     pub block_bytes: usize,
     /// Decoding threads.
     pub decoders: usize,
-    /// The longest record in bytes.
-    pub max_record_bytes: usize,
 }
 
 impl ReadOptions {
-    /// From checked options that have [`BLOCK_BYTES`], [`DECODERS`] and [`MAX_RECORD_BYTES`].
+    /// From checked options that have [`BLOCK_BYTES`] and [`DECODERS`].
     pub fn new(options: &Options) -> Self {
         let size = |name, default| {
             options
@@ -58,7 +45,6 @@ impl ReadOptions {
         ReadOptions {
             block_bytes: size("block-bytes", 1 << 20),
             decoders: size("decoders", cores),
-            max_record_bytes: size("max-record-bytes", 16 << 20),
         }
     }
 }

@@ -5,11 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::{Piece, ReadOptions};
+use super::ReadOptions;
 use crate::connectors::{Flow, FormatSource, Position, SourceOutput};
 use crate::error::{Diagnostic, Error, Result};
 use crate::formats::{Block, Decoded, Decoder};
@@ -59,7 +57,6 @@ impl Buffers {
 pub struct DecodeQueue {
     format: Arc<FormatSource>,
     decoder: Box<dyn Decoder>,
-    schema: SchemaRef,
     decoders: usize,
     workers: Option<Workers>,
     /// Blocks under way, oldest first; the ticket of the first is `first`.
@@ -87,12 +84,11 @@ struct Done {
 }
 
 impl DecodeQueue {
-    /// An empty queue. `schema` is that of decoded batches.
-    pub fn new(format: Arc<FormatSource>, schema: SchemaRef, options: ReadOptions) -> Result<Self, Diagnostic> {
+    /// An empty queue.
+    pub fn new(format: Arc<FormatSource>, options: ReadOptions) -> Result<Self, Diagnostic> {
         Ok(DecodeQueue {
             decoder: format.decoder()?,
             format,
-            schema,
             decoders: options.decoders,
             workers: None,
             pending: VecDeque::new(),
@@ -101,20 +97,9 @@ impl DecodeQueue {
         })
     }
 
-    /// Takes a piece; `position` is where the source stands after it. Emits what is ready. Blocks while too much is
+    /// Takes a block; `position` is where the source stands after it. Emits what is ready. Blocks while too much is
     /// under way.
-    pub fn submit(&mut self, piece: Piece, position: Option<Position>, out: &mut SourceOutput) -> Result<Flow> {
-        let block = match piece {
-            Piece::TooLong(bad) => {
-                let decoded = Decoded {
-                    columns: RecordBatch::new_empty(self.schema.clone()),
-                    errors: vec![bad],
-                };
-                self.push(position, Some(Ok(decoded)));
-                return self.emit_ready(out);
-            }
-            Piece::Block(block) => block,
-        };
+    pub fn submit(&mut self, block: Block, position: Option<Position>, out: &mut SourceOutput) -> Result<Flow> {
         if self.decoders == 1 || (self.pending.is_empty() && block.bytes.len() < INLINE_BYTES) {
             if self.drain(out)? == Flow::Stop {
                 return Ok(Flow::Stop);
@@ -129,7 +114,10 @@ impl DecodeQueue {
             }
         }
         let ticket = self.first + self.pending.len() as u64;
-        self.push(position, None);
+        self.pending.push_back(Pending {
+            position,
+            outcome: None,
+        });
         self.send(ticket, block)?;
         self.emit_ready(out)
     }
@@ -141,10 +129,6 @@ impl DecodeQueue {
             flow = self.wait(out)?;
         }
         Ok(flow)
-    }
-
-    fn push(&mut self, position: Option<Position>, outcome: Option<Result<Decoded>>) {
-        self.pending.push_back(Pending { position, outcome });
     }
 
     fn send(&mut self, ticket: u64, block: Block) -> Result<()> {

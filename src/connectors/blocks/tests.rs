@@ -9,12 +9,11 @@ use crate::connectors::testing::{Lines, text_schema};
 use crate::connectors::{Flow, FormatSource, SourceOutput};
 use crate::error::{Diagnostic, Result};
 use crate::event::SystemClock;
-use crate::formats::{Block, DecodeSchema, Decoded, Decoder, Encoder, Format, Framer};
+use crate::formats::{Block, DecodeSchema, Decoded, Decoder, Encoder, Format, FrameKind, Framer};
 
 const OPTIONS: ReadOptions = ReadOptions {
     block_bytes: 64 << 10,
     decoders: 2,
-    max_record_bytes: 1 << 20,
 };
 
 /// Decodes lines, but a block that starts with `slow` takes its time and one that starts with `panic` panics.
@@ -55,17 +54,18 @@ impl Format for MoodyLines {
 
 fn queue() -> DecodeQueue {
     let schema = DecodeSchema::all(text_schema());
-    let format = FormatSource::new(Arc::new(MoodyLines), schema.clone(), Options::default());
-    DecodeQueue::new(Arc::new(format), schema.decoded(), OPTIONS).unwrap()
+    let format = FormatSource::new(Arc::new(MoodyLines), schema, Options::default());
+    DecodeQueue::new(Arc::new(format), OPTIONS).unwrap()
 }
 
 /// A block over the size that is decoded inline.
-fn block(start: &str) -> Piece {
-    Piece::Block(Block {
+fn block(start: &str) -> Block {
+    Block {
         bytes: format!("{start}\n{}", "x".repeat(70 << 10)).into_bytes(),
         first_line: 1,
         layout: None,
-    })
+        kind: FrameKind::Records,
+    }
 }
 
 #[test]

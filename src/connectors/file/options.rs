@@ -1,7 +1,7 @@
 //! The options of `file`.
 
 use crate::config::options::{OptionKind, OptionSpec};
-use crate::connectors::blocks::options::{BLOCK_BYTES, DECODERS, MAX_RECORD_BYTES};
+use crate::connectors::blocks::options::{BLOCK_BYTES, DECODERS};
 
 /// Of the source.
 pub const SOURCE: &[OptionSpec] = &[
@@ -27,7 +27,6 @@ pub const SOURCE: &[OptionSpec] = &[
     OptionSpec::new("poll", OptionKind::Duration, "With follow: how often to look for more.").default("50 ms"),
     BLOCK_BYTES,
     DECODERS,
-    MAX_RECORD_BYTES,
 ];
 
 /// Of the sink.

@@ -58,13 +58,14 @@ impl Reader {
         self.cutter.read_offset()
     }
 
-    /// The place after the last piece.
+    /// The place of its first record that has not been cut, when nothing is being cut.
     pub fn place(&self) -> Place {
+        let (offset, line) = self.cutter.place();
         Place {
             path: self.path.clone(),
             id: Some(self.id),
-            offset: self.cutter.offset(),
-            line: self.cutter.line(),
+            offset,
+            line,
         }
     }
 
@@ -89,7 +90,7 @@ impl Reader {
         piece.map_err(|reason| self.bad(&reason))
     }
 
-    /// The last piece, at the end of the file.
+    /// The last pieces, one by one, at the end of the file.
     pub fn finish(&mut self, buffers: &mut Buffers) -> Result<Option<Piece>> {
         let piece = self.cutter.finish(buffers);
         piece.map_err(|reason| self.bad(&reason))
@@ -112,8 +113,8 @@ impl Reader {
             }
         }
         // What was read beyond the header is read again, by whoever reads on.
-        let (offset, line) = match self.cutter.offset() {
-            first if offset <= first => (first, self.cutter.line()),
+        let (offset, line) = match self.cutter.place() {
+            first if offset <= first.0 => first,
             _ => (offset, line),
         };
         self.file

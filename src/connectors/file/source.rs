@@ -57,9 +57,9 @@ impl FileSource {
     pub fn new(spec: SourceSpec) -> Result<Self, Diagnostic> {
         let SourceSpec {
             stream,
-            schema,
             options,
             format,
+            ..
         } = spec;
         let format = format.ok_or_else(|| Diagnostic::new(Code::MissingOption, "a file source needs a format"))?;
         let format = Arc::new(format);
@@ -83,7 +83,7 @@ impl FileSource {
                 .hint("paths are relative to the directory in which eventflux runs"));
         }
         let read = ReadOptions::new(&options);
-        let queue = DecodeQueue::new(format.clone(), schema.decoded(), read)?;
+        let queue = DecodeQueue::new(format.clone(), read)?;
         format.framer()?;
         Ok(FileSource {
             stream,
@@ -121,15 +121,15 @@ impl FileSource {
 
     /// Submits a piece of `files[current]`.
     fn submit(&mut self, piece: Piece, files: &mut [Open], current: usize, out: &mut SourceOutput) -> Result<Flow> {
-        let place = self.place(&files[current].reader);
-        files[current].place = place;
+        let place = &mut files[current].place;
+        (place.offset, place.line) = (piece.offset, piece.line);
         let others = files
             .iter()
             .enumerate()
             .filter(|(index, _)| *index != current)
             .map(|(_, open)| &open.place);
         let position = position(&files[current].place, others);
-        self.queue.submit(piece, Some(position), out)
+        self.queue.submit(piece.block, Some(position), out)
     }
 
     /// Reads `files[current]` to its present end, but no more than `blocks` blocks.
@@ -155,10 +155,12 @@ impl FileSource {
         if self.pump(files, current, usize::MAX, out)? == Flow::Stop {
             return Ok(Flow::Stop);
         }
-        match files[current].reader.finish(&mut self.queue.buffers)? {
-            Some(piece) => self.submit(piece, files, current, out),
-            None => Ok(out.flow()),
+        while let Some(piece) = files[current].reader.finish(&mut self.queue.buffers)? {
+            if self.submit(piece, files, current, out)? == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
         }
+        Ok(out.flow())
     }
 
     fn run_once(&mut self, out: &mut SourceOutput) -> Result<()> {

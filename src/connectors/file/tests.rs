@@ -1,11 +1,14 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::File;
 use crate::connectors::testing::*;
-use crate::connectors::{Position, Sink, Source};
+use crate::connectors::{FormatSource, Position, Sink, Source};
 use crate::error::Error;
+use crate::formats::json::JsonFormat;
+use crate::formats::{DecodeSchema, Format};
 
 struct Folder(tempfile::TempDir);
 
@@ -177,35 +180,44 @@ fn a_position_that_does_not_fit_the_file_is_an_error() {
     assert!(run(source).is_err());
 }
 
+/// A source of JSON with one column, `text`, whose records have at most 100 000 bytes.
+fn json(path: &Path, more: &[(&str, &str)]) -> Box<dyn Source> {
+    let schema = DecodeSchema::all(text_schema());
+    let limit = options("json", JsonFormat.options(), &[("max-record-bytes", "100000")]).unwrap();
+    let mut given = vec![("path", path.to_str().unwrap()), ("block-bytes", "65536")];
+    given.extend_from_slice(more);
+    let format = FormatSource::new(Arc::new(JsonFormat), schema.clone(), limit);
+    source_in(&File, format, schema, &given).unwrap()
+}
+
 #[test]
 fn a_record_over_the_limit_is_one_error_and_is_skipped() {
     let folder = Folder::new();
     let long = "y".repeat(1 << 20);
+    let line = |text: &str| format!("{{\"text\":\"{text}\"}}");
+    let text = [line("a"), line(&long), line("b"), "bad".to_string(), line(&long)].join("\n");
+    let path = folder.write("f", &text);
     for decoders in ["1", "2"] {
-        let given = [
-            ("max-record-bytes", "100000"),
-            ("block-bytes", "65536"),
-            ("decoders", decoders),
-        ];
-        let path = folder.write("f", &format!("a\n{long}\nb\nbad\n{long}"));
-        let emitted = run(build(&path, &given)).unwrap();
+        let emitted = run(json(&path, &[("decoders", decoders)])).unwrap();
         assert_eq!(all_texts(&emitted), ["a", "b"]);
         let errors: Vec<_> = emitted.iter().flat_map(|e| &e.errors).collect();
         assert_eq!(
             errors.iter().map(|e| e.line).collect::<Vec<_>>(),
             [Some(2), Some(4), Some(5)]
         );
-        assert!(errors[0].message.contains("100000 bytes"), "{}", errors[0].message);
+        assert!(errors[0].message.contains("100000"), "{}", errors[0].message);
         assert!(errors.iter().all(|e| e.event.len() <= crate::error::RAW_LIMIT));
+        // Positions lie between records, never inside the long one.
+        for (index, one) in emitted.iter().enumerate() {
+            let mut again = json(&path, &[]);
+            again.seek(one.position.as_ref().unwrap()).unwrap();
+            let rest = run(again).unwrap();
+            assert_eq!(rest.len(), emitted.len() - index - 1);
+        }
     }
-    let short = "z".repeat(99_990);
-    let path = folder.write("g", &format!("{short}\n{short}\nc"));
-    let emitted = run(build(
-        &path,
-        &[("max-record-bytes", "100000"), ("block-bytes", "65536")],
-    ))
-    .unwrap();
-    assert_eq!(all_texts(&emitted), [&short, &short, "c"]);
+    let short = "z".repeat(99_980);
+    let path = folder.write("g", &[line(&short), line(&short), line("c")].join("\n"));
+    assert_eq!(all_texts(&run(json(&path, &[])).unwrap()), [&short, &short, "c"]);
 }
 
 #[test]
