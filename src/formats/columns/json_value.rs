@@ -67,7 +67,7 @@ pub(crate) fn push(column: &mut Column, raw: &str) -> Result<(), Reject> {
     Ok(())
 }
 
-/// Base64, padded or not.
+/// Base64 of the standard alphabet, padded.
 pub(crate) fn bytes(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }

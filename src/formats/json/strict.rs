@@ -46,7 +46,7 @@ impl Rows {
         self.columns.iter_mut().for_each(|column| column.truncate(self.rows));
     }
 
-    /// Ends a row: columns without a value get NULL. `None` when one must not be NULL.
+    /// Ends a row: columns without a value get NULL, which is an error for one that is NOT NULL.
     pub(super) fn fill(&mut self) -> Result<(), String> {
         for column in &mut self.columns {
             if column.len() == self.rows && column.push_null().is_err() {
