@@ -21,7 +21,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// The app does not compile.
     #[error("{0}")]
-    Compile(Box<Diagnostic>),
+    Compile(Diagnostic),
     /// The app failed while running and has stopped.
     #[error("{0}")]
     Failed(String),
@@ -63,7 +63,7 @@ impl Error {
 
 impl From<Diagnostic> for Error {
     fn from(diagnostic: Diagnostic) -> Self {
-        Error::Compile(Box::new(diagnostic))
+        Error::Compile(diagnostic)
     }
 }
 
@@ -168,9 +168,13 @@ pub struct SourceText {
     pub text: Arc<str>,
 }
 
-/// A compile error (or warning): what, where, and what would be right.
+/// A compile error (or warning): what, where, and what would be right. One pointer wide, so that results stay small.
 #[derive(Debug, Clone)]
-pub struct Diagnostic {
+pub struct Diagnostic(Box<DiagnosticParts>);
+
+/// The parts of a [`Diagnostic`], which derefs to them.
+#[derive(Debug, Clone)]
+pub struct DiagnosticParts {
     /// The stable code.
     pub code: Code,
     /// What is wrong, one sentence, no full stop.
@@ -188,14 +192,14 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A diagnostic without a place or hint yet.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Diagnostic {
+        Diagnostic(Box::new(DiagnosticParts {
             code,
             message: message.into(),
             span: None,
             label: String::new(),
             hint: None,
             source: None,
-        }
+        }))
     }
 
     /// The same, pointing at a byte range.
@@ -239,6 +243,20 @@ impl Diagnostic {
             Ok(()) => text,
             Err(fmt::Error) => self.to_string(),
         }
+    }
+}
+
+impl std::ops::Deref for Diagnostic {
+    type Target = DiagnosticParts;
+
+    fn deref(&self) -> &DiagnosticParts {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Diagnostic {
+    fn deref_mut(&mut self) -> &mut DiagnosticParts {
+        &mut self.0
     }
 }
 

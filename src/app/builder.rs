@@ -42,7 +42,10 @@ impl EventFlux {
     /// Starts building an app.
     pub fn builder() -> Builder {
         Builder {
-            source: SourceText { name: Arc::from("app"), text: Arc::from("") },
+            source: SourceText {
+                name: Arc::from("app"),
+                text: Arc::from(""),
+            },
             registry: Registry::builtin(),
             functions: Vec::new(),
             mode: Mode::Threads,
@@ -86,7 +89,8 @@ impl Builder {
     /// The app's text from a file.
     pub fn file(self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
         Ok(self.sql(text).name(path.display().to_string()))
     }
 
@@ -143,7 +147,13 @@ impl Builder {
         + 'static,
     ) -> Self {
         let body: Arc<FunctionBody> = Arc::new(body);
-        self.functions.push(Arc::new(create_udf(name, arguments, returns, Volatility::Volatile, body)));
+        self.functions.push(Arc::new(create_udf(
+            name,
+            arguments,
+            returns,
+            Volatility::Volatile,
+            body,
+        )));
         self
     }
 
@@ -179,10 +189,24 @@ impl Builder {
     /// Checks the app and plans it. Nothing runs yet.
     pub fn build(self) -> Result<App> {
         let mut functions = Functions::builtin(&self.clock);
-        self.functions.into_iter().for_each(|function| functions.add_scalar(function));
+        self.functions
+            .into_iter()
+            .for_each(|function| functions.add_scalar(function));
         let variables = |name: &str| std::env::var(name).ok();
-        let environment = Environment { registry: &self.registry, functions: &functions, variables: &variables };
+        let environment = Environment {
+            registry: &self.registry,
+            functions: &functions,
+            variables: &variables,
+        };
         let compiled = compile(self.source, &environment)?;
-        Ok(App::new(compiled, self.registry, self.mode, self.clock, self.virtual_clock, self.connect, self.snapshot))
+        Ok(App::new(
+            compiled,
+            self.registry,
+            self.mode,
+            self.clock,
+            self.virtual_clock,
+            self.connect,
+            self.snapshot,
+        ))
     }
 }

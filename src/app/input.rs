@@ -47,7 +47,11 @@ impl Input {
     pub(super) fn new(app: App, def: Arc<StreamDef>) -> Result<Self> {
         let options = Options::check("json", JsonFormat.options(), &[])?;
         let decoder = JsonFormat.decoder(&DecodeSchema::all(def.schema.clone()), &options)?;
-        Ok(Input { app, def, decoder: Mutex::new(decoder) })
+        Ok(Input {
+            app,
+            def,
+            decoder: Mutex::new(decoder),
+        })
     }
 
     /// The stream.
@@ -105,11 +109,19 @@ impl Input {
             }
             bytes.push(b'\n');
         }
-        let block = Block { bytes, first_line: 1, layout: None, kind: FrameKind::Records };
+        let block = Block {
+            bytes,
+            first_line: 1,
+            layout: None,
+            kind: FrameKind::Records,
+        };
         let decoded = self.decoder.lock().decode(&block)?;
         match decoded.errors.into_iter().next() {
             None => Ok(decoded.columns),
-            Some(bad) => Err(Error::usage(format!("stream {}: {} (row: {})", self.def.name, bad.message, bad.raw))),
+            Some(bad) => Err(Error::usage(format!(
+                "stream {}: {} (row: {})",
+                self.def.name, bad.message, bad.raw
+            ))),
         }
     }
 
@@ -151,8 +163,10 @@ impl Input {
                 batch.columns().num_columns()
             )));
         }
-        let columns = fields.iter().zip(batch.columns().columns()).map(|(field, column)| {
-            match column.data_type() {
+        let columns = fields
+            .iter()
+            .zip(batch.columns().columns())
+            .map(|(field, column)| match column.data_type() {
                 given if given == field.data_type() => Ok(column.clone()),
                 given if types::widens(given, field.data_type()) => Ok(cast(column, field.data_type())?),
                 given => Err(Error::usage(format!(
@@ -161,8 +175,7 @@ impl Input {
                     types::name(field.data_type()),
                     types::name(given)
                 ))),
-            }
-        });
+            });
         let columns = RecordBatch::try_new(self.def.schema.clone(), columns.collect::<Result<_>>()?)
             .map_err(|error| Error::usage(format!("stream {name}: {error}")))?;
         Ok(batch.with_columns(columns))

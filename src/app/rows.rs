@@ -48,7 +48,10 @@ impl<'de> serde::Deserialize<'de> for OrderedValues {
             fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
                 f.write_str("an object")
             }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> std::result::Result<OrderedValues, A::Error> {
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<OrderedValues, A::Error> {
                 let mut values = Vec::new();
                 while let Some((_, value)) = map.next_entry::<serde::de::IgnoredAny, serde_json::Value>()? {
                     values.push(value);

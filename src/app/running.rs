@@ -56,7 +56,9 @@ pub(super) struct Running {
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("App").field("started", &self.inner.running.get().is_some()).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("started", &self.inner.running.get().is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,10 +72,22 @@ impl App {
         connect: bool,
         snapshot: Option<Snapshot>,
     ) -> Self {
-        let waiting = Mutex::new(Waiting { snapshot, ..Waiting::default() });
+        let waiting = Mutex::new(Waiting {
+            snapshot,
+            ..Waiting::default()
+        });
         let running = OnceLock::new();
         App {
-            inner: Arc::new(Inner { compiled, registry, mode, clock, virtual_clock, connect, waiting, running }),
+            inner: Arc::new(Inner {
+                compiled,
+                registry,
+                mode,
+                clock,
+                virtual_clock,
+                connect,
+                waiting,
+                running,
+            }),
         }
     }
 
@@ -89,9 +103,16 @@ impl App {
             false => Columns::All,
         };
         let plan = self.inner.compiled.stream_plan(columns)?;
-        let id = |name: &str| plan.stream(name).ok_or_else(|| Error::usage(format!("there is no stream '{name}'")));
-        let taps = std::mem::take(&mut waiting.taps).into_iter().map(|(name, tap)| Ok((id(&name)?, tap)));
-        let listeners = std::mem::take(&mut waiting.listeners).into_iter().map(|(name, listener)| Ok((id(&name)?, listener)));
+        let id = |name: &str| {
+            plan.stream(name)
+                .ok_or_else(|| Error::usage(format!("there is no stream '{name}'")))
+        };
+        let taps = std::mem::take(&mut waiting.taps)
+            .into_iter()
+            .map(|(name, tap)| Ok((id(&name)?, tap)));
+        let listeners = std::mem::take(&mut waiting.listeners)
+            .into_iter()
+            .map(|(name, listener)| Ok((id(&name)?, listener)));
         let setup = Setup {
             mode: self.inner.mode,
             clock: self.inner.clock.clone(),
@@ -106,7 +127,10 @@ impl App {
     }
 
     pub(super) fn running(&self) -> Result<&Running> {
-        self.inner.running.get().ok_or_else(|| Error::usage("the app has not been started"))
+        self.inner
+            .running
+            .get()
+            .ok_or_else(|| Error::usage("the app has not been started"))
     }
 
     pub(super) fn clock(&self) -> &Arc<dyn Clock> {
@@ -144,7 +168,9 @@ impl App {
 
     /// Whether anything but the API brings events.
     pub fn has_sources(&self) -> bool {
-        self.streams().iter().any(|stream| matches!(stream.role, Role::Source(_)))
+        self.streams()
+            .iter()
+            .any(|stream| matches!(stream.role, Role::Source(_)))
     }
 
     /// The events of a stream from now on, as an iterator of batches; [`Subscription::stream`] makes an async stream of it.
@@ -191,12 +217,19 @@ impl App {
     }
 
     pub(super) fn id(&self, running: &Running, name: &str) -> Result<StreamId> {
-        running.plan.stream(name).ok_or_else(|| Error::usage(format!("there is no stream '{name}'")))
+        running
+            .plan
+            .stream(name)
+            .ok_or_else(|| Error::usage(format!("there is no stream '{name}'")))
     }
 
     /// Moves the virtual clock forward, firing every timer on the way at its time.
     pub fn advance_to(&self, time: Micros) -> Result<()> {
-        let clock = self.inner.virtual_clock.as_ref().ok_or_else(|| Error::usage("the app has no virtual clock"))?;
+        let clock = self
+            .inner
+            .virtual_clock
+            .as_ref()
+            .ok_or_else(|| Error::usage("the app has no virtual clock"))?;
         self.running()?.instance.advance(clock, time)
     }
 
@@ -237,7 +270,10 @@ impl App {
 
     /// Whether everything has ended by itself.
     pub fn is_finished(&self) -> bool {
-        self.inner.running.get().is_some_and(|running| running.instance.is_finished())
+        self.inner
+            .running
+            .get()
+            .is_some_and(|running| running.instance.is_finished())
     }
 
     /// Tells sources to stop, without waiting: what they have handed over is still processed and flushed.

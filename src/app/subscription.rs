@@ -19,7 +19,11 @@ pub struct Subscription {
 impl Subscription {
     pub(super) fn new(inline: bool) -> (Tap, Self) {
         let (sender, batches): (Sender<EventBatch>, _) = bounded(if inline { INLINE_CAPACITY } else { CAPACITY });
-        let queue = if inline { Queue::Refuses(sender) } else { Queue::Waits(sender) };
+        let queue = if inline {
+            Queue::Refuses(sender)
+        } else {
+            Queue::Waits(sender)
+        };
         (Tap::Channel(queue), Subscription { batches })
     }
 

@@ -26,8 +26,11 @@ pub struct Functions {
 impl Functions {
     /// The functions that come with the engine. Those of time read `clock`.
     pub fn builtin(clock: &Arc<dyn Clock>) -> Self {
-        let mut functions =
-            Functions { scalars: BTreeMap::new(), higher_order: BTreeMap::new(), aggregates: BTreeMap::new() };
+        let mut functions = Functions {
+            scalars: BTreeMap::new(),
+            higher_order: BTreeMap::new(),
+            aggregates: BTreeMap::new(),
+        };
         for scalar in datafusion_functions::all_default_functions()
             .into_iter()
             .chain(datafusion_functions_nested::all_default_nested_functions())
@@ -125,7 +128,12 @@ struct ClockFunction {
 
 impl ClockFunction {
     fn new(name: &'static str, kind: ClockKind, clock: Arc<dyn Clock>) -> Self {
-        ClockFunction { name, kind, clock, signature: Signature::nullary(Volatility::Volatile) }
+        ClockFunction {
+            name,
+            kind,
+            clock,
+            signature: Signature::nullary(Volatility::Volatile),
+        }
     }
 }
 
@@ -182,7 +190,9 @@ struct EventTimestamp {
 
 impl EventTimestamp {
     fn new() -> Self {
-        EventTimestamp { signature: Signature::nullary(Volatility::Volatile) }
+        EventTimestamp {
+            signature: Signature::nullary(Volatility::Volatile),
+        }
     }
 }
 
@@ -200,6 +210,8 @@ impl ScalarUDFImpl for EventTimestamp {
     }
 
     fn invoke_with_args(&self, _arguments: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
-        Err(DataFusionError::Internal("eventTimestamp() must be planned away".to_string()))
+        Err(DataFusionError::Internal(
+            "eventTimestamp() must be planned away".to_string(),
+        ))
     }
 }

@@ -168,7 +168,7 @@ pub fn widens(from: &DataType, to: &DataType) -> bool {
         (Int32 | Int64, Int64 | Float32 | Float64 | Decimal128(_, _)) => true,
         (Float32, Float64) => true,
         (Decimal128(p, s), Decimal128(to_p, to_s)) => {
-            to_s >= s && i16::from(*to_p) - i16::from(*to_s) as i16 >= i16::from(*p) - i16::from(*s)
+            to_s >= s && i16::from(*to_p) - i16::from(*to_s) >= i16::from(*p) - i16::from(*s)
         }
         (Decimal128(_, _), Float64) => true,
         (DataType::Date32, DataType::Timestamp(_, _)) => true,

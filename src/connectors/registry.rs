@@ -20,8 +20,12 @@ impl Registry {
     /// Those that come with the engine.
     pub fn builtin() -> Self {
         let mut registry = Registry::default();
-        super::builtin().into_iter().for_each(|connector| registry.add_connector(connector));
-        crate::formats::builtin().into_iter().for_each(|format| registry.add_format(format));
+        super::builtin()
+            .into_iter()
+            .for_each(|connector| registry.add_connector(connector));
+        crate::formats::builtin()
+            .into_iter()
+            .for_each(|format| registry.add_format(format));
         registry
     }
 
@@ -69,12 +73,20 @@ impl Registry {
             .hint("use type = 'sink', or another connector"));
         };
         let format = self.format_of(connection)?;
-        let format = format.map(|format| FormatSource::new(format.clone(), schema.clone(), connection.format_options.clone()));
+        let format =
+            format.map(|format| FormatSource::new(format.clone(), schema.clone(), connection.format_options.clone()));
         if let Some(format) = &format {
             format.decoder()?;
         }
         let options = connection.options.clone();
-        source.build(SourceSpec { stream: def.name.clone(), schema, options, format }).map(Some)
+        source
+            .build(SourceSpec {
+                stream: def.name.clone(),
+                schema,
+                options,
+                format,
+            })
+            .map(Some)
     }
 
     /// Makes the sink of a sink stream.
@@ -95,7 +107,13 @@ impl Registry {
             None => None,
         };
         let (stream, schema, options) = (def.name.clone(), def.schema.clone(), connection.options.clone());
-        sink.build(SinkSpec { stream, schema, options, encoder }).map(Some)
+        sink.build(SinkSpec {
+            stream,
+            schema,
+            options,
+            encoder,
+        })
+        .map(Some)
     }
 
     fn format_of(&self, connection: &Connection) -> Result<Option<&Arc<dyn Format>>, Diagnostic> {
@@ -111,6 +129,9 @@ fn find<'a, T>(all: &'a BTreeMap<String, T>, name: &str, code: Code, what: &str)
     let error = Diagnostic::new(code, format!("there is no {what} '{name}'"));
     Err(match nearest(name, all.keys().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean '{near}'?")),
-        None => error.hint(format!("there are: {}", all.keys().cloned().collect::<Vec<_>>().join(", "))),
+        None => error.hint(format!(
+            "there are: {}",
+            all.keys().cloned().collect::<Vec<_>>().join(", ")
+        )),
     })
 }

@@ -105,8 +105,10 @@ pub(crate) fn read(
     piece: usize,
 ) -> Result<Outcome, String> {
     let options = options(format, given);
-    let mut framer = format.framer(schema, &options).map_err(|error| error.message)?;
-    let mut decoder = format.decoder(schema, &options).map_err(|error| error.message)?;
+    let mut framer = format.framer(schema, &options).map_err(|error| error.message.clone())?;
+    let mut decoder = format
+        .decoder(schema, &options)
+        .map_err(|error| error.message.clone())?;
     let mut pieces = input.chunks(piece.max(1));
     let (mut buffer, mut line, mut last) = (Vec::new(), 1, false);
     let layout = loop {

@@ -54,8 +54,7 @@ impl Operator for EventTimeOrder {
     fn process(&mut self, _port: Port, batch: EventBatch, out: &mut Output) -> Result<()> {
         let times = batch.times().to_buffer(batch.num_rows());
         let rows = 0..batch.num_rows() as u32;
-        let (behind, mut ahead): (Vec<u32>, Vec<u32>) =
-            rows.partition(|&row| times[row as usize] < self.released);
+        let (behind, mut ahead): (Vec<u32>, Vec<u32>) = rows.partition(|&row| times[row as usize] < self.released);
         let sorted = behind.is_empty() && times.is_sorted();
         if !behind.is_empty() {
             out.emit(batch.take(behind)?);
@@ -90,7 +89,8 @@ impl Operator for EventTimeOrder {
                 _ => times.partition_point(|time| *time < watermark),
             };
             if passed < rows {
-                self.held.insert((times[passed], arrived), batch.slice(passed, rows - passed));
+                self.held
+                    .insert((times[passed], arrived), batch.slice(passed, rows - passed));
             }
             due.insert(arrived, batch.slice(0, passed));
         }
@@ -119,7 +119,10 @@ impl Operator for EventTimeOrder {
     fn restore(&mut self, state: &mut StateReader) -> Result<()> {
         let keys: Vec<(Micros, u64)>;
         (keys, self.arrived, self.released) = state.value()?;
-        self.held = keys.into_iter().map(|key| Ok((key, state.events()?))).collect::<Result<_>>()?;
+        self.held = keys
+            .into_iter()
+            .map(|key| Ok((key, state.events()?)))
+            .collect::<Result<_>>()?;
         Ok(())
     }
 }

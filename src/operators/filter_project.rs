@@ -74,17 +74,30 @@ impl OperatorPlan for FilterProjectPlan {
             details.push(format!("where {filter}"));
         }
         if let Some(projection) = &self.projection {
-            let columns = projection.iter().zip(self.schema.fields()).map(|(expr, field)| format!("{}={expr}", field.name()));
+            let columns = projection
+                .iter()
+                .zip(self.schema.fields())
+                .map(|(expr, field)| format!("{}={expr}", field.name()));
             details.push(columns.collect::<Vec<_>>().join(", "));
         }
         details
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
-        let not_null = self.schema.fields().iter().enumerate().filter(|(_, field)| !field.is_nullable());
+        let not_null = self
+            .schema
+            .fields()
+            .iter()
+            .enumerate()
+            .filter(|(_, field)| !field.is_nullable());
         let not_null = not_null.map(|(index, _)| index).collect();
         let Some(exprs) = &self.projection else {
-            return Ok(Box::new(FilterProject { plan: self.clone(), projection: None, gathered: Vec::new(), not_null }));
+            return Ok(Box::new(FilterProject {
+                plan: self.clone(),
+                projection: None,
+                gathered: Vec::new(),
+                not_null,
+            }));
         };
         let used: BTreeSet<(usize, String)> = exprs
             .iter()
@@ -93,7 +106,12 @@ impl OperatorPlan for FilterProjectPlan {
             .collect();
         let gathered: Vec<usize> = used.iter().map(|(index, _)| *index).collect();
         let projection = exprs.iter().map(|expr| narrow(expr, &used)).collect::<Result<_>>()?;
-        Ok(Box::new(FilterProject { plan: self.clone(), projection: Some(projection), gathered, not_null }))
+        Ok(Box::new(FilterProject {
+            plan: self.clone(),
+            projection: Some(projection),
+            gathered,
+            not_null,
+        }))
     }
 }
 
@@ -143,7 +161,10 @@ impl FilterProject {
         if kept == mask.len() {
             return Ok(Some(batch.with_columns(self.project(&gathered)?)));
         }
-        let columns = FilterBuilder::new(mask).optimize().build().filter_record_batch(&gathered)?;
+        let columns = FilterBuilder::new(mask)
+            .optimize()
+            .build()
+            .filter_record_batch(&gathered)?;
         let columns = self.project(&columns)?;
         let ops = batch.ops().map(|ops| {
             let kept = ops.iter().zip(mask.iter()).filter(|(_, keep)| *keep == Some(true));
@@ -182,18 +203,29 @@ impl FilterProject {
     fn project(&self, gathered: &RecordBatch) -> Result<RecordBatch, DataFusionError> {
         let rows = gathered.num_rows();
         let columns = match &self.projection {
-            Some(exprs) => exprs.iter().map(|expr| expr.evaluate(gathered)?.into_array(rows)).collect::<Result<_, _>>()?,
+            Some(exprs) => exprs
+                .iter()
+                .map(|expr| expr.evaluate(gathered)?.into_array(rows))
+                .collect::<Result<_, _>>()?,
             None => gathered.columns().to_vec(),
         };
         // Nullability is checked afterwards, row by row, so that one NULL takes only its own event.
-        let schema = if self.not_null.is_empty() { self.plan.schema.clone() } else { nullable(&self.plan.schema) };
+        let schema = if self.not_null.is_empty() {
+            self.plan.schema.clone()
+        } else {
+            nullable(&self.plan.schema)
+        };
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
     }
 
     /// Emits a result, without the rows that have NULL where that is not allowed.
     fn emit(&self, result: EventBatch, out: &mut Output) -> Result<()> {
-        if self.not_null.iter().all(|&column| result.column(column).null_count() == 0) {
+        if self
+            .not_null
+            .iter()
+            .all(|&column| result.column(column).null_count() == 0)
+        {
             if self.not_null.is_empty() {
                 out.emit(result);
             } else {
@@ -208,7 +240,10 @@ impl FilterProject {
                 None => good.push(row as u32),
                 Some(&column) => out.error(RowError {
                     kind: ErrorKind::Constraint,
-                    message: format!("column {} is NOT NULL but the event has NULL there", self.plan.schema.field(column).name()),
+                    message: format!(
+                        "column {} is NOT NULL but the event has NULL there",
+                        self.plan.schema.field(column).name()
+                    ),
                     event: pretty::row(result.columns(), row),
                     line: None,
                     at: out.now(),
@@ -265,6 +300,10 @@ fn reason(error: &DataFusionError) -> String {
 }
 
 fn nullable(schema: &SchemaRef) -> SchemaRef {
-    let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_nullable(true))
+        .collect();
     Arc::new(Schema::new(fields))
 }

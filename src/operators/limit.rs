@@ -34,7 +34,10 @@ impl OperatorPlan for LimitPlan {
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(Limit { skip: self.skip, fetch: self.fetch }))
+        Ok(Box::new(Limit {
+            skip: self.skip,
+            fetch: self.fetch,
+        }))
     }
 }
 

@@ -173,7 +173,10 @@ impl WatermarkAssigner {
             } else if let Some(times) = any.downcast_ref::<Int64Array>() {
                 Box::new(move |row| times.is_valid(row).then(|| times.value(row).checked_mul(1_000))?)
             } else {
-                return Err(Error::failed(format!("column {} cannot hold event time", self.plan.name)));
+                return Err(Error::failed(format!(
+                    "column {} cannot hold event time",
+                    self.plan.name
+                )));
             };
         let mut times = Vec::with_capacity(batch.num_rows());
         let mut good = Vec::with_capacity(batch.num_rows());
@@ -192,7 +195,11 @@ impl WatermarkAssigner {
                 }),
             }
         }
-        let batch = if good.len() == batch.num_rows() { batch } else { batch.take(good)? };
+        let batch = if good.len() == batch.num_rows() {
+            batch
+        } else {
+            batch.take(good)?
+        };
         Ok((batch, times))
     }
 
@@ -208,7 +215,13 @@ impl WatermarkAssigner {
             .downcast_ref::<TimestampMicrosecondArray>()
             .ok_or_else(|| Error::failed("the watermark is not a TIMESTAMP"))?;
         // A row whose watermark is NULL does not move it.
-        let each = (0..times.len()).map(|row| if values.is_valid(row) { values.value(row) } else { BEGINNING_OF_TIME });
+        let each = (0..times.len()).map(|row| {
+            if values.is_valid(row) {
+                values.value(row)
+            } else {
+                BEGINNING_OF_TIME
+            }
+        });
         Ok(Bounds::Each(each.collect()))
     }
 

@@ -65,7 +65,10 @@ pub enum Columns<'a> {
 impl Compiled {
     /// The names of the streams that queries without a target feed.
     pub fn bare_queries(&self) -> impl Iterator<Item = &str> {
-        let bare = self.queries.iter().filter(|query| query.bare && !self.explained.contains(&query.name));
+        let bare = self
+            .queries
+            .iter()
+            .filter(|query| query.bare && !self.explained.contains(&query.name));
         bare.map(|query| query.target.as_str())
     }
 
@@ -93,7 +96,11 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         let error = Diagnostic::new(Code::Syntax, "the app is empty").hint("start with CREATE STREAM");
         return Err(text.finish(error));
     }
-    let definer = Definer { registry: environment.registry, text: &text, environment: environment.variables };
+    let definer = Definer {
+        registry: environment.registry,
+        text: &text,
+        environment: environment.variables,
+    };
     let mut compiler = Compiler {
         text: &text,
         definer,
@@ -105,8 +112,18 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         explained: BTreeSet::new(),
     };
     compiler.run(&statements)?;
-    let Compiler { streams, queries, explained, .. } = compiler;
-    let compiled = Compiled { streams, queries, explained, source: source.clone() };
+    let Compiler {
+        streams,
+        queries,
+        explained,
+        ..
+    } = compiler;
+    let compiled = Compiled {
+        streams,
+        queries,
+        explained,
+        source: source.clone(),
+    };
     compiled.check_connections(environment, &text)?;
     Ok(compiled)
 }
@@ -170,7 +187,8 @@ impl Compiler<'_> {
                 return Err(self.circle(pending.first(), views.first().copied()));
             }
         }
-        self.queries.sort_by_key(|query| (query.span.start.line, query.span.start.column));
+        self.queries
+            .sort_by_key(|query| (query.span.start.line, query.span.start.column));
         self.check_redirects()
     }
 
@@ -206,7 +224,10 @@ impl Compiler<'_> {
     fn missing(&self, query: &Query) -> Option<String> {
         let tables = resolve::tables(&query.body, &query.relations);
         let known = || self.known.keys().map(String::as_str);
-        tables.into_iter().map(|ident| ident.value).find(|name| resolve_name(name, known()) == Resolved::None)
+        tables
+            .into_iter()
+            .map(|ident| ident.value)
+            .find(|name| resolve_name(name, known()) == Resolved::None)
     }
 
     fn comes_later(&self, name: &str, pending: &[Pending], statements: &[Statement]) -> bool {
@@ -222,7 +243,11 @@ impl Compiler<'_> {
     }
 
     fn comes_later_than(&self, name: &str, next: &Pending, statements: &[Statement]) -> bool {
-        let own = next.query.target.as_ref().is_some_and(|target| target.name.value.eq_ignore_ascii_case(name));
+        let own = next
+            .query
+            .target
+            .as_ref()
+            .is_some_and(|target| target.name.value.eq_ignore_ascii_case(name));
         let others: Vec<&str> = statements
             .iter()
             .filter_map(|statement| match &statement.kind {
@@ -245,11 +270,15 @@ impl Compiler<'_> {
     }
 
     fn circle(&self, query: Option<&Pending>, view: Option<&CreateView>) -> Diagnostic {
-        let span = query.map(|pending| pending.query.span).or(view.map(|view| view.span)).unwrap_or(
-            sqlparser::tokenizer::Span::empty(),
-        );
-        let error = Diagnostic::new(Code::Cycle, "the streams feed each other in a circle, so their columns cannot be inferred")
-            .hint("a query cannot read what it, or a query it feeds, produces");
+        let span = query
+            .map(|pending| pending.query.span)
+            .or(view.map(|view| view.span))
+            .unwrap_or(sqlparser::tokenizer::Span::empty());
+        let error = Diagnostic::new(
+            Code::Cycle,
+            "the streams feed each other in a circle, so their columns cannot be inferred",
+        )
+        .hint("a query cannot read what it, or a query it feeds, produces");
         self.text.at(error, span)
     }
 
@@ -262,7 +291,10 @@ impl Compiler<'_> {
     }
 
     fn declare(&mut self, def: StreamDef) {
-        self.sources.insert(def.name.clone(), Arc::new(Source::stream(&def.name, def.schema.clone())));
+        self.sources.insert(
+            def.name.clone(),
+            Arc::new(Source::stream(&def.name, def.schema.clone())),
+        );
         self.known.insert(def.name.clone(), def.schema.clone());
         self.streams.push(Arc::new(def));
     }
@@ -271,7 +303,10 @@ impl Compiler<'_> {
         self.check_free(&view.name.value, view.name.span)?;
         refuse::query(&view.query, self.functions, self.text)?;
         let query = self.resolved(&view.query)?;
-        let planner = Planner { sources: &self.sources, functions: self.functions };
+        let planner = Planner {
+            sources: &self.sources,
+            functions: self.functions,
+        };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
         let plan = planner.analyze(plan).map_err(fail)?;
@@ -281,7 +316,10 @@ impl Compiler<'_> {
                 let renamed = plan.schema().columns().into_iter().zip(columns);
                 let renamed = renamed.map(|(column, name)| datafusion_expr::Expr::Column(column).alias(&name.value));
                 let renamed: Vec<_> = renamed.collect();
-                datafusion_expr::LogicalPlanBuilder::from(plan).project(renamed).and_then(|plan| plan.build()).map_err(fail)?
+                datafusion_expr::LogicalPlanBuilder::from(plan)
+                    .project(renamed)
+                    .and_then(|plan| plan.build())
+                    .map_err(fail)?
             }
             columns => {
                 let message = format!(
@@ -289,29 +327,45 @@ impl Compiler<'_> {
                     columns.len(),
                     plan.schema().fields().len()
                 );
-                return Err(self.text.at(Diagnostic::new(Code::TargetMismatch, message), columns[0].span));
+                return Err(self
+                    .text
+                    .at(Diagnostic::new(Code::TargetMismatch, message), columns[0].span));
             }
         };
         inferred_schema(&plan).map_err(|error| self.text.at(error, view.query.body.span()))?;
-        self.known.insert(view.name.value.clone(), plan.schema().inner().clone());
-        self.sources.insert(view.name.value.clone(), Arc::new(Source::view(plan)));
+        self.known
+            .insert(view.name.value.clone(), plan.schema().inner().clone());
+        self.sources
+            .insert(view.name.value.clone(), Arc::new(Source::view(plan)));
         Ok(())
     }
 
     fn resolved(&self, query: &Query) -> Result<Query, Diagnostic> {
         let mut query = query.clone();
         name_columns(&mut query, self.text);
-        resolve::resolve_query(&mut query.body, &mut query.relations, &self.known, self.functions, self.text)?;
+        resolve::resolve_query(
+            &mut query.body,
+            &mut query.relations,
+            &self.known,
+            self.functions,
+            self.text,
+        )?;
         Ok(query)
     }
 
     fn query(&mut self, pending: Pending) -> Result<(), Diagnostic> {
         let query = self.resolved(pending.query)?;
-        let planner = Planner { sources: &self.sources, functions: self.functions };
+        let planner = Planner {
+            sources: &self.sources,
+            functions: self.functions,
+        };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
         let plan = planner.analyze(plan).map_err(fail)?;
-        let target_name = query.target.as_ref().map_or(pending.name.as_str(), |target| target.name.value.as_str());
+        let target_name = query
+            .target
+            .as_ref()
+            .map_or(pending.name.as_str(), |target| target.name.value.as_str());
         let known = self.streams.iter().map(|stream| stream.name.as_str());
         let existing = match resolve_name(target_name, known) {
             Resolved::One(name) => self.streams.iter().find(|stream| stream.name == name).cloned(),
@@ -322,17 +376,27 @@ impl Compiler<'_> {
             Some(target) => target,
             None => {
                 if self.known.contains_key(target_name) {
-                    let error = Diagnostic::new(Code::Unstreamable, format!("'{target_name}' is a view: it cannot be inserted into"));
+                    let error = Diagnostic::new(
+                        Code::Unstreamable,
+                        format!("'{target_name}' is a view: it cannot be inserted into"),
+                    );
                     return Err(self.text.at(error, place));
                 }
                 let schema = inferred_schema(&plan).map_err(|error| self.text.at(error, query.body.span()))?;
                 Arc::new(self.definer.inferred(target_name, schema))
             }
         };
-        let columns = query.target.as_ref().map(|target| target.columns.as_slice()).unwrap_or_default();
+        let columns = query
+            .target
+            .as_ref()
+            .map(|target| target.columns.as_slice())
+            .unwrap_or_default();
         let fitted = fit_target(plan, &target.schema, columns, &target.name, self.text);
         let plan = fitted.map_err(|error| self.text.at(error, place))?;
-        let plan = planner.analyze(plan).and_then(|plan| planner.optimize(plan)).map_err(fail)?;
+        let plan = planner
+            .analyze(plan)
+            .and_then(|plan| planner.optimize(plan))
+            .map_err(fail)?;
         let name = target.name.clone();
         if !self.known.contains_key(&name) {
             self.declare(target.as_ref().clone());
@@ -344,7 +408,13 @@ impl Compiler<'_> {
             self.explained.insert(pending.name.clone());
         }
         let (span, bare) = (query.span, query.target.is_none());
-        self.queries.push(CompiledQuery { name: pending.name, target: name, plan, span, bare });
+        self.queries.push(CompiledQuery {
+            name: pending.name,
+            target: name,
+            plan,
+            span,
+            bare,
+        });
         Ok(())
     }
 
@@ -355,7 +425,9 @@ impl Compiler<'_> {
         };
         if !matches!(def.role, Role::Internal) {
             let error = Diagnostic::new(Code::Duplicate, format!("'{stream}' already has a connector"));
-            return Err(self.text.at(error.hint("send the query to a stream of its own"), sink.span));
+            return Err(self
+                .text
+                .at(error.hint("send the query to a stream of its own"), sink.span));
         }
         Arc::make_mut(def).role = role;
         Ok(())
@@ -368,11 +440,17 @@ impl Compiler<'_> {
                 continue;
             };
             let error = match self.streams.iter().find(|target| target.name == *name) {
-                None => Diagnostic::new(Code::UnknownStream, format!("there is no stream '{name}' to take late events"))
-                    .hint("declare it with the same columns, or use late = 'drop'"),
+                None => Diagnostic::new(
+                    Code::UnknownStream,
+                    format!("there is no stream '{name}' to take late events"),
+                )
+                .hint("declare it with the same columns, or use late = 'drop'"),
                 Some(target) if !same_types(stream, target) => Diagnostic::new(
                     Code::TargetMismatch,
-                    format!("'{name}' takes the late events of '{}', so it must have the same columns", stream.name),
+                    format!(
+                        "'{name}' takes the late events of '{}', so it must have the same columns",
+                        stream.name
+                    ),
                 ),
                 Some(_) => continue,
             };
@@ -387,7 +465,13 @@ impl Compiler<'_> {
 }
 
 fn same_types(a: &StreamDef, b: &StreamDef) -> bool {
-    let types = |def: &StreamDef| def.schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
+    let types = |def: &StreamDef| {
+        def.schema
+            .fields()
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect::<Vec<_>>()
+    };
     types(a) == types(b)
 }
 
@@ -401,7 +485,10 @@ impl Compiled {
                 }
                 text.finish(error)
             };
-            environment.registry.build_source(stream, DecodeSchema::all(stream.schema.clone())).map_err(at)?;
+            environment
+                .registry
+                .build_source(stream, DecodeSchema::all(stream.schema.clone()))
+                .map_err(at)?;
             environment.registry.build_sink(stream).map_err(at)?;
         }
         // Lowering finds what only it can: circles, watermarks that are not TIMESTAMPs.
@@ -411,7 +498,12 @@ impl Compiled {
     /// The stream plan. Called again at the start, when it is known who reads which columns.
     pub fn stream_plan(&self, columns: Columns) -> Result<StreamPlan, Diagnostic> {
         let text = Text::new(&self.source);
-        let mut plan = StreamPlan { streams: Vec::new(), queries: Vec::new(), nodes: Vec::new(), warnings: Vec::new() };
+        let mut plan = StreamPlan {
+            streams: Vec::new(),
+            queries: Vec::new(),
+            nodes: Vec::new(),
+            warnings: Vec::new(),
+        };
         let read = self.columns_read();
         for def in &self.streams {
             self.add_stream(&mut plan, def, columns, &read, &text)?;
@@ -424,7 +516,11 @@ impl Compiled {
                 plan.connect_late(from, to);
             }
         }
-        for query in self.queries.iter().filter(|query| !self.explained.contains(&query.name)) {
+        for query in self
+            .queries
+            .iter()
+            .filter(|query| !self.explained.contains(&query.name))
+        {
             self.add_query(&mut plan, query, &text)?;
         }
         check_circles(&plan, &text)?;
@@ -465,10 +561,17 @@ impl Compiled {
                     || !matches!(def.role, Role::Source(_))
                     || matches!(def.settings.late, LatePolicy::Redirect(_))
                     || self.queries.iter().any(|query| query.target == def.name)
-                    || self.streams.iter().any(|other| other.settings.late == LatePolicy::Redirect(def.name.clone()))
+                    || self
+                        .streams
+                        .iter()
+                        .any(|other| other.settings.late == LatePolicy::Redirect(def.name.clone()))
             }
         };
-        let bound = def.watermark.as_ref().map(|watermark| bound_of(def, watermark, text)).transpose()?;
+        let bound = def
+            .watermark
+            .as_ref()
+            .map(|watermark| bound_of(def, watermark, text))
+            .transpose()?;
         let wanted: Arc<[usize]> = if all {
             (0..fields).collect()
         } else {
@@ -492,14 +595,26 @@ impl Compiled {
                 late: def.settings.late.clone(),
                 idle: def.settings.idle_timeout,
             };
-            let node = plan.add(PlanNodeKind::Operator(Arc::new(operator)), None, stream, format!("{}/watermark", def.name));
+            let node = plan.add(
+                PlanNodeKind::Operator(Arc::new(operator)),
+                None,
+                stream,
+                format!("{}/watermark", def.name),
+            );
             entry = entry.or(Some(node));
             last = Some(node);
         }
         if def.settings.ordered {
             let fields: Vec<_> = wanted.iter().map(|&index| def.schema.fields()[index].clone()).collect();
-            let operator = EventTimeOrderPlan { schema: Arc::new(arrow::datatypes::Schema::new(fields)) };
-            let node = plan.add(PlanNodeKind::Operator(Arc::new(operator)), None, stream, format!("{}/order", def.name));
+            let operator = EventTimeOrderPlan {
+                schema: Arc::new(arrow::datatypes::Schema::new(fields)),
+            };
+            let node = plan.add(
+                PlanNodeKind::Operator(Arc::new(operator)),
+                None,
+                stream,
+                format!("{}/order", def.name),
+            );
             if let Some(last) = last {
                 plan.connect(last, node);
             }
@@ -510,7 +625,12 @@ impl Compiled {
         if let Some(last) = last {
             plan.connect(last, node);
         }
-        plan.streams.push(StreamPlanStream { def: def.clone(), entry: entry.unwrap_or(node), node, wanted });
+        plan.streams.push(StreamPlanStream {
+            def: def.clone(),
+            entry: entry.unwrap_or(node),
+            node,
+            wanted,
+        });
         Ok(())
     }
 
@@ -526,7 +646,12 @@ impl Compiled {
         let last = lowered.map_err(|error| text.at(error, query.span))?;
         let entry = plan.streams[target].entry;
         plan.connect(last, entry);
-        plan.queries.push(QueryPlan { name: query.name.clone(), target, first, last });
+        plan.queries.push(QueryPlan {
+            name: query.name.clone(),
+            target,
+            first,
+            last,
+        });
         Ok(())
     }
 }
@@ -542,9 +667,15 @@ fn check_circles(plan: &StreamPlan, text: &Text) -> Result<(), Diagnostic> {
             _ => None,
         })
         .collect();
-    let names: Vec<&str> = streams.iter().map(|&stream| plan.streams[stream].def.name.as_str()).collect();
-    let error = Diagnostic::new(Code::Cycle, format!("streams feed each other in a circle: {}", names.join(", ")))
-        .hint("an event would go round for ever; send the result to a stream of its own");
+    let names: Vec<&str> = streams
+        .iter()
+        .map(|&stream| plan.streams[stream].def.name.as_str())
+        .collect();
+    let error = Diagnostic::new(
+        Code::Cycle,
+        format!("streams feed each other in a circle: {}", names.join(", ")),
+    )
+    .hint("an event would go round for ever; send the result to a stream of its own");
     let error = match streams.iter().find_map(|&stream| plan.streams[stream].def.span.clone()) {
         Some(span) => error.at(span),
         None => error,
@@ -559,7 +690,11 @@ fn bound_of(def: &StreamDef, watermark: &WatermarkDef, text: &Text) -> Result<Wa
         return Ok(WatermarkBound::Delay(delay));
     }
     let at = |error: Diagnostic| {
-        let error = if error.span.is_some() { error } else { error.at(watermark.span.clone()) };
+        let error = if error.span.is_some() {
+            error
+        } else {
+            error.at(watermark.span.clone())
+        };
         text.finish(error)
     };
     let schema = DFSchema::try_from(def.schema.as_ref().clone());
@@ -569,18 +704,27 @@ fn bound_of(def: &StreamDef, watermark: &WatermarkDef, text: &Text) -> Result<Wa
     let context = super::context::Context::new(&sources, &functions, &[]);
     let planner = datafusion_sql::planner::SqlToRel::new_with_options(&context, super::logical::parser_options());
     let mut planner_context = datafusion_sql::planner::PlannerContext::new();
-    let planned = planner.sql_to_expr(watermark.bound.clone(), &schema, &mut planner_context).and_then(|expr| {
-        let simplifier = datafusion_optimizer::simplify_expressions::ExprSimplifier::new(Default::default());
-        let expr = simplifier.coerce(expr, &schema)?;
-        let data_type = datafusion_expr::ExprSchemable::get_type(&expr, &schema)?;
-        Ok((expr, data_type))
-    });
+    let planned = planner
+        .sql_to_expr(watermark.bound.clone(), &schema, &mut planner_context)
+        .and_then(|expr| {
+            let simplifier = datafusion_optimizer::simplify_expressions::ExprSimplifier::new(Default::default());
+            let expr = simplifier.coerce(expr, &schema)?;
+            let data_type = datafusion_expr::ExprSchemable::get_type(&expr, &schema)?;
+            Ok((expr, data_type))
+        });
     let (expr, data_type) = planned.map_err(|error| at(Diagnostic::new(Code::Type, error.strip_backtrace())))?;
     if !matches!(data_type, arrow::datatypes::DataType::Timestamp(_, _)) {
-        let error = Diagnostic::new(Code::Type, format!("a watermark is a TIMESTAMP, not {}", types::name(&data_type)));
-        return Err(at(error.hint(format!("write {} - 5 SECONDS, for example", column.name()))));
+        let error = Diagnostic::new(
+            Code::Type,
+            format!("a watermark is a TIMESTAMP, not {}", types::name(&data_type)),
+        );
+        return Err(at(
+            error.hint(format!("write {} - 5 SECONDS, for example", column.name()))
+        ));
     }
-    physical_expr(&expr, &schema).map(WatermarkBound::Expression).map_err(at)
+    physical_expr(&expr, &schema)
+        .map(WatermarkBound::Expression)
+        .map_err(at)
 }
 
 /// The delay, in µs, of `column`, `column - d` or `column + d`.
@@ -590,12 +734,16 @@ fn constant_delay(bound: &sqlparser::ast::Expr, column: &str) -> Option<Micros> 
     match bound {
         Expr::Nested(inner) => constant_delay(inner, column),
         expr if is_column(expr) => Some(0),
-        Expr::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => {
-            eventflux_sqlparser::duration_micros(right)
-        }
-        Expr::BinaryOp { left, op: BinaryOperator::Plus, right } if is_column(left) => {
-            eventflux_sqlparser::duration_micros(right).map(|delay| -delay)
-        }
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Minus,
+            right,
+        } if is_column(left) => eventflux_sqlparser::duration_micros(right),
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Plus,
+            right,
+        } if is_column(left) => eventflux_sqlparser::duration_micros(right).map(|delay| -delay),
         _ => None,
     }
 }

@@ -12,7 +12,8 @@ use datafusion_expr::planner::{
     RelationPlannerContext, RelationPlanning, TypePlanner,
 };
 use datafusion_expr::{
-    AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
+    AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource,
+    WindowUDF,
 };
 use eventflux_sqlparser::{RelationSource, StreamRelation};
 use sqlparser::ast::{BinaryOperator, ObjectName, TableFactor};
@@ -31,12 +32,20 @@ pub struct Source {
 impl Source {
     /// A stream.
     pub fn stream(name: &str, schema: SchemaRef) -> Self {
-        Source { stream: name.to_string(), schema, view: None }
+        Source {
+            stream: name.to_string(),
+            schema,
+            view: None,
+        }
     }
 
     /// A view: its plan is put in its place.
     pub fn view(plan: LogicalPlan) -> Self {
-        Source { stream: String::new(), schema: plan.schema().inner().clone(), view: Some(plan) }
+        Source {
+            stream: String::new(),
+            schema: plan.schema().inner().clone(),
+            view: Some(plan),
+        }
     }
 }
 
@@ -61,7 +70,11 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// For a query that reads `relations` beside plain streams.
-    pub fn new(sources: &'a HashMap<String, Arc<Source>>, functions: &'a Functions, relations: &[StreamRelation]) -> Self {
+    pub fn new(
+        sources: &'a HashMap<String, Arc<Source>>,
+        functions: &'a Functions,
+        relations: &[StreamRelation],
+    ) -> Self {
         Context {
             sources,
             functions,
@@ -156,11 +169,19 @@ impl TypePlanner for Types {
 struct Relations(Vec<StreamRelation>);
 
 impl RelationPlanner for Relations {
-    fn plan_relation(&self, relation: TableFactor, context: &mut dyn RelationPlannerContext) -> Result<RelationPlanning> {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
         let TableFactor::Table { name, alias, .. } = &relation else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
-        let lifted = self.0.iter().enumerate().find(|(index, _)| name.to_string() == eventflux_sqlparser::relation_name(*index));
+        let lifted = self
+            .0
+            .iter()
+            .enumerate()
+            .find(|(index, _)| name.to_string() == eventflux_sqlparser::relation_name(*index));
         let Some((_, lifted)) = lifted else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
@@ -184,7 +205,10 @@ impl RelationPlanner for Relations {
             let condition = context.sql_to_expr(filter.clone(), plan.schema())?;
             plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
         }
-        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
+            plan,
+            alias.clone(),
+        ))))
     }
 }
 
@@ -215,7 +239,11 @@ impl ExprPlanner for Operators {
             || bool_number(&right_type, &left_type)
             || (is_arithmetic(&op) && is_text(&left_type) && is_text(&right_type))
         {
-            return plan_err!("{} {op} {}: the types do not fit", types::name(&left_type), types::name(&right_type));
+            return plan_err!(
+                "{} {op} {}: the types do not fit",
+                types::name(&left_type),
+                types::name(&right_type)
+            );
         }
         Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
     }

@@ -67,11 +67,18 @@ impl Definer<'_> {
     pub fn stream(&self, create: &CreateStream) -> Result<StreamDef, Diagnostic> {
         let text = self.text;
         if !create.primary_key.is_empty() {
-            let error = Diagnostic::new(Code::Unsupported, "not supported yet: PRIMARY KEY, which makes a stream a changelog");
+            let error = Diagnostic::new(
+                Code::Unsupported,
+                "not supported yet: PRIMARY KEY, which makes a stream a changelog",
+            );
             return Err(text.at(error, create.primary_key[0].span));
         }
         let schema = Arc::new(self.schema(&create.columns)?);
-        let watermark = create.watermark.as_ref().map(|watermark| self.watermark(watermark, &schema)).transpose()?;
+        let watermark = create
+            .watermark
+            .as_ref()
+            .map(|watermark| self.watermark(watermark, &schema))
+            .transpose()?;
         let mut options = self.raw_options(&create.options)?;
         if let StreamOrigin::Source(source) = &create.origin {
             options = self.source_form(options, source.map.as_deref())?;
@@ -80,7 +87,10 @@ impl Definer<'_> {
         let (role, settings) = self.connect(options, watermark.is_some()).map_err(at)?;
         if schema.fields().is_empty() {
             let error = Diagnostic::new(Code::Syntax, format!("stream '{}' has no columns", create.name.value));
-            return Err(text.at(error.hint("declare them: (symbol STRING, price DOUBLE)"), create.name.span));
+            return Err(text.at(
+                error.hint("declare them: (symbol STRING, price DOUBLE)"),
+                create.name.span,
+            ));
         }
         Ok(StreamDef {
             name: create.name.value.clone(),
@@ -96,7 +106,9 @@ impl Definer<'_> {
     pub fn sink_clause(&self, clause: &SinkClause) -> Result<Role, Diagnostic> {
         let mut options = self.raw_options(&clause.options)?;
         options = self.connector_form(options, "sink")?;
-        let (role, _) = self.connect(options, false).map_err(|error| self.text.at(error, clause.span))?;
+        let (role, _) = self
+            .connect(options, false)
+            .map_err(|error| self.text.at(error, clause.span))?;
         Ok(role)
     }
 
@@ -116,7 +128,10 @@ impl Definer<'_> {
         let mut fields: Vec<Field> = Vec::with_capacity(columns.len());
         for column in columns {
             if fields.iter().any(|field| *field.name() == column.name.value) {
-                let error = Diagnostic::new(Code::Duplicate, format!("column '{}' is declared twice", column.name.value));
+                let error = Diagnostic::new(
+                    Code::Duplicate,
+                    format!("column '{}' is declared twice", column.name.value),
+                );
                 return Err(self.text.at(error, column.name.span));
             }
             if let Some(default) = &column.default {
@@ -125,7 +140,19 @@ impl Definer<'_> {
             }
             let field = types::field(&column.name.value, &column.data_type, column.nullable).map_err(|reason| {
                 let error = Diagnostic::new(Code::UnknownType, reason);
-                let known = ["BOOL", "INT", "LONG", "FLOAT", "DOUBLE", "STRING", "BYTES", "TIMESTAMP", "DATE", "TIME", "JSON"];
+                let known = [
+                    "BOOL",
+                    "INT",
+                    "LONG",
+                    "FLOAT",
+                    "DOUBLE",
+                    "STRING",
+                    "BYTES",
+                    "TIMESTAMP",
+                    "DATE",
+                    "TIME",
+                    "JSON",
+                ];
                 let error = match nearest(&column.data_type.to_string(), known) {
                     Some(near) => error.hint(format!("did you mean {near}?")),
                     None => error,
@@ -137,10 +164,17 @@ impl Definer<'_> {
         Ok(Schema::new(fields))
     }
 
-    fn watermark(&self, watermark: &eventflux_sqlparser::Watermark, schema: &Schema) -> Result<WatermarkDef, Diagnostic> {
+    fn watermark(
+        &self,
+        watermark: &eventflux_sqlparser::Watermark,
+        schema: &Schema,
+    ) -> Result<WatermarkDef, Diagnostic> {
         let names = schema.fields().iter().map(|field| field.name().as_str());
         let Resolved::One(name) = resolve(&watermark.column.value, names.clone()) else {
-            let error = Diagnostic::new(Code::UnknownColumn, format!("there is no column '{}'", watermark.column.value));
+            let error = Diagnostic::new(
+                Code::UnknownColumn,
+                format!("there is no column '{}'", watermark.column.value),
+            );
             let error = match nearest(&watermark.column.value, names) {
                 Some(near) => error.hint(format!("did you mean '{near}'?")),
                 None => error,
@@ -152,27 +186,37 @@ impl Definer<'_> {
         if !matches!(data_type, DataType::Timestamp(_, _) | DataType::Int64) {
             let error = Diagnostic::new(
                 Code::Type,
-                format!("event time must be a TIMESTAMP, or a LONG in milliseconds, not {}", types::name(data_type)),
+                format!(
+                    "event time must be a TIMESTAMP, or a LONG in milliseconds, not {}",
+                    types::name(data_type)
+                ),
             );
             return Err(self.text.at(error, watermark.column.span));
         }
         let span = self.text.range(watermark.span).unwrap_or_default();
-        Ok(WatermarkDef { column, bound: watermark.expr.clone(), span })
+        Ok(WatermarkDef {
+            column,
+            bound: watermark.expr.clone(),
+            span,
+        })
     }
 
     fn raw_options(&self, options: &[OptionDef]) -> Result<Vec<RawOption>, Diagnostic> {
-        options.iter().map(|option| {
-            let value = substitute(&option.value.text, self.environment).map_err(|reason| {
-                let error = Diagnostic::new(Code::OptionValue, format!("option '{}': {reason}", option.key));
-                self.text.at(error, option.value_span)
-            })?;
-            Ok(RawOption {
-                key: option.key.clone(),
-                key_span: self.text.range(option.key_span),
-                value,
-                value_span: self.text.range(option.value_span),
+        options
+            .iter()
+            .map(|option| {
+                let value = substitute(&option.value.text, self.environment).map_err(|reason| {
+                    let error = Diagnostic::new(Code::OptionValue, format!("option '{}': {reason}", option.key));
+                    self.text.at(error, option.value_span)
+                })?;
+                Ok(RawOption {
+                    key: option.key.clone(),
+                    key_span: self.text.range(option.key_span),
+                    value,
+                    value_span: self.text.range(option.value_span),
+                })
             })
-        }).collect()
+            .collect()
     }
 
     /// `CREATE SOURCE … WITH (type = '<connector>', …) MAP (type = '<format>', …)` in the terms of CREATE STREAM.
@@ -194,20 +238,28 @@ impl Definer<'_> {
                 option.key = "extension".to_string();
             }
         }
-        options.push(RawOption { key: "type".to_string(), key_span: None, value: role.to_string(), value_span: None });
+        options.push(RawOption {
+            key: "type".to_string(),
+            key_span: None,
+            value: role.to_string(),
+            value_span: None,
+        });
         Ok(options)
     }
 
     fn connect(&self, raw: Vec<RawOption>, event_time: bool) -> Result<(Role, Settings), Diagnostic> {
-        let (own, others): (Vec<_>, Vec<_>) =
-            raw.into_iter().partition(|option| STREAM_OPTIONS.iter().any(|spec| spec.name == option.key));
+        let (own, others): (Vec<_>, Vec<_>) = raw
+            .into_iter()
+            .partition(|option| STREAM_OPTIONS.iter().any(|spec| spec.name == option.key));
         let options = Options::check("stream", STREAM_OPTIONS, &own)?;
         let settings = settings(&options, event_time)?;
         let kind = options.text("type").unwrap_or("internal");
         let Some(extension) = options.text("extension") else {
             if kind != "internal" {
-                return Err(Diagnostic::new(Code::MissingOption, format!("a {kind} needs a connector"))
-                    .hint("add extension = 'file' (`eventflux connectors` lists them all)"));
+                return Err(
+                    Diagnostic::new(Code::MissingOption, format!("a {kind} needs a connector"))
+                        .hint("add extension = 'file' (`eventflux connectors` lists them all)"),
+                );
             }
             return match others.first() {
                 None => Ok((Role::Internal, settings)),
@@ -215,29 +267,44 @@ impl Definer<'_> {
             };
         };
         if kind == "internal" {
-            return Err(Diagnostic::new(Code::MissingOption, "extension without type: is it a source or a sink?")
-                .hint("add type = 'source' or type = 'sink'"));
+            return Err(
+                Diagnostic::new(Code::MissingOption, "extension without type: is it a source or a sink?")
+                    .hint("add type = 'source' or type = 'sink'"),
+            );
         }
-        let connector = self.registry.connector(extension).map_err(|error| point(error, &own, "extension"))?;
+        let connector = self
+            .registry
+            .connector(extension)
+            .map_err(|error| point(error, &own, "extension"))?;
         let (specs, format_use) = match kind {
             "source" => connector.source().map(|source| (source.options(), source.format())),
             _ => connector.sink().map(|sink| (sink.options(), sink.format())),
         }
         .ok_or_else(|| {
-            let error = Diagnostic::new(Code::OptionValue, format!("the connector '{extension}' cannot be a {kind}"));
+            let error = Diagnostic::new(
+                Code::OptionValue,
+                format!("the connector '{extension}' cannot be a {kind}"),
+            );
             point(error, &own, "extension")
         })?;
         let name = connector.name();
         let format = self.format(options.text("format"), format_use, name, &own)?;
         let format_specs = format.map(|format| format.options()).unwrap_or_default();
         let format_name = format.map(|format| format.name());
-        let (connector_raw, rest): (Vec<_>, Vec<_>) =
-            others.iter().cloned().partition(|option| Options::accepts(name, specs, &option.key));
+        let (connector_raw, rest): (Vec<_>, Vec<_>) = others
+            .iter()
+            .cloned()
+            .partition(|option| Options::accepts(name, specs, &option.key));
         let (format_raw, unknown): (Vec<_>, Vec<_>) = rest
             .into_iter()
             .partition(|option| format_name.is_some_and(|name| Options::accepts(name, format_specs, &option.key)));
         if let Some(option) = unknown.first() {
-            let all: Vec<OptionSpec> = specs.iter().chain(format_specs).chain(STREAM_OPTIONS).copied().collect();
+            let all: Vec<OptionSpec> = specs
+                .iter()
+                .chain(format_specs)
+                .chain(STREAM_OPTIONS)
+                .copied()
+                .collect();
             return Err(self.unknown(option, &all, &format!("a stream with the connector '{name}'")));
         }
         let connection = Connection {
@@ -267,19 +334,25 @@ impl Definer<'_> {
                 Err(point(error, own, "format").hint("leave format out: its events are rows, not bytes"))
             }
             (None, FormatUse::Rows) => Ok(None),
-            (Some(name), FormatUse::Bytes { .. }) | (None, FormatUse::Bytes { default: Some(name) }) => {
-                self.registry.format(name).map(Some).map_err(|error| point(error, own, "format"))
-            }
-            (None, FormatUse::Bytes { default: None }) => {
-                Err(Diagnostic::new(Code::MissingOption, format!("the connector '{connector}' needs a format"))
-                    .hint("add format = 'json' or format = 'csv'"))
-            }
+            (Some(name), FormatUse::Bytes { .. }) | (None, FormatUse::Bytes { default: Some(name) }) => self
+                .registry
+                .format(name)
+                .map(Some)
+                .map_err(|error| point(error, own, "format")),
+            (None, FormatUse::Bytes { default: None }) => Err(Diagnostic::new(
+                Code::MissingOption,
+                format!("the connector '{connector}' needs a format"),
+            )
+            .hint("add format = 'json' or format = 'csv'")),
         }
     }
 
     fn unknown(&self, option: &RawOption, specs: &[OptionSpec], owner: &str) -> Diagnostic {
         let error = Diagnostic::new(Code::UnknownOption, format!("{owner} has no option '{}'", option.key));
-        let bare = option.key.rsplit_once('.').map_or(option.key.as_str(), |(_, bare)| bare);
+        let bare = option
+            .key
+            .rsplit_once('.')
+            .map_or(option.key.as_str(), |(_, bare)| bare);
         let names = || specs.iter().map(|spec| spec.name);
         let near = nearest(&option.key, names()).or_else(|| nearest(bare, names()));
         let error = match near {
@@ -295,7 +368,12 @@ impl Definer<'_> {
 
 /// The settings of a stream that says nothing.
 fn default_settings() -> Settings {
-    Settings { late: LatePolicy::Drop, idle_timeout: 30_000_000, ordered: false, on_error: OnError::Drop }
+    Settings {
+        late: LatePolicy::Drop,
+        idle_timeout: 30_000_000,
+        ordered: false,
+        on_error: OnError::Drop,
+    }
 }
 
 fn settings(options: &Options, event_time: bool) -> Result<Settings, Diagnostic> {
@@ -321,7 +399,11 @@ fn settings(options: &Options, event_time: bool) -> Result<Settings, Diagnostic>
 
 /// The error, pointing at the value of an option.
 fn point(error: Diagnostic, options: &[RawOption], key: &str) -> Diagnostic {
-    match options.iter().find(|option| option.key == key).and_then(|option| option.value_span.clone()) {
+    match options
+        .iter()
+        .find(|option| option.key == key)
+        .and_then(|option| option.value_span.clone())
+    {
         Some(span) => error.at(span),
         None => error,
     }

@@ -10,7 +10,11 @@ use crate::catalog::types;
 /// All queries of a plan, or those called `only`, each as a tree: what it gives first, what it reads last.
 pub fn explain(plan: &StreamPlan, only: Option<&str>) -> String {
     let mut text = String::new();
-    for query in plan.queries.iter().filter(|query| only.is_none_or(|name| query.name == name)) {
+    for query in plan
+        .queries
+        .iter()
+        .filter(|query| only.is_none_or(|name| query.name == name))
+    {
         let target = &plan.streams[query.target];
         let _ = writeln!(text, "{} → {}", query.name, stream_line(plan, query.target));
         if let Some(watermark) = (target.entry != target.node).then_some(target.entry) {

@@ -3,12 +3,14 @@
 use std::ops::ControlFlow;
 
 use datafusion_common::{DFSchema, DataFusionError, SchemaError};
-use datafusion_optimizer::simplify_expressions::ExprSimplifier;
-use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_expr::simplify::SimplifyContext;
+use datafusion_expr::{Expr, ExprSchemable};
+use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use eventflux_sqlparser::Query;
-use sqlparser::ast::{Expr as SqlExpr, Query as SqlQuery, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Spanned, Visit, Visitor};
+use sqlparser::ast::{
+    Expr as SqlExpr, Query as SqlQuery, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Spanned, Visit, Visitor,
+};
 use sqlparser::tokenizer::Span;
 
 use super::context::Context;
@@ -43,13 +45,18 @@ pub fn diagnose(error: &DataFusionError, query: &Query, planner: &Planner, text:
             }
             SchemaError::AmbiguousReference { field } => {
                 let place = find_identifier(query, &field.name);
-                let error = Diagnostic::new(Code::Ambiguous, format!("'{}' could be a column of several inputs", field.name))
-                    .hint(format!("say which: <stream>.{}", field.name));
+                let error = Diagnostic::new(
+                    Code::Ambiguous,
+                    format!("'{}' could be a column of several inputs", field.name),
+                )
+                .hint(format!("say which: <stream>.{}", field.name));
                 return text.at(error, place.unwrap_or(query.span));
             }
             other => Diagnostic::new(Code::Duplicate, other.to_string()),
         },
-        DataFusionError::NotImplemented(what) => Diagnostic::new(Code::Unsupported, format!("not supported yet: {}", plain(what))),
+        DataFusionError::NotImplemented(what) => {
+            Diagnostic::new(Code::Unsupported, format!("not supported yet: {}", plain(what)))
+        }
         other => Diagnostic::new(Code::Type, plain(&other.strip_backtrace())),
     };
     let diagnostic = match types_hint(&diagnostic.message) {
@@ -77,7 +84,14 @@ fn span_of(span: datafusion_common::Span) -> Span {
 /// The engine's message without its prefixes, advice for its own users, and type names of its own.
 fn plain(message: &str) -> String {
     let mut message = message;
-    for prefix in ["Error during planning: ", "Schema error: ", "type_coercion", "caused by", "Execution error: ", "This feature is not implemented: "] {
+    for prefix in [
+        "Error during planning: ",
+        "Schema error: ",
+        "type_coercion",
+        "caused by",
+        "Execution error: ",
+        "This feature is not implemented: ",
+    ] {
         message = message.trim().strip_prefix(prefix).unwrap_or(message);
     }
     let message = message.trim().lines().next().unwrap_or_default().trim_end_matches('.');
@@ -100,7 +114,8 @@ fn plain(message: &str) -> String {
 }
 
 fn types_hint(message: &str) -> Option<&'static str> {
-    let of_types = message.contains("types do not fit") || message.contains("coerce") || message.contains("common argument type");
+    let of_types =
+        message.contains("types do not fit") || message.contains("coerce") || message.contains("common argument type");
     of_types.then_some("convert one side with CAST(… AS type)")
 }
 
@@ -134,7 +149,12 @@ fn find_identifier(query: &Query, name: &str) -> Option<Span> {
     }
     let mut find = Find(name);
     let mut results = vec![query.body.visit(&mut find)];
-    results.extend(query.relations.iter().filter_map(|relation| Some(relation.filter.as_ref()?.visit(&mut find))));
+    results.extend(
+        query
+            .relations
+            .iter()
+            .filter_map(|relation| Some(relation.filter.as_ref()?.visit(&mut find))),
+    );
     results.into_iter().find_map(ControlFlow::break_value)
 }
 
@@ -151,16 +171,26 @@ fn locate(query: &Query, planner: &Planner) -> Option<Span> {
         let Some(schema) = input_schema(select_query, body, planner, query) else {
             continue;
         };
-        let mut find = Smallest { sql: &sql, schema: &schema };
+        let mut find = Smallest {
+            sql: &sql,
+            schema: &schema,
+        };
         if let ControlFlow::Break(span) = select.visit(&mut find) {
             return Some(span);
         }
     }
     for relation in &query.relations {
-        if let (Some(filter), eventflux_sqlparser::RelationSource::Stream { name, .. }) = (&relation.filter, &relation.source)
+        if let (Some(filter), eventflux_sqlparser::RelationSource::Stream { name, .. }) =
+            (&relation.filter, &relation.source)
             && let Some(source) = planner.sources.get(&name.value)
-            && let Ok(schema) = DFSchema::try_from_qualified_schema(name.value.as_str(), &datafusion_expr::TableSource::schema(source.as_ref()))
-            && let ControlFlow::Break(span) = filter.visit(&mut Smallest { sql: &sql, schema: &schema })
+            && let Ok(schema) = DFSchema::try_from_qualified_schema(
+                name.value.as_str(),
+                &datafusion_expr::TableSource::schema(source.as_ref()),
+            )
+            && let ControlFlow::Break(span) = filter.visit(&mut Smallest {
+                sql: &sql,
+                schema: &schema,
+            })
         {
             return Some(span);
         }
@@ -205,7 +235,7 @@ fn input_schema(query: &SqlQuery, body: &SetExpr, planner: &Planner, whole: &Que
     all.having = None;
     let mut star = query.clone();
     star.with = whole.body.with.clone();
-    star.body = Box::new(SetExpr::Select(Box::new(all)));
+    *star.body = SetExpr::Select(Box::new(all));
     star.limit_clause = None;
     star.order_by = None;
     let plan = planner.plan(&star, &whole.relations).ok()?;
@@ -221,7 +251,9 @@ impl Visitor for Smallest<'_, '_> {
     type Break = Span;
 
     fn post_visit_expr(&mut self, expr: &SqlExpr) -> ControlFlow<Span> {
-        let planned = self.sql.sql_to_expr(expr.clone(), self.schema, &mut PlannerContext::new());
+        let planned = self
+            .sql
+            .sql_to_expr(expr.clone(), self.schema, &mut PlannerContext::new());
         match planned.and_then(|expr| typed(expr, self.schema)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) if expr.span() == Span::empty() => ControlFlow::Continue(()),

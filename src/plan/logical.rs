@@ -112,9 +112,20 @@ fn name_item(item: &mut SelectItem, text: &Text) {
     let written = text.slice(span).split_whitespace().collect::<Vec<_>>().join(" ");
     let printed = expr.to_string().replace('"', "");
     let squeezed = |text: &str| text.replace([' ', '"', '`'], "").to_lowercase();
-    let name = if squeezed(&written) == squeezed(&printed) { written } else { printed };
-    let alias = Ident { value: name, quote_style: Some('"'), span };
-    *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+    let name = if squeezed(&written) == squeezed(&printed) {
+        written
+    } else {
+        printed
+    };
+    let alias = Ident {
+        value: name,
+        quote_style: Some('"'),
+        span,
+    };
+    *item = SelectItem::ExprWithAlias {
+        expr: expr.clone(),
+        alias,
+    };
 }
 
 fn having_to_where(select: &mut Select) {
@@ -154,8 +165,11 @@ pub fn inferred_schema(plan: &LogicalPlan) -> Result<Schema, Diagnostic> {
     let mut fields: Vec<Field> = Vec::new();
     for field in plan.schema().fields() {
         if fields.iter().any(|known| known.name() == field.name()) {
-            return Err(Diagnostic::new(Code::Duplicate, format!("two output columns are called '{}'", field.name()))
-                .hint("give one of them another name with AS"));
+            return Err(Diagnostic::new(
+                Code::Duplicate,
+                format!("two output columns are called '{}'", field.name()),
+            )
+            .hint("give one of them another name with AS"));
         }
         let data_type = types::canonical(field.data_type());
         fields.push(Field::new(field.name(), data_type, true).with_metadata(field.metadata().clone()));
@@ -164,18 +178,33 @@ pub fn inferred_schema(plan: &LogicalPlan) -> Result<Schema, Diagnostic> {
 }
 
 /// Puts a projection on top that gives the plan exactly the target's columns: by position, numbers widened.
-pub fn fit_target(plan: LogicalPlan, target: &SchemaRef, columns: &[Ident], name: &str, text: &Text) -> Result<LogicalPlan, Diagnostic> {
+pub fn fit_target(
+    plan: LogicalPlan,
+    target: &SchemaRef,
+    columns: &[Ident],
+    name: &str,
+    text: &Text,
+) -> Result<LogicalPlan, Diagnostic> {
     let order = target_order(target, columns, name, text)?;
     let given: Vec<Column> = plan.schema().columns();
     if given.len() != order.len() {
-        let message = format!("'{name}' takes {} column(s), but the query has {}", order.len(), given.len());
+        let message = format!(
+            "'{name}' takes {} column(s), but the query has {}",
+            order.len(),
+            given.len()
+        );
         let expected: Vec<String> = order.iter().map(|&index| describe(target.field(index))).collect();
-        return Err(Diagnostic::new(Code::TargetMismatch, message).hint(format!("its columns are: {}", expected.join(", "))));
+        return Err(
+            Diagnostic::new(Code::TargetMismatch, message).hint(format!("its columns are: {}", expected.join(", ")))
+        );
     }
     for (position, column) in given.iter().enumerate() {
         if given[..position].iter().any(|other| other.name == column.name) {
-            return Err(Diagnostic::new(Code::Duplicate, format!("two output columns are called '{}'", column.name))
-                .hint("give one of them another name with AS"));
+            return Err(Diagnostic::new(
+                Code::Duplicate,
+                format!("two output columns are called '{}'", column.name),
+            )
+            .hint("give one of them another name with AS"));
         }
     }
     let mut outputs = Vec::with_capacity(target.fields().len());
@@ -201,7 +230,10 @@ fn target_order(target: &SchemaRef, columns: &[Ident], name: &str, text: &Text) 
     for column in columns {
         let names = target.fields().iter().map(|field| field.name().as_str());
         let Resolved::One(exact) = resolve(&column.value, names.clone()) else {
-            let error = Diagnostic::new(Code::UnknownColumn, format!("'{name}' has no column '{}'", column.value));
+            let error = Diagnostic::new(
+                Code::UnknownColumn,
+                format!("'{name}' has no column '{}'", column.value),
+            );
             let error = match nearest(&column.value, names) {
                 Some(near) => error.hint(format!("did you mean '{near}'?")),
                 None => error,
@@ -218,7 +250,13 @@ fn target_order(target: &SchemaRef, columns: &[Ident], name: &str, text: &Text) 
     Ok(order)
 }
 
-fn fit_column(plan: &LogicalPlan, column: &Column, position: usize, field: &Field, name: &str) -> Result<Expr, Diagnostic> {
+fn fit_column(
+    plan: &LogicalPlan,
+    column: &Column,
+    position: usize,
+    field: &Field,
+    name: &str,
+) -> Result<Expr, Diagnostic> {
     let value = Expr::Column(column.clone());
     let from = plan.schema().field(position).data_type();
     if from == field.data_type() {
@@ -233,8 +271,10 @@ fn fit_column(plan: &LogicalPlan, column: &Column, position: usize, field: &Fiel
             types::name(field.data_type()),
             types::name(from)
         );
-        return Err(Diagnostic::new(Code::TargetMismatch, message)
-            .hint(format!("write CAST(… AS {}) if that is what you want", types::name(field.data_type()))));
+        return Err(Diagnostic::new(Code::TargetMismatch, message).hint(format!(
+            "write CAST(… AS {}) if that is what you want",
+            types::name(field.data_type())
+        )));
     }
     value
         .cast_to(field.data_type(), plan.schema())
@@ -252,7 +292,9 @@ fn literal_fits(plan: &LogicalPlan, position: usize, field: &Field) -> bool {
     match expr.clone().unalias() {
         Expr::Literal(value @ (ScalarValue::Int64(_) | ScalarValue::Float64(_)), _) => {
             field.data_type().is_numeric()
-                && value.cast_to(field.data_type()).is_ok_and(|fitted| !fitted.is_null() || value.is_null())
+                && value
+                    .cast_to(field.data_type())
+                    .is_ok_and(|fitted| !fitted.is_null() || value.is_null())
                 && !(matches!(value, ScalarValue::Float64(_)) && field.data_type().is_integer())
         }
         _ => false,

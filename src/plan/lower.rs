@@ -52,7 +52,13 @@ struct Pipe {
 impl<'a> Lowering<'a> {
     /// For a query of a plan.
     pub fn new(plan: &'a mut StreamPlan, query: usize, name: &str) -> Self {
-        Lowering { plan, query, name: name.to_string(), first: Vec::new(), operators: 0 }
+        Lowering {
+            plan,
+            query,
+            name: name.to_string(),
+            first: Vec::new(),
+            operators: 0,
+        }
     }
 
     /// Lowers the whole plan; the node it ends in gives batches of `schema`.
@@ -92,7 +98,11 @@ impl<'a> Lowering<'a> {
                 if pipe.projection.is_some() {
                     pipe = self.flushed(pipe, projection.input.schema())?;
                 }
-                let exprs = projection.expr.iter().map(|expr| pipe.physical(expr)).collect::<Result<_, _>>()?;
+                let exprs = projection
+                    .expr
+                    .iter()
+                    .map(|expr| pipe.physical(expr))
+                    .collect::<Result<_, _>>()?;
                 pipe.projection = Some(exprs);
                 Ok(pipe)
             }
@@ -126,7 +136,10 @@ impl<'a> Lowering<'a> {
                 self.plan.connect(from, node);
                 Ok(self.pipe_from(node, schema, errors, limit.input.schema()))
             }
-            other => Err(Diagnostic::new(Code::Unsupported, format!("not supported yet: {}", other.display()))),
+            other => Err(Diagnostic::new(
+                Code::Unsupported,
+                format!("not supported yet: {}", other.display()),
+            )),
         }
     }
 
@@ -134,17 +147,30 @@ impl<'a> Lowering<'a> {
         let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
         let stream = source.and_then(|source| self.plan.stream(&source.stream));
         let Some(stream) = stream else {
-            return Err(Diagnostic::new(Code::UnknownStream, format!("there is no stream '{}'", scan.table_name)));
+            return Err(Diagnostic::new(
+                Code::UnknownStream,
+                format!("there is no stream '{}'", scan.table_name),
+            ));
         };
         let place = &self.plan.streams[stream];
         let all = place.def.schema.fields().len();
         let read: Vec<usize> = scan.projection.clone().unwrap_or_else(|| (0..all).collect());
-        let positions: Option<Vec<usize>> = read.iter().map(|index| place.wanted.binary_search(index).ok()).collect();
+        let positions: Option<Vec<usize>> = read
+            .iter()
+            .map(|index| place.wanted.binary_search(index).ok())
+            .collect();
         let Some(positions) = positions else {
-            return Err(Diagnostic::new(Code::UnknownColumn, "a column that is read was not kept"));
+            return Err(Diagnostic::new(
+                Code::UnknownColumn,
+                "a column that is read was not kept",
+            ));
         };
         let whole = positions.len() == place.wanted.len() && positions.is_sorted();
-        let fields: Vec<_> = place.wanted.iter().map(|&index| place.def.schema.fields()[index].clone()).collect();
+        let fields: Vec<_> = place
+            .wanted
+            .iter()
+            .map(|&index| place.def.schema.fields()[index].clone())
+            .collect();
         let from_schema = Arc::new(arrow::datatypes::Schema::new(fields));
         Ok(Pipe {
             from: place.node,
@@ -168,7 +194,17 @@ impl<'a> Lowering<'a> {
 
     fn pipe_from(&self, from: NodeId, from_schema: SchemaRef, errors: StreamId, schema: &DFSchemaRef) -> Pipe {
         let base = schema.clone();
-        Pipe { from, from_schema, errors, input: None, base, event_time: false, filter: None, projection: None, is_stream: false }
+        Pipe {
+            from,
+            from_schema,
+            errors,
+            input: None,
+            base,
+            event_time: false,
+            filter: None,
+            projection: None,
+            is_stream: false,
+        }
     }
 
     /// Makes a node of what is to be done, if anything is; its batches have `schema`.
@@ -194,7 +230,8 @@ impl<'a> Lowering<'a> {
 
     fn add(&mut self, kind: &str, errors: StreamId, operator: Arc<dyn OperatorPlan>) -> NodeId {
         let id = self.id(kind);
-        self.plan.add(PlanNodeKind::Operator(operator), Some(self.query), errors, id)
+        self.plan
+            .add(PlanNodeKind::Operator(operator), Some(self.query), errors, id)
     }
 
     fn id(&mut self, kind: &str) -> String {
@@ -231,7 +268,10 @@ fn is_event_time(expr: &Expr) -> bool {
 }
 
 fn with_event_time(base: &DFSchema) -> Result<DFSchema, Diagnostic> {
-    let mut fields: Vec<_> = base.iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone())).collect();
+    let mut fields: Vec<_> = base
+        .iter()
+        .map(|(qualifier, field)| (qualifier.cloned(), field.clone()))
+        .collect();
     fields.push((None, Arc::new(Field::new(EVENT_TIME, types::TIMESTAMP, false))));
     DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map_err(internal)
 }
@@ -247,7 +287,8 @@ pub fn physical_expr(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalE
     let expr = expr.map_err(internal)?.data;
     let mut props = ExecutionProps::new();
     props.config_options = Some(Arc::new(ConfigOptions::default()));
-    let physical = create_physical_expr(&expr, schema, &props, &PhysicalPlanningContext::default()).map_err(internal)?;
+    let physical =
+        create_physical_expr(&expr, schema, &props, &PhysicalPlanningContext::default()).map_err(internal)?;
     checked(physical).map_err(internal)
 }
 
@@ -257,7 +298,10 @@ fn checked(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>, DataFus
         let Some(binary) = node.downcast_ref::<BinaryExpr>() else {
             return Ok(Transformed::no(node));
         };
-        if !matches!(binary.op(), SqlOperator::Plus | SqlOperator::Minus | SqlOperator::Multiply) {
+        if !matches!(
+            binary.op(),
+            SqlOperator::Plus | SqlOperator::Minus | SqlOperator::Multiply
+        ) {
             return Ok(Transformed::no(node));
         }
         let checked = BinaryExpr::new(binary.left().clone(), *binary.op(), binary.right().clone());

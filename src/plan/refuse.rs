@@ -114,16 +114,26 @@ fn set_expr(body: &SetExpr, text: &Text) -> Result<(), Diagnostic> {
     match body {
         SetExpr::Select(select) => self::select(select, text),
         SetExpr::Query(query) => sql_query(query, text),
-        SetExpr::SetOperation { op: SetOperator::Union, set_quantifier: SetQuantifier::All, left, right } => {
+        SetExpr::SetOperation {
+            op: SetOperator::Union,
+            set_quantifier: SetQuantifier::All,
+            left,
+            right,
+        } => {
             set_expr(left, text)?;
             set_expr(right, text)
         }
-        SetExpr::SetOperation { op: SetOperator::Union, .. } => {
+        SetExpr::SetOperation {
+            op: SetOperator::Union, ..
+        } => {
             let error = unsupported("UNION without ALL, which removes duplicates").hint("write UNION ALL");
             Err(text.at(error, body.span()))
         }
         SetExpr::SetOperation { op, .. } => {
-            let error = Diagnostic::new(Code::Unstreamable, format!("{op} needs all rows of both sides, and streams have no end"));
+            let error = Diagnostic::new(
+                Code::Unstreamable,
+                format!("{op} needs all rows of both sides, and streams have no end"),
+            );
             Err(text.at(error, body.span()))
         }
         SetExpr::Values(_) => {
@@ -160,7 +170,7 @@ fn select(select: &Select, text: &Text) -> Result<(), Diagnostic> {
     if let Some(qualify) = &select.qualify {
         return Err(text.at(unsupported("QUALIFY"), qualify.span()));
     }
-    if !select.lateral_views.is_empty() || select.connect_by.iter().next().is_some() {
+    if !select.lateral_views.is_empty() || !select.connect_by.is_empty() {
         return Err(text.at(unsupported("this clause"), select.span()));
     }
     Ok(())
@@ -172,7 +182,11 @@ fn table(from: &TableWithJoins, text: &Text) -> Result<(), Diagnostic> {
     }
     match &from.relation {
         TableFactor::Table { args: None, .. } => Ok(()),
-        TableFactor::Derived { lateral: false, subquery, .. } => sql_query(subquery, text),
+        TableFactor::Derived {
+            lateral: false,
+            subquery,
+            ..
+        } => sql_query(subquery, text),
         TableFactor::NestedJoin { table_with_joins, .. } => table(table_with_joins, text),
         other => Err(text.at(unsupported("this relation"), other.span())),
     }

@@ -24,11 +24,22 @@ pub fn tables(query: &Query, relations: &[StreamRelation]) -> Vec<Ident> {
     let mut names = Names::default();
     let _ = query.visit(&mut names);
     let lifted = relations.iter().filter_map(|relation| match &relation.source {
-        RelationSource::Stream { name, fault: false, inner: false } => Some(name.clone()),
+        RelationSource::Stream {
+            name,
+            fault: false,
+            inner: false,
+        } => Some(name.clone()),
         _ => None,
     });
-    let plain = names.tables.iter().filter(|name| !is_placeholder(&name.value, relations));
-    plain.filter(|name| !names.ctes.contains(&name.value)).cloned().chain(lifted).collect()
+    let plain = names
+        .tables
+        .iter()
+        .filter(|name| !is_placeholder(&name.value, relations));
+    plain
+        .filter(|name| !names.ctes.contains(&name.value))
+        .cloned()
+        .chain(lifted)
+        .collect()
 }
 
 fn is_placeholder(name: &str, relations: &[StreamRelation]) -> bool {
@@ -44,13 +55,26 @@ pub fn resolve_query(
     text: &Text,
 ) -> Result<(), Diagnostic> {
     for relation in relations.iter_mut() {
-        if let RelationSource::Stream { name, fault: false, inner: false } = &mut relation.source {
+        if let RelationSource::Stream {
+            name,
+            fault: false,
+            inner: false,
+        } = &mut relation.source
+        {
             *name = table(name, known, text)?;
         }
     }
     let mut names = Names::default();
     let _ = Visit::visit(query, &mut names);
-    let mut scope = Scope { names, known, relations, functions, text, aliases: BTreeMap::new(), columns: BTreeSet::new() };
+    let mut scope = Scope {
+        names,
+        known,
+        relations,
+        functions,
+        text,
+        aliases: BTreeMap::new(),
+        columns: BTreeSet::new(),
+    };
     scope.collect();
     let mut rewriter = Rewriter { scope: &scope };
     match VisitMut::visit(query, &mut rewriter) {
@@ -73,10 +97,11 @@ pub fn resolve_query(
 pub fn table(name: &Ident, known: &Known, text: &Text) -> Result<Ident, Diagnostic> {
     let error = match resolve(&name.value, known.keys().map(String::as_str)) {
         Resolved::One(exact) => return Ok(renamed(name, exact)),
-        Resolved::Ambiguous(candidates) => {
-            Diagnostic::new(Code::Ambiguous, format!("'{}' could be {}", name.value, candidates.join(" or ")))
-                .hint("write the name in its exact case")
-        }
+        Resolved::Ambiguous(candidates) => Diagnostic::new(
+            Code::Ambiguous,
+            format!("'{}' could be {}", name.value, candidates.join(" or ")),
+        )
+        .hint("write the name in its exact case"),
         Resolved::None => {
             let error = Diagnostic::new(Code::UnknownStream, format!("there is no stream '{}'", name.value));
             match nearest(&name.value, known.keys().map(String::as_str)) {
@@ -90,7 +115,11 @@ pub fn table(name: &Ident, known: &Known, text: &Text) -> Result<Ident, Diagnost
 
 fn renamed(ident: &Ident, exact: &str) -> Ident {
     // Quoted, so that no later stage folds its case.
-    Ident { value: exact.to_string(), quote_style: Some('"'), span: ident.span }
+    Ident {
+        value: exact.to_string(),
+        quote_style: Some('"'),
+        span: ident.span,
+    }
 }
 
 /// All names that stand in a query.
@@ -106,9 +135,12 @@ struct Names {
 
 impl Names {
     fn alias(&mut self, alias: &TableAlias, table: Option<&ObjectName>) {
-        let table = table.and_then(|name| name.0.last()?.as_ident()).map(|ident| ident.value.clone());
+        let table = table
+            .and_then(|name| name.0.last()?.as_ident())
+            .map(|ident| ident.value.clone());
         self.aliases.push((alias.name.value.clone(), table));
-        self.columns.extend(alias.columns.iter().map(|column| column.name.value.clone()));
+        self.columns
+            .extend(alias.columns.iter().map(|column| column.name.value.clone()));
     }
 
     fn select_items(&mut self, body: &SetExpr) {
@@ -158,7 +190,11 @@ impl Visitor for Names {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         match factor {
-            TableFactor::Table { name, alias: Some(alias), .. } => self.alias(alias, Some(name)),
+            TableFactor::Table {
+                name,
+                alias: Some(alias),
+                ..
+            } => self.alias(alias, Some(name)),
             TableFactor::Derived { alias: Some(alias), .. } => self.alias(alias, None),
             _ => {}
         }
@@ -184,7 +220,8 @@ impl Scope<'_> {
         for table in &names.tables {
             let schema = self.schema_of(&table.value);
             if let Some((exact, schema)) = &schema {
-                self.columns.extend(schema.fields().iter().map(|field| field.name().clone()));
+                self.columns
+                    .extend(schema.fields().iter().map(|field| field.name().clone()));
                 self.aliases.insert(exact.clone(), Some(schema.clone()));
             }
         }
@@ -199,7 +236,11 @@ impl Scope<'_> {
 
     /// The exact name and columns of a stream, view or lifted relation.
     fn schema_of(&self, table: &str) -> Option<(String, SchemaRef)> {
-        let lifted = self.relations.iter().enumerate().find(|(index, _)| relation_name(*index) == table);
+        let lifted = self
+            .relations
+            .iter()
+            .enumerate()
+            .find(|(index, _)| relation_name(*index) == table);
         let name = match lifted.map(|(_, relation)| &relation.source) {
             Some(RelationSource::Stream { name, .. }) => name.value.as_str(),
             _ => table,
@@ -220,7 +261,10 @@ impl Scope<'_> {
 
     fn ambiguous(&self, ident: &Ident, candidates: &[&str]) -> Diagnostic {
         let message = format!("'{}' could be {}", ident.value, candidates.join(" or "));
-        self.text.at(Diagnostic::new(Code::Ambiguous, message).hint("write the name in its exact case"), ident.span)
+        self.text.at(
+            Diagnostic::new(Code::Ambiguous, message).hint("write the name in its exact case"),
+            ident.span,
+        )
     }
 
     /// `a.b…`: a relation's column, or a column's field.
@@ -234,11 +278,13 @@ impl Scope<'_> {
                 *first = renamed(first, &alias);
                 *second = match self.aliases.get(&alias).and_then(Option::as_ref) {
                     None => self.column(second)?,
-                    Some(schema) => match resolve(&second.value, schema.fields().iter().map(|field| field.name().as_str())) {
-                        Resolved::One(exact) => renamed(second, exact),
-                        Resolved::Ambiguous(candidates) => return Err(self.ambiguous(second, &candidates)),
-                        Resolved::None => second.clone(),
-                    },
+                    Some(schema) => {
+                        match resolve(&second.value, schema.fields().iter().map(|field| field.name().as_str())) {
+                            Resolved::One(exact) => renamed(second, exact),
+                            Resolved::Ambiguous(candidates) => return Err(self.ambiguous(second, &candidates)),
+                            Resolved::None => second.clone(),
+                        }
+                    }
                 };
             }
             Resolved::Ambiguous(candidates) => return Err(self.ambiguous(first, &candidates)),
@@ -275,7 +321,16 @@ impl Scope<'_> {
 
 /// Functions that exist only with OVER.
 const WINDOW_FUNCTIONS: &[&str] = &[
-    "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
     "nth_value",
 ];
 

@@ -88,7 +88,15 @@ pub enum PlanNodeKind {
 impl StreamPlan {
     /// Adds a node.
     pub fn add(&mut self, kind: PlanNodeKind, query: Option<usize>, errors: StreamId, id: String) -> NodeId {
-        self.nodes.push(PlanNode { kind, query, errors, outputs: Vec::new(), late_output: None, inputs: Vec::new(), id });
+        self.nodes.push(PlanNode {
+            kind,
+            query,
+            errors,
+            outputs: Vec::new(),
+            late_output: None,
+            inputs: Vec::new(),
+            id,
+        });
         self.nodes.len() - 1
     }
 

@@ -16,7 +16,10 @@ pub struct Text<'t> {
 impl<'t> Text<'t> {
     /// Of a source; `text` is the text in it.
     pub fn new(source: &'t SourceText) -> Self {
-        Text { source: source.clone(), index: LineIndex::new(&source.text) }
+        Text {
+            source: source.clone(),
+            index: LineIndex::new(&source.text),
+        }
     }
 
     /// The bytes of a span; `None` for the empty span of things that were not written.

@@ -36,7 +36,12 @@ struct LogBudget {
 impl StreamErrors {
     /// For a stream.
     pub fn new(metrics: Arc<StreamMetrics>, on_error: OnError) -> Self {
-        StreamErrors { metrics, on_error, log: Mutex::default(), listener: Mutex::new(None) }
+        StreamErrors {
+            metrics,
+            on_error,
+            log: Mutex::default(),
+            listener: Mutex::new(None),
+        }
     }
 
     /// Hands every bad event to `listener` as well.
@@ -67,9 +72,16 @@ impl StreamErrors {
         let mut log = self.log.lock();
         if error.at.saturating_sub(log.since) >= LOG_PERIOD || error.at < log.since {
             if log.muted > 0 {
-                tracing::warn!(stream = self.metrics.name, events = log.muted, "more bad events, not logged one by one");
+                tracing::warn!(
+                    stream = self.metrics.name,
+                    events = log.muted,
+                    "more bad events, not logged one by one"
+                );
             }
-            *log = LogBudget { since: error.at, ..LogBudget::default() };
+            *log = LogBudget {
+                since: error.at,
+                ..LogBudget::default()
+            };
         }
         if log.logged < LOGGED {
             log.logged += 1;
@@ -91,7 +103,11 @@ impl Drop for StreamErrors {
     fn drop(&mut self) {
         let muted = self.log.get_mut().muted;
         if muted > 0 {
-            tracing::warn!(stream = self.metrics.name, events = muted, "more bad events, not logged one by one");
+            tracing::warn!(
+                stream = self.metrics.name,
+                events = muted,
+                "more bad events, not logged one by one"
+            );
         }
     }
 }

@@ -21,9 +21,7 @@ use super::tap::Tap;
 use crate::error::{Result, RowError};
 use crate::event::{EventBatch, Micros};
 use crate::operators::state::{StateReader, StateWriter};
-use crate::operators::{
-    BEGINNING_OF_TIME, END_OF_TIME, Operator, Outcome, Output, TimeUpdate, Watermark,
-};
+use crate::operators::{BEGINNING_OF_TIME, END_OF_TIME, Operator, Outcome, Output, TimeUpdate, Watermark};
 
 /// Index of a node in its graph.
 pub type NodeIndex = usize;
@@ -74,8 +72,16 @@ struct Node {
 }
 
 enum Work {
-    Batch { node: NodeIndex, port: usize, batch: EventBatch },
-    Time { node: NodeIndex, port: usize, watermark: Watermark },
+    Batch {
+        node: NodeIndex,
+        port: usize,
+        batch: EventBatch,
+    },
+    Time {
+        node: NodeIndex,
+        port: usize,
+        watermark: Watermark,
+    },
 }
 
 /// Streams and operators that run on one thread.
@@ -89,7 +95,11 @@ pub struct Graph {
 impl Graph {
     /// Of nodes in statement order.
     pub fn new(specs: Vec<NodeSpec>) -> Self {
-        let nodes = specs.into_iter().map(|spec| Node { spec, wake_at: None, done: false });
+        let nodes = specs.into_iter().map(|spec| Node {
+            spec,
+            wake_at: None,
+            done: false,
+        });
         Graph {
             nodes: nodes.collect(),
             work: Vec::new(),
@@ -119,7 +129,11 @@ impl Graph {
     /// The outside input of an entry has ended.
     pub fn end(&mut self, node: NodeIndex, now: Micros) -> Result<()> {
         let port = self.external_port(node);
-        self.work.push(Work::Time { node, port, watermark: Watermark::At(END_OF_TIME) });
+        self.work.push(Work::Time {
+            node,
+            port,
+            watermark: Watermark::At(END_OF_TIME),
+        });
         self.run(now)
     }
 
@@ -295,7 +309,11 @@ impl Graph {
         self.output.set_now(now);
         if let Watermark::At(time) = combined {
             operator.advance(TimeUpdate::Watermark(time), &mut self.output)?;
-            onward = Watermark::At(if time == END_OF_TIME { time } else { operator.watermark(time) });
+            onward = Watermark::At(if time == END_OF_TIME {
+                time
+            } else {
+                operator.watermark(time)
+            });
         }
         node.spec.passed = onward;
         let outcome = self.output.take();
@@ -370,9 +388,17 @@ impl Graph {
                 return;
             };
             for (node, port) in others.iter().rev() {
-                self.work.push(Work::Batch { node: *node, port: *port, batch: batch.clone() });
+                self.work.push(Work::Batch {
+                    node: *node,
+                    port: *port,
+                    batch: batch.clone(),
+                });
             }
-            self.work.push(Work::Batch { node: *node, port: *port, batch });
+            self.work.push(Work::Batch {
+                node: *node,
+                port: *port,
+                batch,
+            });
         }
     }
 

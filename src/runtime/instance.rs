@@ -111,7 +111,10 @@ impl Instance {
     pub fn start(plan: &StreamPlan, registry: &Registry, mut setup: Setup) -> Result<Self> {
         let metrics = Arc::new(metrics_of(plan));
         let (stop, stop_signal) = bounded::<Infallible>(0);
-        let lifecycle = Arc::new(Lifecycle { stop: Mutex::new(Some(stop)), failure: Mutex::new(None) });
+        let lifecycle = Arc::new(Lifecycle {
+            stop: Mutex::new(Some(stop)),
+            failure: Mutex::new(None),
+        });
         let groups = match setup.mode {
             Mode::Threads => plan.components(),
             Mode::Inline => vec![(0..plan.nodes.len()).collect()],
@@ -125,10 +128,20 @@ impl Instance {
         for (stream, listener) in setup.listeners.drain(..) {
             errors[stream].listen(listener);
         }
-        let mut builder = Builder { plan, registry, metrics: &metrics, errors: &errors, setup, stop: stop_signal };
+        let mut builder = Builder {
+            plan,
+            registry,
+            metrics: &metrics,
+            errors: &errors,
+            setup,
+            stop: stop_signal,
+        };
         let places = builder.places(&groups);
         let clock = builder.setup.clock.clone();
-        let built = groups.iter().map(|group| builder.build(group)).collect::<Result<Vec<Part>>>();
+        let built = groups
+            .iter()
+            .map(|group| builder.build(group))
+            .collect::<Result<Vec<Part>>>();
         let parts = match built {
             Ok(parts) => parts,
             Err(error) => {
@@ -138,12 +151,20 @@ impl Instance {
         };
         let driver = match builder.setup.mode {
             Mode::Threads => {
-                let tasks = parts.into_iter().map(|part| start_task(part, &lifecycle, &clock, &builder.stop));
+                let tasks = parts
+                    .into_iter()
+                    .map(|part| start_task(part, &lifecycle, &clock, &builder.stop));
                 Driver::Threads(tasks.collect::<Result<_>>()?)
             }
             Mode::Inline => start_inline(parts, &lifecycle, &clock)?,
         };
-        Ok(Instance { driver, places, lifecycle, metrics, clock })
+        Ok(Instance {
+            driver,
+            places,
+            lifecycle,
+            metrics,
+            clock,
+        })
     }
 
     /// Sends events into a stream. In threaded mode waits while the app is busy; in inline mode returns when they, and all
@@ -155,7 +176,11 @@ impl Instance {
                 if self.lifecycle.stop.lock().is_none() {
                     return Err(self.closed());
                 }
-                let sent = Sent { node: place.entry, batch, errors };
+                let sent = Sent {
+                    node: place.entry,
+                    batch,
+                    errors,
+                };
                 tasks[place.task].api.send(sent).map_err(|_| self.closed())
             }
             Driver::Inline(inline, _) => {
@@ -164,7 +189,15 @@ impl Instance {
                     return Err(Error::Closed);
                 }
                 let now = self.clock.now();
-                let done = inline.take(place.entry, Emitted { batch, errors, position: None }, now);
+                let done = inline.take(
+                    place.entry,
+                    Emitted {
+                        batch,
+                        errors,
+                        position: None,
+                    },
+                    now,
+                );
                 done.inspect_err(|_| self.lifecycle.stop())
             }
         }
@@ -174,9 +207,10 @@ impl Instance {
     pub fn tap(&self, stream: StreamId, tap: Tap) -> Result<()> {
         let place = self.places[stream];
         match &self.driver {
-            Driver::Threads(tasks) => {
-                tasks[place.task].control.send(Control::Tap(place.node, tap)).map_err(|_| self.closed())
-            }
+            Driver::Threads(tasks) => tasks[place.task]
+                .control
+                .send(Control::Tap(place.node, tap))
+                .map_err(|_| self.closed()),
             Driver::Inline(inline, _) => {
                 if let Some(taps) = inline.lock().graph.taps_mut(place.node) {
                     taps.push(tap);
@@ -260,9 +294,9 @@ impl Instance {
     /// Whether all threads have ended.
     pub fn is_finished(&self) -> bool {
         match &self.driver {
-            Driver::Threads(tasks) => {
-                tasks.iter().all(|task| task.thread.lock().as_ref().is_none_or(JoinHandle::is_finished))
-            }
+            Driver::Threads(tasks) => tasks
+                .iter()
+                .all(|task| task.thread.lock().as_ref().is_none_or(JoinHandle::is_finished)),
             Driver::Inline(_, threads) => threads.lock().iter().all(JoinHandle::is_finished),
         }
     }
@@ -339,19 +373,29 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn places(&self, groups: &[Vec<NodeId>]) -> Vec<Place> {
         let find = |id: NodeId| {
-            groups.iter().enumerate().find_map(|(task, group)| Some((task, group.binary_search(&id).ok()?)))
+            groups
+                .iter()
+                .enumerate()
+                .find_map(|(task, group)| Some((task, group.binary_search(&id).ok()?)))
         };
         let place = |entry: NodeId, node: NodeId| {
             let (task, entry) = find(entry)?;
             let (_, node) = find(node)?;
             Some(Place { task, entry, node })
         };
-        self.plan.streams.iter().filter_map(|stream| place(stream.entry, stream.node)).collect()
+        self.plan
+            .streams
+            .iter()
+            .filter_map(|stream| place(stream.entry, stream.node))
+            .collect()
     }
 
     fn build(&mut self, group: &[NodeId]) -> Result<Part> {
         let event_time = event_time_nodes(self.plan);
-        let specs = group.iter().map(|&id| self.node(id, group, &event_time)).collect::<Result<Vec<_>>>()?;
+        let specs = group
+            .iter()
+            .map(|&id| self.node(id, group, &event_time))
+            .collect::<Result<Vec<_>>>()?;
         let mut graph = Graph::new(specs);
         if let Some(snapshot) = &self.setup.snapshot {
             graph.restore(|id| snapshot.state_of(id))?;
@@ -364,12 +408,19 @@ impl Builder<'_> {
             };
             match (&stream.def.role, self.setup.connect) {
                 (Role::Source(_), true) => {
-                    let schema = DecodeSchema { declared: stream.def.schema.clone(), wanted: stream.wanted.clone() };
+                    let schema = DecodeSchema {
+                        declared: stream.def.schema.clone(),
+                        wanted: stream.wanted.clone(),
+                    };
                     let mut source = self
                         .registry
                         .build_source(&stream.def, schema)?
                         .ok_or_else(|| Error::failed("a source stream has no source"))?;
-                    let position = self.setup.snapshot.as_ref().and_then(|snapshot| snapshot.positions.get(&stream.def.name));
+                    let position = self
+                        .setup
+                        .snapshot
+                        .as_ref()
+                        .and_then(|snapshot| snapshot.positions.get(&stream.def.name));
                     if let Some(position) = position {
                         source.seek(position)?;
                     }
@@ -380,7 +431,11 @@ impl Builder<'_> {
                 _ => api_entries.push(entry),
             }
         }
-        Ok(Part { graph, sources, api_entries })
+        Ok(Part {
+            graph,
+            sources,
+            api_entries,
+        })
     }
 
     fn start_source(&self, name: &str, source: Box<dyn Source>) -> Result<SourceThread> {
@@ -389,7 +444,11 @@ impl Builder<'_> {
 
     fn node(&mut self, id: NodeId, group: &[NodeId], event_time: &[bool]) -> Result<NodeSpec> {
         let node = &self.plan.nodes[id];
-        let local = |id: NodeId| group.binary_search(&id).map_err(|_| Error::failed("a plan's part is not whole"));
+        let local = |id: NodeId| {
+            group
+                .binary_search(&id)
+                .map_err(|_| Error::failed("a plan's part is not whole"))
+        };
         let (stage, own_stream) = match &node.kind {
             PlanNodeKind::Stream(stream) => (Stage::Pass(self.taps(*stream)?), Some(*stream)),
             PlanNodeKind::Union => (Stage::Pass(Vec::new()), None),
@@ -399,16 +458,27 @@ impl Builder<'_> {
         let mut inputs: Vec<Watermark> = node.inputs.iter().map(|&from| initial(event_time[from])).collect();
         if let Some(stream) = entry_of {
             let outside = self.plan.streams[stream].def.watermark.is_some();
-            inputs.push(initial(outside && matches!(self.plan.streams[stream].def.role, Role::Source(_))));
+            inputs.push(initial(
+                outside && matches!(self.plan.streams[stream].def.role, Role::Source(_)),
+            ));
         }
-        let query = node.query.map(|query| (&self.plan.queries[query], &self.metrics.queries[query]));
+        let query = node
+            .query
+            .map(|query| (&self.plan.queries[query], &self.metrics.queries[query]));
         let is_first = query.is_some_and(|(query, _)| query.first.contains(&id));
         let is_last = query.is_some_and(|(query, _)| query.last == id);
         let counted = own_stream.or(entry_of);
         Ok(NodeSpec {
             stage,
-            outputs: node.outputs.iter().map(|edge| Ok((local(edge.node)?, edge.port))).collect::<Result<_>>()?,
-            late_output: node.late_output.map(|edge| Ok::<_, Error>((local(edge.node)?, edge.port))).transpose()?,
+            outputs: node
+                .outputs
+                .iter()
+                .map(|edge| Ok((local(edge.node)?, edge.port)))
+                .collect::<Result<_>>()?,
+            late_output: node
+                .late_output
+                .map(|edge| Ok::<_, Error>((local(edge.node)?, edge.port)))
+                .transpose()?,
             inputs,
             passed: initial(event_time[id]),
             errors: self.errors[node.errors].clone(),
@@ -450,7 +520,10 @@ impl Builder<'_> {
 fn event_time_nodes(plan: &StreamPlan) -> Vec<bool> {
     let mut event_time = vec![false; plan.nodes.len()];
     for id in plan.topological().unwrap_or_default() {
-        let begins = plan.streams.iter().any(|stream| stream.entry == id && stream.def.watermark.is_some());
+        let begins = plan
+            .streams
+            .iter()
+            .any(|stream| stream.entry == id && stream.def.watermark.is_some());
         event_time[id] = begins || plan.nodes[id].inputs.iter().any(|&from| event_time[from]);
     }
     event_time
@@ -462,28 +535,43 @@ fn metrics_of(plan: &StreamPlan) -> Metrics {
         Role::Source(_) => "source",
         Role::Sink(_) => "sink",
     };
-    let streams = plan.streams.iter().map(|stream| {
-        Arc::new(StreamMetrics::new(stream.def.name.clone(), role(&stream.def.role)))
-    });
+    let streams = plan
+        .streams
+        .iter()
+        .map(|stream| Arc::new(StreamMetrics::new(stream.def.name.clone(), role(&stream.def.role))));
     let queries = plan.queries.iter().map(|query| {
         let target = plan.streams[query.target].def.name.clone();
         Arc::new(QueryMetrics::new(query.name.clone(), target))
     });
-    Metrics { streams: streams.collect(), queries: queries.collect() }
+    Metrics {
+        streams: streams.collect(),
+        queries: queries.collect(),
+    }
 }
 
 fn start_task(part: Part, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn Clock>, stop: &StopSignal) -> Result<TaskHandle> {
     let (api, api_inbox) = bounded(API_QUEUE);
     let (control, control_inbox) = bounded(16);
-    let sources = part.sources.into_iter().map(|(stream, node, thread, waited_for)| SourceInput {
-        stream,
-        node,
-        events: thread.events,
-        ended: thread.ended,
-        waited_for,
-    });
+    let sources = part
+        .sources
+        .into_iter()
+        .map(|(stream, node, thread, waited_for)| SourceInput {
+            stream,
+            node,
+            events: thread.events,
+            ended: thread.ended,
+            waited_for,
+        });
     let (sources, api_entries) = (sources.collect(), part.api_entries);
-    let task = Task::new(part.graph, sources, api_inbox, api_entries, control_inbox, stop.clone(), clock.clone());
+    let task = Task::new(
+        part.graph,
+        sources,
+        api_inbox,
+        api_entries,
+        control_inbox,
+        stop.clone(),
+        clock.clone(),
+    );
     let lifecycle = lifecycle.clone();
     let thread = std::thread::Builder::new()
         .name("pipeline".to_string())
@@ -496,7 +584,11 @@ fn start_task(part: Part, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn Clock>, st
             }
         })
         .map_err(|error| Error::io("starting a pipeline's thread", error))?;
-    Ok(TaskHandle { api, control, thread: Mutex::new(Some(thread)) })
+    Ok(TaskHandle {
+        api,
+        control,
+        thread: Mutex::new(Some(thread)),
+    })
 }
 
 /// In inline mode sources still have threads, which carry their events through the graph themselves.
@@ -505,8 +597,12 @@ fn start_inline(parts: Vec<Part>, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn Cl
         return Err(Error::failed("an app without parts"));
     };
     part.graph.start(clock.now())?;
-    let inline =
-        Inline { graph: part.graph, positions: Vec::new(), api_entries: part.api_entries, closed: false };
+    let inline = Inline {
+        graph: part.graph,
+        positions: Vec::new(),
+        api_entries: part.api_entries,
+        closed: false,
+    };
     let inline = Arc::new(Mutex::new(inline));
     let mut threads = Vec::new();
     for (stream, node, source, _) in part.sources {

@@ -47,7 +47,12 @@ pub struct QueryMetrics {
     pub rows_out: AtomicU64,
 }
 
-const KINDS: [ErrorKind; 4] = [ErrorKind::Decode, ErrorKind::Evaluate, ErrorKind::Constraint, ErrorKind::Sink];
+const KINDS: [ErrorKind; 4] = [
+    ErrorKind::Decode,
+    ErrorKind::Evaluate,
+    ErrorKind::Constraint,
+    ErrorKind::Sink,
+];
 
 impl StreamMetrics {
     /// All zero.
@@ -78,7 +83,12 @@ impl StreamMetrics {
 impl QueryMetrics {
     /// All zero.
     pub fn new(name: String, target: String) -> Self {
-        QueryMetrics { name, target, rows_in: AtomicU64::new(0), rows_out: AtomicU64::new(0) }
+        QueryMetrics {
+            name,
+            target,
+            rows_in: AtomicU64::new(0),
+            rows_out: AtomicU64::new(0),
+        }
     }
 }
 
@@ -147,6 +157,9 @@ impl Metrics {
             rows_in: query.rows_in.load(Ordering::Relaxed),
             rows_out: query.rows_out.load(Ordering::Relaxed),
         });
-        Stats { streams: streams.collect(), queries: queries.collect() }
+        Stats {
+            streams: streams.collect(),
+            queries: queries.collect(),
+        }
     }
 }

@@ -13,5 +13,8 @@ pub mod task;
 pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("internal error (please report it): {}", text.unwrap_or_else(|| "panic".to_string()))
+    format!(
+        "internal error (please report it): {}",
+        text.unwrap_or_else(|| "panic".to_string())
+    )
 }

@@ -60,7 +60,10 @@ impl SourceThread {
 
 fn named(stream: &str, error: Error) -> Error {
     match error {
-        Error::Io { context, source } => Error::Io { context: format!("source of stream {stream}: {context}"), source },
+        Error::Io { context, source } => Error::Io {
+            context: format!("source of stream {stream}: {context}"),
+            source,
+        },
         other => Error::failed(format!("source of stream {stream}: {other}")),
     }
 }

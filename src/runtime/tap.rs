@@ -122,7 +122,11 @@ impl SinkThread {
                 let _ = report.send(outcome);
             })
             .map_err(|error| Error::io("starting a sink's thread", error))?;
-        Ok(SinkThread { events: Some(events), result, stream: stream.to_string() })
+        Ok(SinkThread {
+            events: Some(events),
+            result,
+            stream: stream.to_string(),
+        })
     }
 
     fn send(&mut self, message: ToSink) -> Result<()> {
@@ -150,7 +154,10 @@ impl SinkThread {
 
     fn named(&self, error: Error) -> Error {
         match error {
-            Error::Io { context, source } => Error::Io { context: format!("sink of stream {}: {context}", self.stream), source },
+            Error::Io { context, source } => Error::Io {
+                context: format!("sink of stream {}: {context}", self.stream),
+                source,
+            },
             other => Error::failed(format!("sink of stream {}: {other}", self.stream)),
         }
     }

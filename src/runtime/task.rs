@@ -105,7 +105,11 @@ impl Task {
         stop: StopSignal,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let sources = sources.into_iter().map(|input| SourceState { input, open: true, position: None });
+        let sources = sources.into_iter().map(|input| SourceState {
+            input,
+            open: true,
+            position: None,
+        });
         Task {
             graph,
             sources: sources.collect(),
@@ -121,7 +125,11 @@ impl Task {
     /// Runs until all inputs have ended or all queries have, then flushes and closes the sinks.
     pub fn run(mut self) -> Result<()> {
         let result = self.run_inputs();
-        let taps: Vec<Tap> = self.graph.all_taps().map(|tap| std::mem::replace(tap, Tap::Callback(Box::new(|_| {})))).collect();
+        let taps: Vec<Tap> = self
+            .graph
+            .all_taps()
+            .map(|tap| std::mem::replace(tap, Tap::Callback(Box::new(|_| {}))))
+            .collect();
         let closed: Vec<Result<()>> = taps.into_iter().map(Tap::close).collect();
         result?;
         closed.into_iter().collect()
@@ -150,7 +158,10 @@ impl Task {
 
     /// Whether anything may still come that has an effect.
     fn has_work(&self) -> bool {
-        let sources = self.sources.iter().any(|source| source.open && !self.graph.is_done(source.input.node));
+        let sources = self
+            .sources
+            .iter()
+            .any(|source| source.open && !self.graph.is_done(source.input.node));
         let api = self.api_open && self.api_entries.iter().any(|node| !self.graph.is_done(*node));
         sources || api
     }
@@ -349,7 +360,10 @@ struct Joined {
 
 impl Joined {
     fn new(batch: EventBatch) -> Self {
-        Joined { rows: batch.num_rows(), batches: vec![batch] }
+        Joined {
+            rows: batch.num_rows(),
+            batches: vec![batch],
+        }
     }
 
     fn wants_more(&self) -> bool {

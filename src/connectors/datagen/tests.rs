@@ -40,7 +40,7 @@ fn counts(column: &ArrayRef) -> BTreeMap<String, usize> {
 
 fn refused(data_type: DataType, given: &[(&str, &str)]) -> String {
     let error = source(&Datagen, schema(&[("c", data_type)]), given).err();
-    error.unwrap_or_else(|| panic!("accepted {given:?}")).message
+    error.unwrap_or_else(|| panic!("accepted {given:?}")).message.clone()
 }
 
 fn every_type() -> SchemaRef {
