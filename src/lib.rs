@@ -33,6 +33,7 @@ pub mod formats;
 pub mod operators;
 pub mod plan;
 pub mod runtime;
+pub mod testing;
 
 pub use app::{App, Builder, EventFlux, Input, Rows, Subscription};
 pub use error::{Diagnostic, Error, Result};

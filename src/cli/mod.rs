@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 pub mod run;
+pub mod test;
 
 use clap::{Parser, Subcommand};
 
@@ -16,6 +17,8 @@ pub struct Cli {
 enum Command {
     /// Run an app until its sources end or it is told to stop.
     Run(run::Run),
+    /// Run the cases of test files against a virtual clock.
+    Test(test::Test),
 }
 
 /// Exit codes.
@@ -33,6 +36,7 @@ impl Cli {
     pub fn execute(self) -> u8 {
         match self.command {
             Command::Run(run) => run.execute(),
+            Command::Test(test) => test.execute(),
         }
     }
 }
