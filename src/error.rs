@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::event::Micros;
@@ -159,13 +160,108 @@ impl fmt::Display for Code {
     }
 }
 
-/// A text that statements come from, and the name to call it by.
+/// A text that statements come from, and the names of the files it was put together from.
 #[derive(Debug, Clone)]
 pub struct SourceText {
-    /// The file's name as the user gave it, or `app`.
-    pub name: Arc<str>,
     /// The whole text.
     pub text: Arc<str>,
+    /// In the order of the text; at least one.
+    files: Arc<[SourceFile]>,
+}
+
+/// One file of a [`SourceText`].
+#[derive(Debug, Clone)]
+struct SourceFile {
+    name: Arc<str>,
+    directory: Option<Arc<Path>>,
+    range: Range<usize>,
+}
+
+/// Ends the statement of one file before the next file begins.
+const BETWEEN_FILES: &str = "\n;\n";
+
+impl SourceText {
+    /// A text and what to call it.
+    pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
+        let text = text.into();
+        let file = SourceFile {
+            name: name.into(),
+            directory: None,
+            range: 0..text.len(),
+        };
+        SourceText {
+            text,
+            files: Arc::new([file]),
+        }
+    }
+
+    /// The contents of files, one after the other, so that they are one text. Each is called by its path, and relative paths in
+    /// it are relative to its directory.
+    pub fn of_files<P: AsRef<Path>>(files: impl IntoIterator<Item = (P, String)>) -> Self {
+        let mut text = String::new();
+        let mut parts = Vec::new();
+        for (path, content) in files {
+            if !parts.is_empty() {
+                text.push_str(BETWEEN_FILES);
+            }
+            let path = path.as_ref();
+            let start = text.len();
+            text.push_str(&content);
+            parts.push(SourceFile {
+                name: path.display().to_string().into(),
+                directory: path.parent().map(Arc::from),
+                range: start..text.len(),
+            });
+        }
+        match parts.is_empty() {
+            true => SourceText::new("app", ""),
+            false => SourceText {
+                text: text.into(),
+                files: parts.into(),
+            },
+        }
+    }
+
+    /// The same text under another name.
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        let mut files = self.files.to_vec();
+        if let Some(first) = files.first_mut() {
+            first.name = name.into();
+        }
+        SourceText {
+            files: files.into(),
+            ..self
+        }
+    }
+
+    /// The file that a byte of the text belongs to.
+    fn file(&self, offset: usize) -> &SourceFile {
+        let after = self.files.partition_point(|file| file.range.start <= offset);
+        &self.files[after.saturating_sub(1)]
+    }
+
+    /// The directory that relative paths written at `offset` start from; `None`: the working directory.
+    pub fn directory(&self, offset: usize) -> Option<&Path> {
+        self.file(offset).directory.as_deref()
+    }
+
+    /// The part of a span that lies in the file it begins in.
+    fn within_file(&self, span: &Range<usize>) -> Range<usize> {
+        let range = &self.file(span.start).range;
+        let start = span.start.min(range.end);
+        start..span.end.clamp(start, range.end)
+    }
+}
+
+/// Where something stands, as people count.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Place {
+    /// The file's name as the user gave it, or `app`.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
 }
 
 /// A compile error (or warning): what, where, and what would be right. One pointer wide, so that results stay small.
@@ -220,13 +316,22 @@ impl Diagnostic {
         self
     }
 
-    /// Line and column (from 1, in characters) of the start of the span.
-    pub fn line_column(&self) -> Option<(usize, usize)> {
+    /// Where the span starts.
+    pub fn place(&self) -> Option<Place> {
         let (source, span) = (self.source.as_ref()?, self.span.as_ref()?);
-        let before = source.text.get(..span.start)?;
+        let file = source.file(span.start);
+        let before = source.text.get(file.range.start..source.within_file(span).start)?;
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
-        let line = before.matches('\n').count() + 1;
-        Some((line, before[line_start..].chars().count() + 1))
+        Some(Place {
+            file: file.name.to_string(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        })
+    }
+
+    /// Line and column (from 1, in characters) of the start of the span, in its file.
+    pub fn line_column(&self) -> Option<(usize, usize)> {
+        self.place().map(|place| (place.line, place.column))
     }
 
     /// The diagnostic as printed for people: message, the line quoted with a caret, hint.
@@ -293,7 +398,10 @@ impl miette::Diagnostic for Diagnostic {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
-        let span = self.span.clone()?;
+        let span = match &self.source {
+            Some(source) => source.within_file(self.span.as_ref()?),
+            None => self.span.clone()?,
+        };
         let label = (!self.label.is_empty()).then(|| self.label.clone());
         let labeled = miette::LabeledSpan::new(label, span.start, span.len());
         Some(Box::new(std::iter::once(labeled)))
@@ -307,11 +415,16 @@ impl miette::SourceCode for SourceText {
         before: usize,
         after: usize,
     ) -> std::result::Result<Box<dyn miette::SpanContents<'a> + 'a>, miette::MietteError> {
-        let inner = self.text.as_ref().read_span(span, before, after)?;
+        // Only the file that the span begins in is shown, and its own line numbers.
+        let file = self.file(span.offset());
+        let start = file.range.start;
+        let text = self.text.get(file.range.clone()).unwrap_or_default();
+        let shifted = miette::SourceSpan::new(span.offset().saturating_sub(start).into(), span.len());
+        let inner = text.read_span(&shifted, before, after)?;
         Ok(Box::new(miette::MietteSpanContents::new_named(
-            self.name.to_string(),
+            file.name.to_string(),
             inner.data(),
-            *inner.span(),
+            miette::SourceSpan::new((inner.span().offset() + start).into(), inner.span().len()),
             inner.line(),
             inner.column(),
             inner.line_count(),

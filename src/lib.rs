@@ -36,6 +36,7 @@ pub mod runtime;
 pub mod testing;
 
 pub use app::{App, Builder, EventFlux, Input, Rows, Subscription};
+pub use config::layers::Layers;
 pub use error::{Diagnostic, Error, Result};
 pub use event::{EventBatch, Micros, VirtualClock};
 pub use runtime::snapshot::Snapshot;

@@ -8,6 +8,7 @@ use datafusion_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 
 use super::App;
 use crate::catalog::functions::Functions;
+use crate::config::layers::Layers;
 use crate::connectors::{Connector, Registry};
 use crate::error::{Error, Result, SourceText};
 use crate::event::{Clock, SystemClock, VirtualClock};
@@ -42,10 +43,9 @@ impl EventFlux {
     /// Starts building an app.
     pub fn builder() -> Builder {
         Builder {
-            source: SourceText {
-                name: Arc::from("app"),
-                text: Arc::from(""),
-            },
+            source: SourceText::new("app", ""),
+            name: None,
+            layers: Layers::default(),
             registry: Registry::builtin(),
             functions: Vec::new(),
             mode: Mode::Threads,
@@ -60,6 +60,8 @@ impl EventFlux {
 /// Collects what an app is made of.
 pub struct Builder {
     source: SourceText,
+    name: Option<Arc<str>>,
+    layers: Layers,
     registry: Registry,
     functions: Vec<Arc<ScalarUDF>>,
     mode: Mode,
@@ -74,24 +76,53 @@ pub type FunctionBody =
     dyn Fn(&[ColumnarValue]) -> std::result::Result<ColumnarValue, datafusion_common::DataFusionError> + Send + Sync;
 
 impl Builder {
-    /// The app's text.
+    /// The app's text. Relative paths in it start at the working directory.
     pub fn sql(mut self, text: impl AsRef<str>) -> Self {
-        self.source.text = Arc::from(text.as_ref());
+        self.source = SourceText::new("app", text.as_ref());
+        self
+    }
+
+    /// The app's text with what it is called.
+    pub(crate) fn source(mut self, source: SourceText) -> Self {
+        self.source = source;
         self
     }
 
     /// What to call the text in messages; `app` otherwise.
     pub fn name(mut self, name: impl AsRef<str>) -> Self {
-        self.source.name = Arc::from(name.as_ref());
+        self.name = Some(Arc::from(name.as_ref()));
         self
     }
 
-    /// The app's text from a file.
+    /// The app's text from a file. Relative paths in it start at its directory.
     pub fn file(self, path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let text =
-            std::fs::read_to_string(path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
-        Ok(self.sql(text).name(path.display().to_string()))
+        self.files([path])
+    }
+
+    /// The app's text from several files, read as one. Relative paths in each start at its directory.
+    pub fn files<P: AsRef<Path>>(mut self, paths: impl IntoIterator<Item = P>) -> Result<Self> {
+        let read = |path: P| match std::fs::read_to_string(&path) {
+            Ok(text) => Ok((path, text)),
+            Err(error) => Err(Error::io(format!("cannot read {}", path.as_ref().display()), error)),
+        };
+        self.source = SourceText::of_files(paths.into_iter().map(read).collect::<Result<Vec<_>>>()?);
+        Ok(self)
+    }
+
+    /// Options of streams from outside the app: configuration files and settings.
+    ///
+    /// ```
+    /// use eventflux::{EventFlux, Layers};
+    ///
+    /// let app = EventFlux::builder()
+    ///     .sql("CREATE STREAM S (x LONG) WITH (type = 'source', extension = 'datagen');")
+    ///     .config(Layers::default().set("streams.S.datagen.rows=10")?)
+    ///     .build()?;
+    /// # Ok::<(), eventflux::Error>(())
+    /// ```
+    pub fn config(mut self, layers: Layers) -> Self {
+        self.layers = layers;
+        self
     }
 
     /// Runs the pipeline on the thread that sends: no channel, no wake-up, the same results. A `send` returns when the event and
@@ -197,8 +228,13 @@ impl Builder {
             registry: &self.registry,
             functions: &functions,
             variables: &variables,
+            layers: &self.layers,
         };
-        let compiled = compile(self.source, &environment)?;
+        let source = match self.name {
+            Some(name) => self.source.named(name),
+            None => self.source,
+        };
+        let compiled = compile(source, &environment)?;
         Ok(App::new(
             compiled,
             self.registry,

@@ -166,6 +166,11 @@ impl App {
         self.inner.compiled.bare_queries().map(str::to_string).collect()
     }
 
+    /// The names of all queries that run, in statement order.
+    pub fn queries(&self) -> Vec<String> {
+        self.inner.compiled.queries().map(str::to_string).collect()
+    }
+
     /// Whether anything but the API brings events.
     pub fn has_sources(&self) -> bool {
         self.streams()

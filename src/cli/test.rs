@@ -43,7 +43,9 @@ impl Test {
         let mut out = std::io::stdout().lock();
         // A reader that has gone away (`| head`) is no reason to stop: the exit code still tells.
         let report = runner.run(&self.paths, |outcome| {
-            let _ = out.write_all(self.outcome(outcome, colour).as_bytes()).and_then(|()| out.flush());
+            let _ = out
+                .write_all(self.outcome(outcome, colour).as_bytes())
+                .and_then(|()| out.flush());
         });
         for bad in &report.bad {
             eprintln!("error: {bad}");

@@ -1,6 +1,7 @@
-//! Configuration: option tables, environment variables, redaction.
+//! Configuration: option tables, layers, environment variables, redaction.
 
 pub mod duration;
 pub mod environment;
+pub mod layers;
 pub mod nearest;
 pub mod options;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::nearest::nearest;
-use crate::error::{Code, Diagnostic};
+use crate::error::{Code, Diagnostic, SourceText};
 use crate::event::Micros;
 
 /// One option of a connector, a format or a stream.
@@ -74,6 +74,8 @@ impl OptionSpec {
 pub enum OptionKind {
     /// Any text.
     Text,
+    /// A path, or a glob of paths. Relative ones start at the directory of the file they are written in.
+    Path,
     /// `true` or `false`.
     Boolean,
     /// A whole number within bounds (inclusive).
@@ -91,6 +93,25 @@ pub enum OptionKind {
     Choice(&'static [&'static str]),
 }
 
+impl std::fmt::Display for OptionKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            OptionKind::Text => f.write_str("text"),
+            OptionKind::Path => f.write_str("path"),
+            OptionKind::Boolean => f.write_str("boolean"),
+            OptionKind::Integer {
+                min: i64::MIN,
+                max: i64::MAX,
+            } => f.write_str("integer"),
+            OptionKind::Integer { min, max: i64::MAX } => write!(f, "integer from {min}"),
+            OptionKind::Integer { min, max } => write!(f, "integer {min} to {max}"),
+            OptionKind::Number => f.write_str("number"),
+            OptionKind::Duration => f.write_str("duration"),
+            OptionKind::Choice(words) => f.write_str(&words.join(" | ")),
+        }
+    }
+}
+
 /// An option as the user wrote it.
 #[derive(Debug, Clone)]
 pub struct RawOption {
@@ -102,6 +123,8 @@ pub struct RawOption {
     pub value: String,
     /// Where the value stands.
     pub value_span: Option<Range<usize>>,
+    /// What the spans point into; `None`: the app's text.
+    pub source: Option<SourceText>,
 }
 
 /// A checked value.
@@ -123,6 +146,7 @@ pub enum OptionValue {
 struct Given {
     value: OptionValue,
     span: Option<Range<usize>>,
+    source: Option<SourceText>,
 }
 
 /// The options of one owner, checked against its table: names without prefix, defaults filled in.
@@ -147,12 +171,12 @@ impl Options {
                     Code::OptionValue,
                     format!("option '{}' is {expected}, not '{shown}'", option.key),
                 );
-                at(error, &option.value_span)
+                option.at_value(error)
             })?;
-            let span = option.value_span.clone();
-            if given.insert(name.to_string(), Given { value, span }).is_some() {
+            let (span, source) = (option.value_span.clone(), option.source.clone());
+            if given.insert(name.to_string(), Given { value, span, source }).is_some() {
                 let error = Diagnostic::new(Code::Duplicate, format!("option '{}' is given twice", option.key));
-                return Err(at(error, &option.key_span).hint("keep one of them"));
+                return Err(option.at_key(error).hint("keep one of them"));
             }
         }
         for spec in specs {
@@ -162,7 +186,14 @@ impl Options {
             if let Some(default) = spec.default
                 && let Ok(value) = parse_value(spec.kind, default)
             {
-                given.insert(spec.name.to_string(), Given { value, span: None });
+                given.insert(
+                    spec.name.to_string(),
+                    Given {
+                        value,
+                        span: None,
+                        source: None,
+                    },
+                );
             } else if spec.required {
                 let error = Diagnostic::new(
                     Code::MissingOption,
@@ -178,6 +209,12 @@ impl Options {
     /// Whether `key` names an option of this table, prefixed or bare.
     pub fn accepts(owner: &str, specs: &[OptionSpec], key: &str) -> bool {
         bare_name(owner, specs, key).is_some()
+    }
+
+    /// The name in the table, and the kind, of the option that `key` names, prefixed or bare.
+    pub fn identify<'k>(owner: &str, specs: &[OptionSpec], key: &'k str) -> Option<(&'k str, OptionKind)> {
+        let name = bare_name(owner, specs, key)?;
+        Some((name, find(specs, name)?.kind))
     }
 
     fn value(&self, name: &str) -> Option<&OptionValue> {
@@ -229,13 +266,32 @@ impl Options {
     /// An error about the value of an option, pointing at it.
     pub fn invalid(&self, name: &str, reason: impl std::fmt::Display) -> Diagnostic {
         let error = Diagnostic::new(Code::OptionValue, format!("option '{}.{name}': {reason}", self.owner));
-        at(error, &self.given.get(name).and_then(|given| given.span.clone()))
+        match self.given.get(name) {
+            Some(given) => at(error, &given.span, &given.source),
+            None => error,
+        }
     }
 }
 
-fn at(error: Diagnostic, span: &Option<Range<usize>>) -> Diagnostic {
+impl RawOption {
+    /// The error, pointing at the option's value.
+    pub fn at_value(&self, error: Diagnostic) -> Diagnostic {
+        at(error, &self.value_span, &self.source)
+    }
+
+    /// The error, pointing at the option's key.
+    pub fn at_key(&self, error: Diagnostic) -> Diagnostic {
+        at(error, &self.key_span, &self.source)
+    }
+}
+
+fn at(error: Diagnostic, span: &Option<Range<usize>>, source: &Option<SourceText>) -> Diagnostic {
     match span {
-        Some(span) => error.at(span.clone()),
+        Some(span) => {
+            let mut error = error.at(span.clone());
+            error.source = source.clone();
+            error
+        }
         None => error,
     }
 }
@@ -269,13 +325,13 @@ fn unknown(owner: &str, specs: &[OptionSpec], option: &RawOption) -> Diagnostic 
             specs.iter().map(|spec| spec.name).collect::<Vec<_>>().join(", ")
         )),
     };
-    at(error, &option.key_span)
+    option.at_key(error)
 }
 
 /// The value, or what kind of value was expected.
 fn parse_value(kind: OptionKind, text: &str) -> Result<OptionValue, String> {
     match kind {
-        OptionKind::Text => Ok(OptionValue::Text(text.to_string())),
+        OptionKind::Text | OptionKind::Path => Ok(OptionValue::Text(text.to_string())),
         OptionKind::Boolean => match text.to_ascii_lowercase().as_str() {
             "true" => Ok(OptionValue::Boolean(true)),
             "false" => Ok(OptionValue::Boolean(false)),

@@ -141,6 +141,7 @@ pub fn options(owner: &str, specs: &[OptionSpec], given: &[(&str, &str)]) -> Res
             key_span: None,
             value: value.to_string(),
             value_span: None,
+            source: None,
         })
         .collect();
     Options::check(owner, specs, &raw)

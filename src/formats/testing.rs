@@ -64,6 +64,7 @@ pub(crate) fn options(format: &dyn Format, given: &[(&str, &str)]) -> Options {
             key_span: None,
             value: value.to_string(),
             value_span: None,
+            source: None,
         })
         .collect();
     Options::check(format.name(), format.options(), &raw).unwrap()

@@ -19,6 +19,7 @@ use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{Role, StreamDef, WatermarkDef};
 use crate::catalog::types;
+use crate::config::layers::Layers;
 use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic, SourceText};
 use crate::event::Micros;
@@ -34,6 +35,8 @@ pub struct Environment<'a> {
     pub functions: &'a Functions,
     /// Environment variables for `${…}`.
     pub variables: &'a dyn Fn(&str) -> Option<String>,
+    /// Options of streams from outside the app.
+    pub layers: &'a Layers,
 }
 
 /// A checked app: its streams, and a logical plan for each of its queries.
@@ -72,6 +75,14 @@ impl Compiled {
         bare.map(|query| query.target.as_str())
     }
 
+    /// The names of the queries that run.
+    pub fn queries(&self) -> impl Iterator<Item = &str> {
+        self.queries
+            .iter()
+            .map(|query| query.name.as_str())
+            .filter(|name| !self.explained.contains(*name))
+    }
+
     /// The names of the queries that EXPLAIN stands before.
     pub fn explained(&self) -> impl Iterator<Item = &str> {
         self.explained.iter().map(String::as_str)
@@ -100,6 +111,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         registry: environment.registry,
         text: &text,
         environment: environment.variables,
+        layers: environment.layers,
     };
     let mut compiler = Compiler {
         text: &text,
@@ -112,6 +124,10 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         explained: BTreeSet::new(),
     };
     compiler.run(&statements)?;
+    compiler
+        .definer
+        .check_layers(&compiler.streams)
+        .map_err(|error| text.finish(error))?;
     let Compiler {
         streams,
         queries,
@@ -383,7 +399,11 @@ impl Compiler<'_> {
                     return Err(self.text.at(error, place));
                 }
                 let schema = inferred_schema(&plan).map_err(|error| self.text.at(error, query.body.span()))?;
-                Arc::new(self.definer.inferred(target_name, schema))
+                Arc::new(
+                    self.definer
+                        .inferred(target_name, schema)
+                        .map_err(|error| self.text.at(error, place))?,
+                )
             }
         };
         let columns = query
@@ -419,7 +439,7 @@ impl Compiler<'_> {
     }
 
     fn attach_sink(&mut self, stream: &str, sink: &eventflux_sqlparser::SinkClause) -> Result<(), Diagnostic> {
-        let role = self.definer.sink_clause(sink)?;
+        let role = self.definer.sink_clause(stream, sink)?;
         let Some(def) = self.streams.iter_mut().find(|def| def.name == stream) else {
             return Ok(());
         };

@@ -1,5 +1,6 @@
 //! Stream definitions: columns, options, connections.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
@@ -10,6 +11,7 @@ use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::streams::{Connection, OnError, Role, Settings, StreamDef, WatermarkDef};
 use crate::catalog::types;
 use crate::config::environment::substitute;
+use crate::config::layers::Layers;
 use crate::config::nearest::nearest;
 use crate::config::options::{OptionKind, OptionSpec, Options, RawOption};
 use crate::connectors::{FormatUse, Registry};
@@ -60,6 +62,8 @@ pub struct Definer<'a> {
     pub text: &'a Text<'a>,
     /// Environment variables.
     pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// Options from outside the app.
+    pub layers: &'a Layers,
 }
 
 impl Definer<'_> {
@@ -84,7 +88,8 @@ impl Definer<'_> {
             options = self.source_form(options, source.map.as_deref())?;
         }
         let at = |error: Diagnostic| text.at(error, create.name.span);
-        let (role, settings) = self.connect(options, watermark.is_some()).map_err(at)?;
+        let name = &create.name.value;
+        let (role, settings) = self.connect(name, options, watermark.is_some()).map_err(at)?;
         if schema.fields().is_empty() {
             let error = Diagnostic::new(Code::Syntax, format!("stream '{}' has no columns", create.name.value));
             return Err(text.at(
@@ -102,26 +107,40 @@ impl Definer<'_> {
         })
     }
 
-    /// A query's `SINK (…)`.
-    pub fn sink_clause(&self, clause: &SinkClause) -> Result<Role, Diagnostic> {
+    /// A query's `SINK (…)` for that stream.
+    pub fn sink_clause(&self, stream: &str, clause: &SinkClause) -> Result<Role, Diagnostic> {
         let mut options = self.raw_options(&clause.options)?;
         options = self.connector_form(options, "sink")?;
         let (role, _) = self
-            .connect(options, false)
+            .connect(stream, options, false)
             .map_err(|error| self.text.at(error, clause.span))?;
         Ok(role)
     }
 
     /// An internal stream with the columns of a query.
-    pub fn inferred(&self, name: &str, schema: Schema) -> StreamDef {
-        StreamDef {
+    pub fn inferred(&self, name: &str, schema: Schema) -> Result<StreamDef, Diagnostic> {
+        let (role, settings) = self.connect(name, Vec::new(), false)?;
+        Ok(StreamDef {
             name: name.to_string(),
             schema: Arc::new(schema),
             watermark: None,
-            role: Role::Internal,
-            settings: default_settings(),
+            role,
+            settings,
             span: None,
+        })
+    }
+
+    /// Checks, when all streams are known, that the layers name no others and no connector's options for streams without one.
+    pub fn check_layers(&self, streams: &[Arc<StreamDef>]) -> Result<(), Diagnostic> {
+        self.layers
+            .check_streams(streams.iter().map(|stream| stream.name.as_str()))?;
+        for stream in streams.iter().filter(|stream| matches!(stream.role, Role::Internal)) {
+            let options = self.layers.of_stream(&stream.name).flatten();
+            if let Some(option) = options.into_iter().find(|option| !of_stream(option)) {
+                return Err(self.unknown(option, STREAM_OPTIONS, "an internal stream"));
+            }
         }
+        Ok(())
     }
 
     fn schema(&self, columns: &[ColumnDef]) -> Result<Schema, Diagnostic> {
@@ -214,6 +233,7 @@ impl Definer<'_> {
                     key_span: self.text.range(option.key_span),
                     value,
                     value_span: self.text.range(option.value_span),
+                    source: None,
                 })
             })
             .collect()
@@ -243,14 +263,76 @@ impl Definer<'_> {
             key_span: None,
             value: role.to_string(),
             value_span: None,
+            source: None,
         });
         Ok(options)
     }
 
-    fn connect(&self, raw: Vec<RawOption>, event_time: bool) -> Result<(Role, Settings), Diagnostic> {
-        let (own, others): (Vec<_>, Vec<_>) = raw
-            .into_iter()
-            .partition(|option| STREAM_OPTIONS.iter().any(|spec| spec.name == option.key));
+    /// The options of the layers that are not given more strongly, by layer or in `raw`. `identify` tells what a key means, so
+    /// that `path` and `file.path` are one.
+    fn layered(
+        &self,
+        stream: &str,
+        raw: Vec<RawOption>,
+        identify: impl Fn(&RawOption) -> Option<String>,
+    ) -> Result<Vec<RawOption>, Diagnostic> {
+        let mut given: BTreeSet<String> = raw.iter().filter_map(&identify).collect();
+        let mut all = raw;
+        for layer in self.layers.of_stream(stream) {
+            let mut more = Vec::new();
+            for option in layer {
+                let Some(identity) = identify(option) else {
+                    continue;
+                };
+                if given.contains(&identity) {
+                    continue;
+                }
+                more.push(identity);
+                let value = substitute(&option.value, self.environment).map_err(|reason| {
+                    option.at_value(Diagnostic::new(
+                        Code::OptionValue,
+                        format!("option '{}': {reason}", option.key),
+                    ))
+                })?;
+                all.push(RawOption {
+                    value,
+                    ..option.clone()
+                });
+            }
+            given.extend(more);
+        }
+        Ok(all)
+    }
+
+    /// Relative paths start at the directory of the file they are written in.
+    fn with_directories(
+        &self,
+        owner: &str,
+        specs: &[OptionSpec],
+        options: Vec<RawOption>,
+    ) -> Result<Vec<RawOption>, Diagnostic> {
+        let mut options = options;
+        for option in &mut options {
+            let kind = Options::identify(owner, specs, &option.key).map(|(_, kind)| kind);
+            let written = option.value_span.as_ref().map_or(0, |span| span.start);
+            let source = option.source.as_ref().unwrap_or(self.text.source());
+            if let (Some(OptionKind::Path), Some(directory)) = (kind, source.directory(written))
+                && !option.value.is_empty()
+            {
+                let path = directory.join(&option.value);
+                let Some(path) = path.to_str() else {
+                    let error = Diagnostic::new(Code::OptionValue, "the directory of the app is not named in Unicode");
+                    return Err(option.at_value(error.hint("write the path in full, from /")));
+                };
+                option.value = path.to_string();
+            }
+        }
+        Ok(options)
+    }
+
+    fn connect(&self, stream: &str, raw: Vec<RawOption>, event_time: bool) -> Result<(Role, Settings), Diagnostic> {
+        let (own, others): (Vec<_>, Vec<_>) = raw.into_iter().partition(of_stream);
+        let own = self.layered(stream, own, |option| of_stream(option).then(|| option.key.clone()))?;
         let options = Options::check("stream", STREAM_OPTIONS, &own)?;
         let settings = settings(&options, event_time)?;
         let kind = options.text("type").unwrap_or("internal");
@@ -291,6 +373,16 @@ impl Definer<'_> {
         let format = self.format(options.text("format"), format_use, name, &own)?;
         let format_specs = format.map(|format| format.options()).unwrap_or_default();
         let format_name = format.map(|format| format.name());
+        let others = self.layered(stream, others, |option| {
+            if of_stream(option) {
+                return None;
+            }
+            let identify = |owner, specs| Options::identify(owner, specs, &option.key);
+            let of_connector = identify(name, specs).map(|(key, _)| format!("{name} {key}"));
+            let of_format = || format_name.and_then(|name| Some(format!("{name} {}", identify(name, format_specs)?.0)));
+            // What neither knows is kept, to be refused.
+            of_connector.or_else(of_format).or_else(|| Some(option.key.clone()))
+        })?;
         let (connector_raw, rest): (Vec<_>, Vec<_>) = others
             .iter()
             .cloned()
@@ -307,6 +399,8 @@ impl Definer<'_> {
                 .collect();
             return Err(self.unknown(option, &all, &format!("a stream with the connector '{name}'")));
         }
+        let connector_raw = self.with_directories(name, specs, connector_raw)?;
+        let format_raw = self.with_directories(format_name.unwrap_or_default(), format_specs, format_raw)?;
         let connection = Connection {
             connector: name.to_string(),
             options: Options::check(name, specs, &connector_raw)?,
@@ -359,11 +453,13 @@ impl Definer<'_> {
             Some(near) => error.hint(format!("did you mean '{near}'?")),
             None => error.hint(format!("it knows: {}", names().collect::<Vec<_>>().join(", "))),
         };
-        match &option.key_span {
-            Some(span) => error.at(span.clone()),
-            None => error,
-        }
+        option.at_key(error)
     }
+}
+
+/// Whether an option is one of any stream, whatever its connector.
+fn of_stream(option: &RawOption) -> bool {
+    STREAM_OPTIONS.iter().any(|spec| spec.name == option.key)
 }
 
 /// The settings of a stream that says nothing.
@@ -399,12 +495,8 @@ fn settings(options: &Options, event_time: bool) -> Result<Settings, Diagnostic>
 
 /// The error, pointing at the value of an option.
 fn point(error: Diagnostic, options: &[RawOption], key: &str) -> Diagnostic {
-    match options
-        .iter()
-        .find(|option| option.key == key)
-        .and_then(|option| option.value_span.clone())
-    {
-        Some(span) => error.at(span),
+    match options.iter().find(|option| option.key == key) {
+        Some(option) => option.at_value(error),
         None => error,
     }
 }

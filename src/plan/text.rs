@@ -22,6 +22,11 @@ impl<'t> Text<'t> {
         }
     }
 
+    /// What is being compiled.
+    pub fn source(&self) -> &SourceText {
+        &self.source
+    }
+
     /// The bytes of a span; `None` for the empty span of things that were not written.
     pub fn range(&self, span: Span) -> Option<Range<usize>> {
         (span != Span::empty()).then(|| self.index.range(span))

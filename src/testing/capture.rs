@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, SchemaRef, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parking_lot::Mutex;
 
 use super::cell::Cell;
@@ -30,10 +30,18 @@ impl Captured {
         let rows = batches.iter().flat_map(|batch| {
             (0..batch.num_rows()).map(|row| CapturedRow {
                 op: batch.op(row),
-                cells: batch.columns().columns().iter().map(|column| Cell::new(column.as_ref(), row)).collect(),
+                cells: batch
+                    .columns()
+                    .columns()
+                    .iter()
+                    .map(|column| Cell::new(column.as_ref(), row))
+                    .collect(),
             })
         });
-        Captured { schema, rows: rows.collect() }
+        Captured {
+            schema,
+            rows: rows.collect(),
+        }
     }
 
     /// The run-time errors of a stream, with the columns of its fault stream.
@@ -58,7 +66,10 @@ impl Captured {
                 Cell::Text(stream.to_string()),
             ],
         };
-        Captured { schema: Arc::new(schema), rows: errors.iter().map(row).collect() }
+        Captured {
+            schema: Arc::new(schema),
+            rows: errors.iter().map(row).collect(),
+        }
     }
 }
 

@@ -123,12 +123,25 @@ impl TryFrom<StepShape> for Step {
     type Error = String;
 
     fn try_from(shape: StepShape) -> Result<Self, String> {
-        let StepShape { at, send, ts, query, expect, unordered, tolerance, error } = shape;
+        let StepShape {
+            at,
+            send,
+            ts,
+            query,
+            expect,
+            unordered,
+            tolerance,
+            error,
+        } = shape;
         let query = match query {
             Some(text) => {
                 let rows = ExpectedRows {
                     rows: expect,
-                    order: if unordered.unwrap_or(false) { Order::Any } else { Order::Exact },
+                    order: if unordered.unwrap_or(false) {
+                        Order::Any
+                    } else {
+                        Order::Exact
+                    },
                     further: Further::Refused,
                     count: None,
                     tolerance: tolerance.unwrap_or(TOLERANCE),
@@ -162,7 +175,11 @@ impl TryFrom<StepShape> for Step {
                 {
                     return Err(format!("'ts' has {} times for {} rows", each.len(), send.rows.len()));
                 }
-                Some(Send { stream: send.stream, rows: send.rows, times })
+                Some(Send {
+                    stream: send.stream,
+                    rows: send.rows,
+                    times,
+                })
             }
         };
         if at.is_none() && send.is_none() && query.is_none() {
@@ -183,9 +200,12 @@ pub(super) enum Row {
 impl Row {
     fn with_toml_nulls(self) -> Self {
         match self {
-            Row::Named(members) => {
-                Row::Named(members.into_iter().map(|(name, value)| (name, value.with_toml_nulls())).collect())
-            }
+            Row::Named(members) => Row::Named(
+                members
+                    .into_iter()
+                    .map(|(name, value)| (name, value.with_toml_nulls()))
+                    .collect(),
+            ),
             Row::Positional(values) => Row::Positional(values.into_iter().map(Value::with_toml_nulls).collect()),
         }
     }
@@ -198,7 +218,9 @@ impl TryFrom<Value> for Row {
         match value {
             Value::Object(members) => Ok(Row::Named(members)),
             Value::List(values) => Ok(Row::Positional(values)),
-            other => Err(format!("a row is an object by column name or an array by position, not {other}")),
+            other => Err(format!(
+                "a row is an object by column name or an array by position, not {other}"
+            )),
         }
     }
 }
@@ -230,10 +252,14 @@ impl TryFrom<Value> for After {
     fn try_from(value: Value) -> Result<Self, String> {
         let micros = match &value {
             Value::Text(text) => duration::parse(text),
-            Value::Int(millis @ 0..) => millis.checked_mul(1_000).and_then(|micros| Micros::try_from(micros).ok()),
+            Value::Int(millis @ 0..) => millis
+                .checked_mul(1_000)
+                .and_then(|micros| Micros::try_from(micros).ok()),
             _ => None,
         };
-        micros.map(After).ok_or_else(|| format!("{value} is not a duration; write \"10s\" or \"500 ms\""))
+        micros
+            .map(After)
+            .ok_or_else(|| format!("{value} is not a duration; write \"10s\" or \"500 ms\""))
     }
 }
 
@@ -250,11 +276,17 @@ impl TryFrom<Value> for EventTimes {
 
     fn try_from(value: Value) -> Result<Self, String> {
         let micros = |value: &Value| match value {
-            Value::Int(millis) => millis.checked_mul(1_000).and_then(|micros| Micros::try_from(micros).ok()),
+            Value::Int(millis) => millis
+                .checked_mul(1_000)
+                .and_then(|micros| Micros::try_from(micros).ok()),
             _ => None,
         };
         let times = match &value {
-            Value::List(each) => each.iter().map(micros).collect::<Option<Vec<_>>>().map(EventTimes::Each),
+            Value::List(each) => each
+                .iter()
+                .map(micros)
+                .collect::<Option<Vec<_>>>()
+                .map(EventTimes::Each),
             one => micros(one).map(EventTimes::Same),
         };
         times.ok_or_else(|| format!("'ts' is epoch milliseconds, or a list of them, not {value}"))
@@ -312,7 +344,15 @@ impl TryFrom<ExpectationShape> for Expectation {
     type Error = String;
 
     fn try_from(shape: ExpectationShape) -> Result<Self, String> {
-        let ExpectationShape { stream, rows, unordered, prefix, count, tolerance, ops } = shape;
+        let ExpectationShape {
+            stream,
+            rows,
+            unordered,
+            prefix,
+            count,
+            tolerance,
+            ops,
+        } = shape;
         let ops: Option<Vec<Op>> = ops.map(|ops| ops.into_iter().map(|sign| sign.0).collect());
         match (&rows, &ops) {
             (None, None) if count.is_none() => {
@@ -359,7 +399,10 @@ impl TryFrom<Value> for Count {
         };
         match &value {
             Value::Object(members) if !members.is_empty() => {
-                let mut count = Count { min: 0, max: usize::MAX };
+                let mut count = Count {
+                    min: 0,
+                    max: usize::MAX,
+                };
                 for (name, value) in members {
                     match name.as_str() {
                         "min" => count.min = number(value)?,
@@ -386,6 +429,8 @@ impl TryFrom<String> for Sign {
     type Error = String;
 
     fn try_from(sign: String) -> Result<Self, String> {
-        Op::from_sign(&sign).map(Sign).ok_or_else(|| format!("'{sign}' is not one of +I, -D, -U, +U"))
+        Op::from_sign(&sign)
+            .map(Sign)
+            .ok_or_else(|| format!("'{sign}' is not one of +I, -D, -U, +U"))
     }
 }

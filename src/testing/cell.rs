@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
-    DataType, Decimal128Type, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema, TimeUnit,
-    TimestampMicrosecondType,
+    DataType, Decimal128Type, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema,
+    TimeUnit, TimestampMicrosecondType,
 };
 
 use super::value::Value;
@@ -57,12 +57,21 @@ impl Cell {
             }
             DataType::Struct(fields) => {
                 let parts = fields.iter().zip(column.as_struct().columns());
-                Cell::Members(parts.map(|(field, part)| (field.name().clone(), Cell::new(part.as_ref(), row))).collect())
+                Cell::Members(
+                    parts
+                        .map(|(field, part)| (field.name().clone(), Cell::new(part.as_ref(), row)))
+                        .collect(),
+                )
             }
             DataType::Map(_, _) => {
                 let entries = column.as_map().value(row);
                 let (keys, values) = (entries.column(0), entries.column(1));
-                let entry = |entry| (Cell::new(keys.as_ref(), entry).bare(), Cell::new(values.as_ref(), entry));
+                let entry = |entry| {
+                    (
+                        Cell::new(keys.as_ref(), entry).bare(),
+                        Cell::new(values.as_ref(), entry),
+                    )
+                };
                 Cell::Members((0..entries.len()).map(entry).collect())
             }
             _ => Cell::Written(written(column, row)),

@@ -20,14 +20,24 @@ pub(super) struct Pattern {
 impl Pattern {
     fn fits(&self, row: &CapturedRow, tolerance: f64) -> bool {
         self.op.is_none_or(|op| op == row.op)
-            && self.wants.iter().zip(&row.cells).all(|(want, cell)| want.fits(cell, tolerance))
+            && self
+                .wants
+                .iter()
+                .zip(&row.cells)
+                .all(|(want, cell)| want.fits(cell, tolerance))
     }
 
     /// The columns in which a row differs; the operation is `None`.
     fn differences(&self, row: &CapturedRow, tolerance: f64) -> Vec<Option<usize>> {
         let op = self.op.filter(|op| *op != row.op).map(|_| None);
         let cells = self.wants.iter().zip(&row.cells).enumerate();
-        op.into_iter().chain(cells.filter(|(_, (want, cell))| !want.fits(cell, tolerance)).map(|(index, _)| Some(index))).collect()
+        op.into_iter()
+            .chain(
+                cells
+                    .filter(|(_, (want, cell))| !want.fits(cell, tolerance))
+                    .map(|(index, _)| Some(index)),
+            )
+            .collect()
     }
 }
 
@@ -54,7 +64,11 @@ pub(super) fn compare(expected: &ExpectedRows, captured: &Captured) -> Vec<Misma
                 Order::Any => in_any_order(&patterns, captured, expected),
             };
             if let Some(entries) = entries {
-                let more = if expected.further == Further::Allowed { " or more" } else { "" };
+                let more = if expected.further == Further::Allowed {
+                    " or more"
+                } else {
+                    ""
+                };
                 mismatches.push(Mismatch::Rows {
                     wanted: format!("{}{more}", count_text(patterns.len())),
                     got: captured.rows.len(),
@@ -74,7 +88,10 @@ pub(super) fn compare(expected: &ExpectedRows, captured: &Captured) -> Vec<Misma
             (min, max) => format!("{min} to {}", count_text(max)),
         };
         let entries: Vec<Entry> = (0..captured.rows.len()).map(|got| Entry::Plain { got }).collect();
-        mismatches.push(Mismatch::Count { wanted, got: Table::new(captured, &[], &entries) });
+        mismatches.push(Mismatch::Count {
+            wanted,
+            got: Table::new(captured, &[], &entries),
+        });
     }
     mismatches
 }
@@ -94,11 +111,21 @@ fn patterns(expected: &ExpectedRows, captured: &Captured) -> Result<Option<Vec<P
     let pattern = |index: usize| {
         let op = expected.ops.as_ref().and_then(|ops| ops.get(index)).copied();
         let Some(row) = expected.rows.as_ref().and_then(|rows| rows.get(index)) else {
-            return Ok(Pattern { op, wants: vec![Want::Any; fields.len()] });
+            return Ok(Pattern {
+                op,
+                wants: vec![Want::Any; fields.len()],
+            });
         };
-        let values = arrange(row, &captured.schema).map_err(|reason| format!("expected row {}: {reason}", index + 1))?;
-        let wants = fields.iter().zip(values).map(|(field, value)| value.map_or(Want::Any, |value| Want::new(field, value)));
-        Ok(Pattern { op, wants: wants.collect() })
+        let values =
+            arrange(row, &captured.schema).map_err(|reason| format!("expected row {}: {reason}", index + 1))?;
+        let wants = fields
+            .iter()
+            .zip(values)
+            .map(|(field, value)| value.map_or(Want::Any, |value| Want::new(field, value)));
+        Ok(Pattern {
+            op,
+            wants: wants.collect(),
+        })
     };
     (0..length).map(pattern).collect::<Result<Vec<_>, String>>().map(Some)
 }
@@ -125,7 +152,13 @@ fn in_order(patterns: &[Pattern], captured: &Captured, expected: &ExpectedRows) 
         }
         entries.extend((pattern..next_pattern).map(|expected| Entry::Missing { expected }));
         let further = expected.further == Further::Allowed && next_pattern == patterns.len() && next_row == rows.len();
-        entries.extend((row..next_row).map(|got| if further { Entry::Plain { got } } else { Entry::Unexpected { got } }));
+        entries.extend((row..next_row).map(|got| {
+            if further {
+                Entry::Plain { got }
+            } else {
+                Entry::Unexpected { got }
+            }
+        }));
         if next_pattern < patterns.len() {
             entries.push(Entry::Same { got: next_row });
         }
@@ -137,7 +170,11 @@ fn in_order(patterns: &[Pattern], captured: &Captured, expected: &ExpectedRows) 
 fn differ(patterns: &[Pattern], captured: &Captured, expected: &ExpectedRows, pattern: usize, got: usize) -> Entry {
     match patterns[pattern].differences(&captured.rows[got], expected.tolerance) {
         columns if columns.is_empty() => Entry::Same { got },
-        columns => Entry::Differ { expected: pattern, got, columns },
+        columns => Entry::Differ {
+            expected: pattern,
+            got,
+            columns,
+        },
     }
 }
 
@@ -147,7 +184,11 @@ fn common_subsequence(patterns: usize, rows: usize, fits: impl Fn(usize, usize) 
     let mut pairs: Vec<(usize, usize)> = (0..head).map(|index| (index, index)).collect();
     let (height, width) = (patterns - head, rows - head);
     if height.saturating_mul(width) > ALIGNMENT_LIMIT {
-        pairs.extend((head..patterns.min(rows)).filter(|&index| fits(index, index)).map(|index| (index, index)));
+        pairs.extend(
+            (head..patterns.min(rows))
+                .filter(|&index| fits(index, index))
+                .map(|index| (index, index)),
+        );
         return pairs;
     }
     // best[i][j]: how many pairs there are among the patterns from i and the rows from j on.
@@ -181,23 +222,38 @@ fn in_any_order(patterns: &[Pattern], captured: &Captured, expected: &ExpectedRo
     let matching = Matching::new(patterns.len(), rows.len(), |pattern, row| {
         patterns[pattern].fits(&rows[row], expected.tolerance)
     });
-    let missing: Vec<usize> = (0..patterns.len()).filter(|&pattern| matching.row_of[pattern].is_none()).collect();
-    let mut unmatched: Vec<usize> = (0..rows.len()).filter(|&row| matching.pattern_of[row].is_none()).collect();
+    let missing: Vec<usize> = (0..patterns.len())
+        .filter(|&pattern| matching.row_of[pattern].is_none())
+        .collect();
+    let mut unmatched: Vec<usize> = (0..rows.len())
+        .filter(|&row| matching.pattern_of[row].is_none())
+        .collect();
     let too_many = expected.further == Further::Refused && !unmatched.is_empty();
     if missing.is_empty() && !too_many {
         return None;
     }
-    let mut entries: Vec<Entry> =
-        (0..rows.len()).filter(|&got| matching.pattern_of[got].is_some()).map(|got| Entry::Same { got }).collect();
+    let mut entries: Vec<Entry> = (0..rows.len())
+        .filter(|&got| matching.pattern_of[got].is_some())
+        .map(|got| Entry::Same { got })
+        .collect();
     for pattern in missing {
         // The nearest of the rows that are left, if it has anything in common with what is missing.
         let near = unmatched
             .iter()
             .enumerate()
-            .map(|(place, &row)| (patterns[pattern].differences(&rows[row], expected.tolerance).len(), place))
+            .map(|(place, &row)| {
+                (
+                    patterns[pattern].differences(&rows[row], expected.tolerance).len(),
+                    place,
+                )
+            })
             .min()
             .filter(|(differences, _)| {
-                let compared = patterns[pattern].wants.iter().filter(|want| !matches!(want, Want::Any)).count();
+                let compared = patterns[pattern]
+                    .wants
+                    .iter()
+                    .filter(|want| !matches!(want, Want::Any))
+                    .count();
                 *differences < compared
             });
         entries.push(match near {
@@ -206,7 +262,13 @@ fn in_any_order(patterns: &[Pattern], captured: &Captured, expected: &ExpectedRo
         });
     }
     let further = expected.further == Further::Allowed;
-    entries.extend(unmatched.into_iter().map(|got| if further { Entry::Plain { got } } else { Entry::Unexpected { got } }));
+    entries.extend(unmatched.into_iter().map(|got| {
+        if further {
+            Entry::Plain { got }
+        } else {
+            Entry::Unexpected { got }
+        }
+    }));
     Some(entries)
 }
 
@@ -220,9 +282,13 @@ struct Matching {
 
 impl Matching {
     fn new(patterns: usize, rows: usize, fits: impl Fn(usize, usize) -> bool) -> Self {
-        let edges: Vec<Vec<usize>> =
-            (0..patterns).map(|pattern| (0..rows).filter(|&row| fits(pattern, row)).collect()).collect();
-        let mut matching = Matching { row_of: vec![None; patterns], pattern_of: vec![None; rows] };
+        let edges: Vec<Vec<usize>> = (0..patterns)
+            .map(|pattern| (0..rows).filter(|&row| fits(pattern, row)).collect())
+            .collect();
+        let mut matching = Matching {
+            row_of: vec![None; patterns],
+            pattern_of: vec![None; rows],
+        };
         for pattern in 0..patterns {
             matching.place(pattern, &edges);
         }

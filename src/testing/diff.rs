@@ -20,7 +20,11 @@ pub(super) enum Entry {
     /// A row of which nothing is said.
     Plain { got: usize },
     /// An expected row and the row in its place; `None` among the columns is the operation.
-    Differ { expected: usize, got: usize, columns: Vec<Option<usize>> },
+    Differ {
+        expected: usize,
+        got: usize,
+        columns: Vec<Option<usize>>,
+    },
     /// An expected row that did not come.
     Missing { expected: usize },
     /// A row that is not expected.
@@ -53,8 +57,8 @@ struct Line {
 impl Table {
     /// Lays a comparison out.
     pub(super) fn new(captured: &Captured, patterns: &[Pattern], entries: &[Entry]) -> Self {
-        let with_ops = patterns.iter().any(|pattern| pattern.op.is_some())
-            || captured.rows.iter().any(|row| row.op != Op::Insert);
+        let with_ops =
+            patterns.iter().any(|pattern| pattern.op.is_some()) || captured.rows.iter().any(|row| row.op != Op::Insert);
         let mut header = Vec::new();
         if with_ops {
             header.push("op".to_string());
@@ -64,16 +68,35 @@ impl Table {
         let got = |row: usize, kind: Kind| {
             let captured = &captured.rows[row];
             let op = with_ops.then(|| captured.op.sign().to_string());
-            let cells = op.into_iter().chain(captured.cells.iter().map(|cell| shorten(cell.to_string())));
-            Line { kind, number: (row + 1).to_string(), cells: cells.collect(), marks: Vec::new() }
+            let cells = op
+                .into_iter()
+                .chain(captured.cells.iter().map(|cell| shorten(cell.to_string())));
+            Line {
+                kind,
+                number: (row + 1).to_string(),
+                cells: cells.collect(),
+                marks: Vec::new(),
+            }
         };
         let expected = |index: usize| {
             let pattern = &patterns[index];
             let op = with_ops.then(|| pattern.op.map_or("·", Op::sign).to_string());
-            let cells = op.into_iter().chain(pattern.wants.iter().map(|want| shorten(want.to_string())));
-            Line { kind: Kind::Expected, number: (index + 1).to_string(), cells: cells.collect(), marks: Vec::new() }
+            let cells = op
+                .into_iter()
+                .chain(pattern.wants.iter().map(|want| shorten(want.to_string())));
+            Line {
+                kind: Kind::Expected,
+                number: (index + 1).to_string(),
+                cells: cells.collect(),
+                marks: Vec::new(),
+            }
         };
-        let mut lines = vec![Line { kind: Kind::Plain, number: String::new(), cells: header, marks: Vec::new() }];
+        let mut lines = vec![Line {
+            kind: Kind::Plain,
+            number: String::new(),
+            cells: header,
+            marks: Vec::new(),
+        }];
         let mut left_out = 0;
         for (index, entry) in entries.iter().enumerate() {
             if is_far(entries, index) || lines.len() >= LINES {
@@ -88,10 +111,20 @@ impl Table {
                 Entry::Same { got: row } | Entry::Plain { got: row } => lines.push(got(*row, Kind::Plain)),
                 Entry::Missing { expected: index } => lines.push(expected(*index)),
                 Entry::Unexpected { got: row } => lines.push(got(*row, Kind::Got)),
-                Entry::Differ { expected: index, got: row, columns } => {
+                Entry::Differ {
+                    expected: index,
+                    got: row,
+                    columns,
+                } => {
                     lines.push(expected(*index));
-                    let marks = columns.iter().map(|column| column.map_or(0, |column| column + shift)).collect();
-                    lines.push(Line { marks, ..got(*row, Kind::Got) });
+                    let marks = columns
+                        .iter()
+                        .map(|column| column.map_or(0, |column| column + shift))
+                        .collect();
+                    lines.push(Line {
+                        marks,
+                        ..got(*row, Kind::Got)
+                    });
                 }
             }
         }
@@ -124,7 +157,12 @@ fn is_far(entries: &[Entry], index: usize) -> bool {
 }
 
 fn gap(rows: usize) -> Line {
-    Line { kind: Kind::Plain, number: "…".to_string(), cells: vec![format!("{rows} more")], marks: Vec::new() }
+    Line {
+        kind: Kind::Plain,
+        number: "…".to_string(),
+        cells: vec![format!("{rows} more")],
+        marks: Vec::new(),
+    }
 }
 
 fn shorten(text: String) -> String {
@@ -139,7 +177,10 @@ fn align(lines: &[Line]) -> Vec<(Kind, String)> {
     let length = |text: &str| text.chars().count();
     let width_of = |column: usize| {
         let rows = lines.iter().filter(|line| line.cells.len() == columns);
-        rows.filter_map(|line| line.cells.get(column)).map(|cell| length(cell)).max().unwrap_or(0)
+        rows.filter_map(|line| line.cells.get(column))
+            .map(|cell| length(cell))
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width_of).collect();
     let numbers = lines.iter().map(|line| length(&line.number)).max().unwrap_or(0);
@@ -155,7 +196,11 @@ fn align(lines: &[Line]) -> Vec<(Kind, String)> {
         for (column, cell) in line.cells.iter().enumerate() {
             let width = widths.get(column).copied().unwrap_or(0);
             row.push_str(&format!("  {cell:<width$}"));
-            let mark = if line.marks.contains(&column) { "^".repeat(length(cell)) } else { String::new() };
+            let mark = if line.marks.contains(&column) {
+                "^".repeat(length(cell))
+            } else {
+                String::new()
+            };
             marks.push_str(&format!("  {mark:<width$}"));
         }
         text.push((line.kind, row.trim_end().to_string()));

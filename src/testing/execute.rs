@@ -25,18 +25,28 @@ const FAULT: char = '!';
 /// Runs a case; the failures.
 pub(super) fn execute(case: &ReadyCase, builder: Builder) -> Vec<Failure> {
     let clock = Arc::new(VirtualClock::new(case.case.start.0));
-    let builder = builder.sql(&case.app.text).name(&case.app.name).virtual_clock(clock.clone()).disconnected();
+    let builder = builder
+        .source(case.app.clone())
+        .virtual_clock(clock.clone())
+        .disconnected();
     let app = match (builder.build(), &case.case.error) {
         (Ok(app), None) => app,
         (Ok(_), Some(text)) => return vec![must_not_compile(text)],
         (Err(error), Some(text)) if contains(&error, text) => return Vec::new(),
         (Err(error), Some(text)) => {
-            let expected = format!("the app does not compile, as expected, but not for a reason that contains '{text}':");
+            let expected =
+                format!("the app does not compile, as expected, but not for a reason that contains '{text}':");
             return vec![Failure::compile(Some(expected), error)];
         }
         (Err(error), None) => return vec![Failure::compile(None, error)],
     };
-    let mut run = Run { app, clock, outputs: BTreeMap::new(), errors: BTreeMap::new(), failures: Vec::new() };
+    let mut run = Run {
+        app,
+        clock,
+        outputs: BTreeMap::new(),
+        errors: BTreeMap::new(),
+        failures: Vec::new(),
+    };
     if let Err(error) = run.listen(case).and_then(|()| run.app.start()) {
         return vec![Failure::plain(format!("the app does not start: {error}"))];
     }
@@ -129,7 +139,10 @@ impl Run {
             if let Some(send) = &step.send
                 && let Err(reason) = self.send(send)
             {
-                return self.failures.push(Failure::plain(format!("step {number}: send to {}: {reason}", send.stream)));
+                return self.failures.push(Failure::plain(format!(
+                    "step {number}: send to {}: {reason}",
+                    send.stream
+                )));
             }
             if let Some(query) = &step.query {
                 self.query(number, query);
@@ -151,7 +164,9 @@ impl Run {
             Some(EventTimes::Same(time)) => Times::Same(*time),
             Some(EventTimes::Each(each)) => Times::Each(each.clone().into()),
         };
-        input.send_events(EventBatch::inserts(columns, times)).map_err(|error| error.to_string())
+        input
+            .send_events(EventBatch::inserts(columns, times))
+            .map_err(|error| error.to_string())
     }
 
     fn query(&mut self, number: usize, query: &Query) {
@@ -159,17 +174,29 @@ impl Run {
         let answer = on_demand(&self.app, &query.text);
         let failure = match (answer, &query.error) {
             // Refused for being no part of the engine yet is never what a case is about.
-            (Err(Error::Compile(error)), _) if error.code == Code::Unsupported => wrong(error.message),
+            (Err(Error::Compile(error)), _) if error.code == Code::Unsupported => wrong(error.message.clone()),
             (Err(error), Some(text)) if contains(&error, text) => return,
-            (Err(error), Some(text)) => wrong(format!("the query must fail with an error that contains '{text}': {error}")),
+            (Err(error), Some(text)) => wrong(format!(
+                "the query must fail with an error that contains '{text}': {error}"
+            )),
             (Err(error), None) => wrong(format!("the query failed: {error}")),
-            (Ok(_), Some(text)) => wrong(format!("the query must fail with an error that contains '{text}', but does not")),
+            (Ok(_), Some(text)) => wrong(format!(
+                "the query must fail with an error that contains '{text}', but does not"
+            )),
             (Ok(batches), None) => {
-                let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), EventBatch::schema);
+                let schema = batches
+                    .first()
+                    .map_or_else(|| Arc::new(Schema::empty()), EventBatch::schema);
                 let captured = Captured::batches(schema, &batches);
                 let mismatches = compare(&query.rows, &captured).into_iter();
                 let subject = format!("step {number}: {}", query.text.trim());
-                self.failures.extend(mismatches.map(|mismatch| FailureKind::Rows { subject: subject.clone(), mismatch }.into()));
+                self.failures.extend(mismatches.map(|mismatch| {
+                    FailureKind::Rows {
+                        subject: subject.clone(),
+                        mismatch,
+                    }
+                    .into()
+                }));
                 return;
             }
         };
@@ -182,12 +209,18 @@ impl Run {
             let stream = match self.stream(&expectation.stream) {
                 Ok(stream) => stream,
                 Err(reason) => {
-                    self.failures.push(Failure::plain(format!("expected stream {}: {reason}", expectation.stream)));
+                    self.failures.push(Failure::plain(format!(
+                        "expected stream {}: {reason}",
+                        expectation.stream
+                    )));
                     continue;
                 }
             };
             let captured = match expectation.stream.starts_with(FAULT) {
-                true => Captured::errors(&stream, &self.errors.get(&stream).map(Collected::items).unwrap_or_default()),
+                true => Captured::errors(
+                    &stream,
+                    &self.errors.get(&stream).map(Collected::items).unwrap_or_default(),
+                ),
                 false => {
                     let schema = self.app.stream(&stream).map(|def| def.schema.clone());
                     let batches = self.outputs.get(&stream).map(Collected::items).unwrap_or_default();
@@ -217,7 +250,9 @@ impl Run {
         }
         let more = all.len().saturating_sub(ERRORS_TOLD);
         let mut text = "run-time errors of this case:".to_string();
-        all.iter().take(ERRORS_TOLD).for_each(|error| text.push_str(&format!("\n  {error}")));
+        all.iter()
+            .take(ERRORS_TOLD)
+            .for_each(|error| text.push_str(&format!("\n  {error}")));
         if more > 0 {
             text.push_str(&format!("\n  … {more} more"));
         }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::case::{Case, CaseFile};
 use crate::config::nearest::nearest;
@@ -75,20 +74,26 @@ pub(super) fn find(path: &Path) -> Result<Vec<PathBuf>, BadInput> {
 }
 
 fn is_case_file(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| ENDINGS.iter().any(|ending| name.to_string_lossy().ends_with(ending)))
+    path.file_name()
+        .is_some_and(|name| ENDINGS.iter().any(|ending| name.to_string_lossy().ends_with(ending)))
 }
 
 /// Reads a case file, and the apps that it names.
 pub(super) fn read(path: &Path) -> Result<Vec<ReadyCase>, BadInput> {
-    let bad = |message: String| BadInput { path: path.to_path_buf(), message };
+    let bad = |message: String| BadInput {
+        path: path.to_path_buf(),
+        message,
+    };
     let text = std::fs::read_to_string(path).map_err(|error| bad(format!("{}: {error}", path.display())))?;
     let name = path.display().to_string();
     let parsed = match name.ends_with(".json") {
         true => serde_json::from_str::<CaseFile>(&text).map_err(|error| json_fault(&error, &text)),
-        false => toml::from_str::<CaseFile>(&text).map_err(|error| toml_fault(&error)).map(|mut file| {
-            file.cases = file.cases.into_iter().map(Case::with_toml_nulls).collect();
-            file
-        }),
+        false => toml::from_str::<CaseFile>(&text)
+            .map_err(|error| toml_fault(&error))
+            .map(|mut file| {
+                file.cases = file.cases.into_iter().map(Case::with_toml_nulls).collect();
+                file
+            }),
     };
     let file = parsed.map_err(|fault| bad(fault.render(&name, &text)))?;
     let CaseFile { app, sql, cases } = file;
@@ -102,22 +107,35 @@ pub(super) fn read(path: &Path) -> Result<Vec<ReadyCase>, BadInput> {
             (own_app, own_sql) => (own_app, own_sql),
         };
         let source = match (own_app, own_sql) {
-            (None, Some(sql)) => Ok(SourceText { name: Arc::from(format!("{}, {name}", path.display())), text: Arc::from(sql.as_str()) }),
+            (None, Some(sql)) => Ok(SourceText::new(format!("{}, {name}", path.display()), sql.as_str())),
             (Some(app), None) => {
                 let app = path.parent().unwrap_or(Path::new("")).join(app);
                 match std::fs::read_to_string(&app) {
-                    Ok(text) => Ok(SourceText { name: Arc::from(app.display().to_string()), text: Arc::from(text) }),
+                    Ok(text) => Ok(SourceText::of_files([(app, text)])),
                     Err(error) => Err(format!("case '{name}': app {}: {error}", app.display())),
                 }
             }
             (Some(_), Some(_)) => Err(format!("case '{name}' has both 'app' and 'sql'")),
-            (None, None) => Err(format!("case '{name}' has no app: give 'app' or 'sql', here or at the top of the file")),
+            (None, None) => Err(format!(
+                "case '{name}' has no app: give 'app' or 'sql', here or at the top of the file"
+            )),
         };
         let source = source.and_then(|source| check_clock(&case, &name).map(|()| source));
         let app = source.map_err(|message| {
-            bad(Fault { message, hint: None, place: place.clone() }.render(&path.display().to_string(), &text))
+            bad(Fault {
+                message,
+                hint: None,
+                place: place.clone(),
+            }
+            .render(&path.display().to_string(), &text))
         })?;
-        ready.push(ReadyCase { file: path.to_path_buf(), line, name, app, case });
+        ready.push(ReadyCase {
+            file: path.to_path_buf(),
+            line,
+            name,
+            app,
+            case,
+        });
     }
     Ok(ready)
 }
@@ -128,10 +146,16 @@ fn check_clock(case: &Case, name: &str) -> Result<(), String> {
     for (index, step) in case.steps.iter().enumerate() {
         let Some(at) = step.at else { continue };
         if at.0 < now {
-            return Err(format!("case '{name}', step {}: 'at' is before that of an earlier step", index + 1));
+            return Err(format!(
+                "case '{name}', step {}: 'at' is before that of an earlier step",
+                index + 1
+            ));
         }
         if case.start.0.checked_add(at.0).is_none() {
-            return Err(format!("case '{name}', step {}: 'at' is past the end of time", index + 1));
+            return Err(format!(
+                "case '{name}', step {}: 'at' is past the end of time",
+                index + 1
+            ));
         }
         now = at.0;
     }
@@ -147,8 +171,15 @@ struct Fault {
 
 impl Fault {
     fn new(message: &str, place: Option<Range<usize>>) -> Self {
-        let Some(unknown) = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) else {
-            return Fault { message: message.trim_end().to_string(), hint: None, place };
+        let Some(unknown) = message
+            .strip_prefix("unknown field `")
+            .and_then(|rest| rest.split_once('`'))
+        else {
+            return Fault {
+                message: message.trim_end().to_string(),
+                hint: None,
+                place,
+            };
         };
         let (key, rest) = unknown;
         let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
@@ -156,7 +187,11 @@ impl Fault {
             Some(near) => format!("did you mean '{near}'?"),
             None => format!("there are: {}", known.join(", ")),
         };
-        Fault { message: format!("unknown key '{key}'"), hint: Some(hint), place }
+        Fault {
+            message: format!("unknown key '{key}'"),
+            hint: Some(hint),
+            place,
+        }
     }
 
     /// `file:line:column: message`, the line with a caret, the hint.
@@ -213,12 +248,23 @@ fn toml_fault(error: &toml::de::Error) -> Fault {
 
 fn json_fault(error: &serde_json::Error, text: &str) -> Fault {
     let message = error.to_string();
-    let message = message.rfind(" at line ").map_or(message.as_str(), |end| &message[..end]);
-    let line_start = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
+    let message = message
+        .rfind(" at line ")
+        .map_or(message.as_str(), |end| &message[..end]);
+    let line_start = text
+        .split_inclusive('\n')
+        .take(error.line().saturating_sub(1))
+        .map(str::len)
+        .sum::<usize>();
     let at = floor(text, line_start + error.column().saturating_sub(1));
     // After an unknown key or a wrong value the reader stands behind it.
-    let place = match message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
-        Some((key, _)) => text[..floor(text, at + 1)].rfind(key).map(|start| start..start + key.len()),
+    let place = match message
+        .strip_prefix("unknown field `")
+        .and_then(|rest| rest.split_once('`'))
+    {
+        Some((key, _)) => text[..floor(text, at + 1)]
+            .rfind(key)
+            .map(|start| start..start + key.len()),
         None => None,
     };
     Fault::new(message, Some(place.unwrap_or(at..at + 1)))

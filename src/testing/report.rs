@@ -18,7 +18,10 @@ pub(super) enum FailureKind {
     /// The app does not compile; the text says why that matters where it is not plain.
     Compile(Option<String>, Error),
     /// A stream (or query) gave other rows than expected.
-    Rows { subject: String, mismatch: Mismatch },
+    Rows {
+        subject: String,
+        mismatch: Mismatch,
+    },
 }
 
 impl From<FailureKind> for Failure {
@@ -48,11 +51,20 @@ impl Failure {
                 };
                 format!("{why}\n{}", lines(error.trim_end(), "  "))
             }
-            FailureKind::Rows { subject, mismatch: Mismatch::Wrong(reason) } => format!("{subject}: {reason}\n"),
-            FailureKind::Rows { subject, mismatch: Mismatch::Count { wanted, got } } => {
+            FailureKind::Rows {
+                subject,
+                mismatch: Mismatch::Wrong(reason),
+            } => format!("{subject}: {reason}\n"),
+            FailureKind::Rows {
+                subject,
+                mismatch: Mismatch::Count { wanted, got },
+            } => {
                 format!("{subject}: expected {wanted}, got:\n{}", got.render(colour, "  "))
             }
-            FailureKind::Rows { subject, mismatch: Mismatch::Rows { wanted, got, table } } => {
+            FailureKind::Rows {
+                subject,
+                mismatch: Mismatch::Rows { wanted, got, table },
+            } => {
                 format!(
                     "{subject}: expected {wanted} (-), got {} (+)\n{}",
                     count_text(*got),
@@ -71,7 +83,15 @@ impl fmt::Display for Failure {
 
 /// The lines of a text, indented, each ended.
 fn lines(text: &str, indent: &str) -> String {
-    text.lines().map(|line| if line.is_empty() { "\n".to_string() } else { format!("{indent}{line}\n") }).collect()
+    text.lines()
+        .map(|line| {
+            if line.is_empty() {
+                "\n".to_string()
+            } else {
+                format!("{indent}{line}\n")
+            }
+        })
+        .collect()
 }
 
 /// What came of one case.
@@ -118,8 +138,11 @@ impl Outcome {
 
     /// The outcome as one JSON object.
     pub fn json(&self) -> String {
-        let failures: Vec<String> =
-            self.failures.iter().map(|failure| failure.to_string().trim_end().to_string()).collect();
+        let failures: Vec<String> = self
+            .failures
+            .iter()
+            .map(|failure| failure.to_string().trim_end().to_string())
+            .collect();
         serde_json::json!({
             "file": self.file.display().to_string(),
             "line": self.line,

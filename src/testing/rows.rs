@@ -21,7 +21,11 @@ pub(super) fn arrange<'r>(row: &'r Row, schema: &Schema) -> Result<Vec<Option<&'
     let mut values = vec![None; fields.len()];
     match row {
         Row::Positional(given) if given.len() > fields.len() => {
-            return Err(format!("the row has {} values, the stream {} columns", given.len(), fields.len()));
+            return Err(format!(
+                "the row has {} values, the stream {} columns",
+                given.len(),
+                fields.len()
+            ));
         }
         Row::Positional(given) => {
             for (value, given) in values.iter_mut().zip(given) {
@@ -49,7 +53,10 @@ fn column(name: &str, schema: &Schema) -> Result<usize, String> {
     };
     found.ok_or_else(|| match nearest(name, names()) {
         Some(near) => format!("there is no column '{name}'; did you mean '{near}'?"),
-        None => format!("there is no column '{name}'; there are: {}", names().collect::<Vec<_>>().join(", ")),
+        None => format!(
+            "there is no column '{name}'; there are: {}",
+            names().collect::<Vec<_>>().join(", ")
+        ),
     })
 }
 
@@ -72,12 +79,18 @@ pub(super) fn read(data_type: &DataType, value: &Value) -> Option<Cell> {
     let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("value", data_type.clone(), true)]));
     let mut text = String::new();
     line(&mut text, &schema, &[Some(value)]);
-    let decoded = decode_text(text, &schema).ok().filter(|decoded| decoded.errors.is_empty())?;
+    let decoded = decode_text(text, &schema)
+        .ok()
+        .filter(|decoded| decoded.errors.is_empty())?;
     Some(Cell::new(decoded.columns.column(0).as_ref(), 0))
 }
 
 fn line(text: &mut String, schema: &Schema, values: &[Option<&Value>]) {
-    let given = schema.fields().iter().zip(values).filter_map(|(field, value)| Some((field.name().clone(), (*value)?.clone())));
+    let given = schema
+        .fields()
+        .iter()
+        .zip(values)
+        .filter_map(|(field, value)| Some((field.name().clone(), (*value)?.clone())));
     text.push_str(&Value::Object(given.collect()).to_string());
     text.push('\n');
 }
@@ -85,5 +98,10 @@ fn line(text: &mut String, schema: &Schema, values: &[Option<&Value>]) {
 fn decode_text(text: String, schema: &SchemaRef) -> Result<Decoded> {
     let options = Options::check("json", JsonFormat.options(), &[])?;
     let mut decoder = JsonFormat.decoder(&DecodeSchema::all(schema.clone()), &options)?;
-    decoder.decode(&Block { bytes: text.into_bytes(), first_line: 1, layout: None, kind: FrameKind::Records })
+    decoder.decode(&Block {
+        bytes: text.into_bytes(),
+        first_line: 1,
+        layout: None,
+        kind: FrameKind::Records,
+    })
 }

@@ -39,7 +39,11 @@ impl Default for Runner {
 impl Runner {
     /// Runs all cases with what comes with the engine.
     pub fn new() -> Self {
-        Runner { builder: Arc::new(EventFlux::builder), filter: None, limit: LIMIT }
+        Runner {
+            builder: Arc::new(EventFlux::builder),
+            filter: None,
+            limit: LIMIT,
+        }
     }
 
     /// Makes every app with this builder, which may know more functions, connectors and formats.
@@ -99,7 +103,10 @@ impl Runner {
                 Some(filter) if seen > 0 => format!("none of {seen} cases contains '{filter}'"),
                 _ => "there is no case".to_string(),
             };
-            report.bad.push(BadInput { path: Path::new("").to_path_buf(), message });
+            report.bad.push(BadInput {
+                path: Path::new("").to_path_buf(),
+                message,
+            });
         }
         report
     }
@@ -116,16 +123,22 @@ impl Runner {
         let started = Instant::now();
         let (done, wait) = bounded(1);
         let (own, builder) = (case.clone(), self.builder.clone());
-        let thread = std::thread::Builder::new().name("case".to_string()).stack_size(STACK).spawn(move || {
-            // Nobody listens any more when the case was given up.
-            let _ = done.send(execute(&own, builder()));
-        });
+        let thread = std::thread::Builder::new()
+            .name("case".to_string())
+            .stack_size(STACK)
+            .spawn(move || {
+                // Nobody listens any more when the case was given up.
+                let _ = done.send(execute(&own, builder()));
+            });
         let failures = match thread {
             Err(error) => vec![Failure::plain(format!("the case has no thread to run on: {error}"))],
             Ok(thread) => match wait.recv_timeout(self.limit) {
                 Ok(failures) => failures,
                 Err(RecvTimeoutError::Timeout) => {
-                    vec![Failure::plain(format!("given up after {} s of real time", self.limit.as_secs()))]
+                    vec![Failure::plain(format!(
+                        "given up after {} s of real time",
+                        self.limit.as_secs()
+                    ))]
                 }
                 Err(RecvTimeoutError::Disconnected) => match thread.join() {
                     Err(panic) => vec![Failure::plain(crate::runtime::panic_message(panic.as_ref()))],
@@ -133,6 +146,12 @@ impl Runner {
                 },
             },
         };
-        Outcome { file: case.file.clone(), line: case.line, name: case.name.clone(), took: started.elapsed(), failures }
+        Outcome {
+            file: case.file.clone(),
+            line: case.line,
+            name: case.name.clone(),
+            took: started.elapsed(),
+            failures,
+        }
     }
 }

@@ -28,9 +28,12 @@ impl Value {
         match self {
             Value::Text(text) if text == TOML_NULL => Value::Null,
             Value::List(items) => Value::List(items.into_iter().map(Value::with_toml_nulls).collect()),
-            Value::Object(members) => {
-                Value::Object(members.into_iter().map(|(name, value)| (name, value.with_toml_nulls())).collect())
-            }
+            Value::Object(members) => Value::Object(
+                members
+                    .into_iter()
+                    .map(|(name, value)| (name, value.with_toml_nulls()))
+                    .collect(),
+            ),
             other => other,
         }
     }

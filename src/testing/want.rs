@@ -46,10 +46,15 @@ impl Want {
                 Want::List(values.iter().map(|value| Want::new(item, value)).collect())
             }
             (DataType::Struct(fields), Value::Object(members))
-                if members.iter().all(|(name, _)| fields.iter().any(|field| field.name() == name)) =>
+                if members
+                    .iter()
+                    .all(|(name, _)| fields.iter().any(|field| field.name() == name)) =>
             {
                 let part = |field: &FieldRef| {
-                    let value = members.iter().find(|(name, _)| name == field.name()).map(|(_, value)| value);
+                    let value = members
+                        .iter()
+                        .find(|(name, _)| name == field.name())
+                        .map(|(_, value)| value);
                     (field.name().clone(), Want::new(field, value.unwrap_or(&Value::Null)))
                 };
                 Want::Members(fields.iter().map(part).collect())
@@ -81,7 +86,9 @@ impl Want {
             }
             (Want::Members(wants), Cell::Members(cells)) => {
                 let fits = |(name, want): &(String, Want)| {
-                    cells.iter().any(|(other, cell)| other == name && want.fits(cell, tolerance))
+                    cells
+                        .iter()
+                        .any(|(other, cell)| other == name && want.fits(cell, tolerance))
                 };
                 wants.len() == cells.len() && wants.iter().all(fits)
             }
@@ -120,15 +127,18 @@ fn number_fits(want: &Value, cell: &Cell, tolerance: f64) -> bool {
     match (want, cell) {
         (Value::Int(want), Cell::Int(value)) => *want == i128::from(*value),
         (Value::Float(want), Cell::Int(value)) => *want == *value as f64,
-        (want, Cell::Float(value)) => want.number().is_some_and(|want| close(f64::from(want as f32), f64::from(*value), tolerance)),
+        (want, Cell::Float(value)) => want
+            .number()
+            .is_some_and(|want| close(f64::from(want as f32), f64::from(*value), tolerance)),
         (want, Cell::Double(value)) => want.number().is_some_and(|want| close(want, *value, tolerance)),
         (Value::Int(want), Cell::Decimal(value, scale)) => {
             let unit = u32::try_from(*scale).ok().and_then(|scale| 10_i128.checked_pow(scale));
             unit.and_then(|unit| want.checked_mul(unit)) == Some(*value)
         }
-        (Value::Float(want), cell @ Cell::Decimal(_, _)) => {
-            cell.to_string().parse().is_ok_and(|value| close(*want, value, tolerance))
-        }
+        (Value::Float(want), cell @ Cell::Decimal(_, _)) => cell
+            .to_string()
+            .parse()
+            .is_ok_and(|value| close(*want, value, tolerance)),
         _ => false,
     }
 }
@@ -141,15 +151,22 @@ fn close(want: f64, value: f64, tolerance: f64) -> bool {
 fn same_json(want: &Value, value: &Value, tolerance: f64) -> bool {
     match (want, value) {
         (Value::Int(want), Value::Int(value)) => want == value,
-        (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_)) => {
-            want.number().zip(value.number()).is_some_and(|(want, value)| close(want, value, tolerance))
-        }
+        (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_)) => want
+            .number()
+            .zip(value.number())
+            .is_some_and(|(want, value)| close(want, value, tolerance)),
         (Value::List(wants), Value::List(values)) => {
-            wants.len() == values.len() && wants.iter().zip(values).all(|(want, value)| same_json(want, value, tolerance))
+            wants.len() == values.len()
+                && wants
+                    .iter()
+                    .zip(values)
+                    .all(|(want, value)| same_json(want, value, tolerance))
         }
         (Value::Object(wants), Value::Object(values)) => {
             let same = |(name, want): &(String, Value)| {
-                values.iter().any(|(other, value)| other == name && same_json(want, value, tolerance))
+                values
+                    .iter()
+                    .any(|(other, value)| other == name && same_json(want, value, tolerance))
             };
             wants.len() == values.len() && wants.iter().all(same)
         }
@@ -182,22 +199,41 @@ mod tests {
             (DataType::Float64, float(0.3), Cell::Double(0.1 + 0.2), true),
             (DataType::Float64, float(0.3), Cell::Double(0.3001), false),
             (DataType::Float64, float(f64::NAN), Cell::Double(f64::NAN), true),
-            (DataType::Float64, Value::Text("-Infinity".into()), Cell::Double(f64::NEG_INFINITY), true),
+            (
+                DataType::Float64,
+                Value::Text("-Infinity".into()),
+                Cell::Double(f64::NEG_INFINITY),
+                true,
+            ),
             (DataType::Float64, float(1.0), Cell::Double(f64::INFINITY), false),
             (DataType::Float32, float(75.6), Cell::Float(75.6), true),
             (DataType::Float32, float(75.6), Cell::Float(75.600_01), false),
             (DataType::Decimal128(10, 2), int(3), Cell::Decimal(300, 2), true),
             (DataType::Decimal128(10, 2), float(3.25), Cell::Decimal(325, 2), true),
-            (DataType::Decimal128(10, 2), Value::Text("3.25".into()), Cell::Decimal(325, 2), true),
+            (
+                DataType::Decimal128(10, 2),
+                Value::Text("3.25".into()),
+                Cell::Decimal(325, 2),
+                true,
+            ),
             (DataType::Utf8View, int(5), Cell::Text("5".into()), false),
             (DataType::Int32, Value::Text("5".into()), Cell::Int(5), false),
             (DataType::Int32, Value::Null, Cell::Null, true),
             (DataType::Int32, Value::Null, Cell::Int(0), false),
             (types::TIMESTAMP, int(1_500), Cell::Timestamp(1_500_000), true),
-            (types::TIMESTAMP, Value::Text("1970-01-01T00:00:01.5Z".into()), Cell::Timestamp(1_500_000), true),
+            (
+                types::TIMESTAMP,
+                Value::Text("1970-01-01T00:00:01.5Z".into()),
+                Cell::Timestamp(1_500_000),
+                true,
+            ),
         ];
         for (data_type, want, cell, expected) in cases {
-            assert_eq!(fits(data_type.clone(), want.clone(), cell.clone()), expected, "{data_type} {want} {cell}");
+            assert_eq!(
+                fits(data_type.clone(), want.clone(), cell.clone()),
+                expected,
+                "{data_type} {want} {cell}"
+            );
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::connectors::blocks::options::{BLOCK_BYTES, DECODERS};
 pub const SOURCE: &[OptionSpec] = &[
     OptionSpec::new(
         "path",
-        OptionKind::Text,
+        OptionKind::Path,
         "A file, a glob such as 'logs/*.json', or a directory (its regular files, hidden ones skipped). Several files \
          are read in the order of their names.",
     )
@@ -33,7 +33,7 @@ pub const SOURCE: &[OptionSpec] = &[
 pub const SINK: &[OptionSpec] = &[
     OptionSpec::new(
         "path",
-        OptionKind::Text,
+        OptionKind::Path,
         "The file to write. Directories that are missing are created.",
     )
     .required(),

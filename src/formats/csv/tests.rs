@@ -201,6 +201,7 @@ fn options_that_cannot_be() {
             key_span: None,
             value: value.to_string(),
             value_span: None,
+            source: None,
         };
         let options = Options::check("csv", CsvFormat.options(), &[raw]).unwrap();
         assert!(Dialect::new(&options).is_err(), "{key} {value}");
