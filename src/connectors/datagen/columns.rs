@@ -133,14 +133,13 @@ impl Column<'_> {
         let parameters = &self.parameters;
         let stream = self.stream(Use::Value);
         let (min, max) = (parameters.number("min"), parameters.number("max"));
-        if let (Some(min), Some(max)) = (min, max)
-            && min > max
-        {
-            return Err(parameters.invalid("max", format!("it is less than min, {min}")));
-        }
-        let bounds = |least: f64, default: f64| -> Result<(f64, f64), Diagnostic> {
-            let min = min.unwrap_or(least.max(0.0));
-            Ok((min, max.unwrap_or(default.max(min))))
+        let bounds = |default: f64| -> Result<(f64, f64), Diagnostic> {
+            let least = min.unwrap_or(0.0);
+            let most = max.unwrap_or(default.max(least));
+            match least <= most {
+                true => Ok((least, most)),
+                false => Err(parameters.invalid("max", format!("it is less than min, {least}"))),
+            }
         };
         match self.field.data_type() {
             DataType::Boolean => Ok(Box::new(move |rows| {
@@ -157,16 +156,16 @@ impl Column<'_> {
                 stream.below(row, 86_400_000_000) as i64
             })),
             DataType::Float32 | DataType::Float64 => {
-                let (min, max) = bounds(0.0, 1.0)?;
+                let (min, max) = bounds(1.0)?;
                 self.floats(move |row| min + stream.unit(row) * (max - min))
             }
             DataType::Decimal128(_, scale) if *scale > 0 => {
-                let (min, max) = bounds(0.0, 1.0)?;
+                let (min, max) = bounds(1.0)?;
                 self.floats(move |row| min + stream.unit(row) * (max - min))
             }
             other if is_number(other) => {
                 let default = if *other == DataType::Int8 { 99.0 } else { 999.0 };
-                let (min, max) = bounds(0.0, default)?;
+                let (min, max) = bounds(default)?;
                 let (min, max) = (self.whole("min", min)?, self.whole("max", max)?);
                 let count = max.wrapping_sub(min).wrapping_add(1) as u64;
                 self.integers(move |row| min.wrapping_add(stream.below(row, count) as i64))

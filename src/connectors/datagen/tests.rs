@@ -315,6 +315,7 @@ fn what_does_not_fit_is_refused() {
             "weights",
         ),
         (&[("fields.c.min", "5"), ("fields.c.max", "4")], "less than min"),
+        (&[("fields.c.max", "-4")], "less than min"),
         (&[("fields.c.min", "0.5")], "0.5 is not LONG"),
         (&[("fields.c.null-rate", "2")], "0 to 1"),
         (&[("fields.c.kind", "name")], "makes text"),
