@@ -1,13 +1,34 @@
 //! The command line: one file a subcommand.
 
-pub mod run;
-pub mod test;
+mod app_args;
+mod completions;
+mod connectors;
+mod explain;
+mod init;
+mod logging;
+mod output;
+mod run;
+mod stats;
+mod status;
+mod stop;
+mod test;
+mod validate;
 
 use clap::{Parser, Subcommand};
 
-/// A SQL complex-event-processing engine.
+const EXAMPLES: &str = "\
+Examples:
+  eventflux init my-app                           start a project that runs
+  eventflux run my-app/app.sql                    run it
+  eventflux explain my-app/app.sql                see what it does
+  eventflux connectors file                       look up a connector's options
+
+Exit codes: 0 all went well, 1 the app failed while running (or a test failed),
+2 the command line, the app or its configuration is wrong.";
+
+/// SQL over streams: patterns, windows and joins, in one process.
 #[derive(Debug, Parser)]
-#[command(name = "eventflux", version, about, max_term_width = 100)]
+#[command(name = "eventflux", version, about, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -15,10 +36,14 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run an app until its sources end or it is told to stop.
     Run(run::Run),
     /// Run the cases of test files against a virtual clock.
     Test(test::Test),
+    Validate(validate::Validate),
+    Explain(explain::Explain),
+    Init(init::Init),
+    Connectors(connectors::Connectors),
+    Completions(completions::Completions),
 }
 
 /// Exit codes.
@@ -37,6 +62,11 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.execute(),
             Command::Test(test) => test.execute(),
+            Command::Validate(validate) => validate.execute(),
+            Command::Explain(explain) => explain.execute(),
+            Command::Init(init) => init.execute(),
+            Command::Connectors(connectors) => connectors.execute(),
+            Command::Completions(completions) => completions.execute(),
         }
     }
 }

@@ -1,61 +1,200 @@
 //! `eventflux run`.
 
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::Instant;
 
-use super::exit;
-use crate::error::{Colour, Error};
-use crate::{App, EventFlux};
+use super::app_args::AppArgs;
+use super::logging::{self, Verbosity};
+use super::stats::Report;
+use super::status::{AboveStatus, Status, Totals, grouped};
+use super::stop::StopOnSignal;
+use super::{exit, output};
+use crate::App;
+use crate::config::options::{Options, RawOption};
+use crate::connectors::log::Log;
+use crate::connectors::{SinkConnector, SinkSpec};
+use crate::error::{Error, Result};
+use crate::runtime::tap::{SinkThread, Tap};
+
+const EXAMPLES: &str = "\
+Examples:
+  eventflux run app.sql
+  eventflux run app.sql --set streams.Trades.file.path=today.json
+  eventflux run streams.sql queries.sql --config production.toml --quiet
+  eventflux run app.sql --stats - | tail -1 | jq .events_in
+  producer | eventflux run app.sql | head         (a stream with extension = 'stdin')
+
+Ctrl-C (or SIGTERM) stops the sources, lets what they have handed over through, and ends with 0;
+a second one ends at once. Logs go to standard error; RUST_LOG=info or debug shows more of them.";
 
 /// Run an app until its sources end or it is told to stop.
+///
+/// Rows of queries without a target are printed, one line each, as `name=value`. On a terminal a status line shows what is
+/// going on, unless rows are printed there.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Run {
-    /// The app: a .sql file; several are read as one app, in that order.
-    #[arg(required = true)]
-    apps: Vec<PathBuf>,
-    /// Write one JSON object of counters at the end, to a file or - for stdout.
+    #[command(flatten)]
+    app: AppArgs,
+    /// Show no status line and no summary, and log errors only.
+    #[arg(long, short)]
+    quiet: bool,
+    /// At the end write counters, times and memory as one JSON object to a file, or to standard output for -.
     #[arg(long, value_name = "FILE")]
     stats: Option<PathBuf>,
+}
+
+/// How a run ended.
+enum Ended {
+    /// All sources came to their end.
+    Finished,
+    /// A signal came.
+    Stopped,
+    /// Nobody reads standard output any more.
+    StdoutClosed,
+    /// The app cannot go on.
+    Failed(Error),
 }
 
 impl Run {
     /// Runs the app; the exit code.
     pub fn execute(self) -> u8 {
-        let app = match self.build() {
-            Ok(app) => app,
+        let verbosity = if self.quiet {
+            Verbosity::Quiet
+        } else {
+            Verbosity::Normal
+        };
+        if let Err(code) = logging::start(verbosity) {
+            return code;
+        }
+        let checked = self.app.build().and_then(|app| Ok((app.explained()?, app)));
+        let (explained, app) = match checked {
+            Ok(checked) => checked,
             Err(error) => {
-                report(&error);
+                output::report(&error);
                 return exit::BAD_INPUT;
             }
         };
-        match run(&app) {
-            Ok(()) => exit::OK,
+        if !explained.is_empty() {
+            let code = output::print(&explained);
+            if code != exit::OK || app.queries().is_empty() {
+                return code;
+            }
+        }
+        if !app.has_sources() {
+            output::complain(
+                "the app has no source: nothing would ever happen",
+                Some(
+                    "give a stream one: WITH (type = 'source', extension = 'file', …); `eventflux connectors` lists what there is",
+                ),
+            );
+            return exit::BAD_INPUT;
+        }
+        self.run(&app)
+    }
+
+    fn run(&self, app: &App) -> u8 {
+        let began = Instant::now();
+        let printed = app.bare_queries();
+        let ended = match run_to_end(app, &printed, self.quiet) {
+            Ok(ended) => ended,
+            Err(error) if is_closed_stdout(&error) => Ended::StdoutClosed,
+            Err(error) => Ended::Failed(error),
+        };
+        let wall_seconds = began.elapsed().as_secs_f64();
+        let stats = app.stats().ok();
+        let totals = stats
+            .as_ref()
+            .map(|stats| Totals::of(stats, &printed))
+            .unwrap_or_default();
+        let (reason, code) = match &ended {
+            Ended::Finished => ("finished", exit::OK),
+            Ended::Stopped => ("stopped", exit::OK),
+            Ended::StdoutClosed => ("stdout-closed", exit::OK),
+            Ended::Failed(_) => ("failed", exit::FAILED),
+        };
+        if let Ended::Failed(error) = &ended {
+            output::report(error);
+        }
+        if !self.quiet && std::io::stderr().is_terminal() {
+            let _ = AboveStatus.write_all(summary(reason, wall_seconds, &totals).as_bytes());
+        }
+        let Some(path) = &self.stats else {
+            return code;
+        };
+        let mut report = Report::new(self.app.names(), stats, totals, wall_seconds);
+        report.exit_reason = reason;
+        if let Ended::Failed(error) = &ended {
+            report.error = Some(error.to_string());
+        }
+        match report.write(path) {
+            Ok(()) => code,
+            Err(error) if is_closed_stdout(&error) => code,
             Err(error) => {
-                report(&error);
+                output::report(&error);
                 exit::FAILED
             }
         }
     }
-
-    fn build(&self) -> Result<App, Error> {
-        EventFlux::builder().file(&self.apps[0])?.build()
-    }
 }
 
-fn run(app: &App) -> Result<(), Error> {
-    for query in app.bare_queries() {
-        app.on(&query, |batch| {
-            for line in crate::event::pretty::lines(batch) {
-                println!("{line}");
-            }
-        })?;
+fn run_to_end(app: &App, printed: &[String], quiet: bool) -> Result<Ended> {
+    for query in printed {
+        print_rows(app, query, printed.len())?;
     }
+    // Before the start, so that no signal is ever met unprepared.
+    let signals = StopOnSignal::start(app)?;
     app.start()?;
-    app.wait()
+    if signals.asked() {
+        app.stop()?;
+    }
+    let status = if quiet { None } else { Status::start(app) };
+    let result = app.wait();
+    drop(status);
+    result.map(|()| match signals.asked() {
+        true => Ended::Stopped,
+        false => Ended::Finished,
+    })
 }
 
-fn report(error: &Error) {
-    match error {
-        Error::Compile(diagnostic) => eprintln!("{}", diagnostic.render(Colour::Never)),
-        other => eprintln!("error: {other}"),
+/// Prints the rows of a query as the log sink does; with its name only where several queries print.
+fn print_rows(app: &App, query: &str, queries: usize) -> Result<()> {
+    let prefix = if queries > 1 { query } else { "" };
+    let prefix = RawOption {
+        key: "prefix".to_string(),
+        key_span: None,
+        value: prefix.to_string(),
+        value_span: None,
+        source: None,
+    };
+    let spec = SinkSpec {
+        stream: query.to_string(),
+        schema: app.stream(query)?.schema.clone(),
+        options: Options::check("log", SinkConnector::options(&Log), &[prefix])?,
+        encoder: None,
+    };
+    // On a thread of its own, which flushes whenever it has caught up.
+    app.tap(query, Tap::Thread(SinkThread::start(query, Log.build(spec)?)?))
+}
+
+/// Whether an error is that the reader of standard output has gone.
+fn is_closed_stdout(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe) && output::stdout_is_closed()
+}
+
+/// `finished in 0.12 s: 1,003 in, 57 out, 2 late, 3 errors`.
+fn summary(reason: &str, seconds: f64, totals: &Totals) -> String {
+    let mut text = format!(
+        "{reason} in {seconds:.2} s: {} in, {} out",
+        grouped(totals.events_in),
+        grouped(totals.events_out)
+    );
+    for (name, count) in [("late", totals.late), ("errors", totals.errors)] {
+        if count > 0 {
+            text.push_str(&format!(", {} {name}", grouped(count)));
+        }
     }
+    text.push('\n');
+    text
 }

@@ -37,8 +37,8 @@ impl LogSink {
         };
         LogSink {
             prefix: match colour {
+                _ if prefix.is_empty() => Vec::new(),
                 Colour::Always => format!("{BOLD}{prefix}{PLAIN} ").into_bytes(),
-                Colour::Never if prefix.is_empty() => Vec::new(),
                 Colour::Never => format!("{prefix} ").into_bytes(),
             },
             names: spec
