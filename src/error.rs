@@ -118,6 +118,8 @@ pub enum Code {
     MissingOption,
     /// E0304: an option's value is not valid.
     OptionValue,
+    /// E0305: what an option names outside of the app is not there.
+    Missing,
     /// E0400: the query asks for something that cannot be done on streams.
     Unstreamable,
     /// E0401: streams feed each other in a circle.
@@ -147,6 +149,7 @@ impl Code {
             Code::UnknownOption => "E0302",
             Code::MissingOption => "E0303",
             Code::OptionValue => "E0304",
+            Code::Missing => "E0305",
             Code::Unstreamable => "E0400",
             Code::Cycle => "E0401",
             Code::Unsupported => "E0900",

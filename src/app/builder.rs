@@ -13,7 +13,7 @@ use crate::connectors::{Connector, Registry};
 use crate::error::{Error, Result, SourceText};
 use crate::event::{Clock, SystemClock, VirtualClock};
 use crate::formats::Format;
-use crate::plan::compile::{Environment, compile};
+use crate::plan::compile::{Environment, Outside, compile};
 use crate::runtime::instance::Mode;
 use crate::runtime::snapshot::Snapshot;
 
@@ -229,6 +229,10 @@ impl Builder {
             functions: &functions,
             variables: &variables,
             layers: &self.layers,
+            outside: match self.connect {
+                true => Outside::Connected,
+                false => Outside::Disconnected,
+            },
         };
         let source = match self.name {
             Some(name) => self.source.named(name),

@@ -51,7 +51,12 @@ impl Functions {
             functions.add_scalar(Arc::new(ScalarUDF::new_from_impl(function)));
         }
         functions.add_scalar(Arc::new(ScalarUDF::new_from_impl(EventTimestamp::new())));
-        for (name, engine) in [("maximum", "greatest"), ("minimum", "least"), ("default", "coalesce")] {
+        for (name, engine) in [
+            ("maximum", "greatest"),
+            ("minimum", "least"),
+            ("default", "coalesce"),
+            ("sign", "signum"),
+        ] {
             if let Some(function) = functions.scalars.get(engine).cloned() {
                 functions.scalars.insert(name.to_string(), function);
             }

@@ -10,11 +10,11 @@ use sqlparser::ast::Spanned;
 
 use super::context::Source;
 use super::define::Definer;
-use super::logical::{Planner, fit_target, inferred_schema, name_columns};
+use super::logical::{Planner, check_output_names, fit_target, inferred_schema, name_columns};
 use super::lower::{Lowering, columns_read, physical_expr};
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
-use super::{failure, refuse, resolve};
+use super::{failure, match_text, refuse, resolve};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{Role, StreamDef, WatermarkDef};
@@ -37,6 +37,17 @@ pub struct Environment<'a> {
     pub variables: &'a dyn Fn(&str) -> Option<String>,
     /// Options of streams from outside the app.
     pub layers: &'a Layers,
+    /// Whether what options name outside (files) must be there: not when nothing will be connected.
+    pub outside: Outside,
+}
+
+/// Whether the app will meet what its options name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outside {
+    /// It will: what is missing is an error.
+    Connected,
+    /// Only the API feeds and reads it.
+    Disconnected,
 }
 
 /// A checked app: its streams, and a logical plan for each of its queries.
@@ -366,6 +377,8 @@ impl Compiler<'_> {
             self.functions,
             self.text,
         )?;
+        match_text::rewrite(&mut query, self.text)?;
+        check_output_names(&query).map_err(|(error, span)| self.text.at(error, span))?;
         Ok(query)
     }
 
@@ -505,11 +518,15 @@ impl Compiled {
                 }
                 text.finish(error)
             };
-            environment
+            let source = environment
                 .registry
-                .build_source(stream, DecodeSchema::all(stream.schema.clone()))
-                .map_err(at)?;
-            environment.registry.build_sink(stream).map_err(at)?;
+                .build_source(stream, DecodeSchema::all(stream.schema.clone()));
+            let sink = environment.registry.build_sink(stream);
+            for error in [source.err(), sink.err()].into_iter().flatten() {
+                if error.code != Code::Missing || environment.outside == Outside::Connected {
+                    return Err(at(error));
+                }
+            }
         }
         // Lowering finds what only it can: circles, watermarks that are not TIMESTAMPs.
         self.stream_plan(Columns::All).map(|_| ())

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DataFusionError, ScalarValue};
+use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion_optimizer::analyzer::Analyzer;
 use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
@@ -15,7 +17,10 @@ use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext};
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use eventflux_sqlparser::{Query, StreamRelation};
-use sqlparser::ast::{Ident, Query as SqlQuery, Select, SelectItem, SetExpr, Statement, VisitMut, VisitorMut};
+use sqlparser::ast::{
+    Expr as SqlExpr, Ident, Query as SqlQuery, Select, SelectItem, SetExpr, Statement, VisitMut, VisitorMut,
+};
+use sqlparser::tokenizer::Span;
 
 use super::context::{Context, Source};
 use super::text::Text;
@@ -53,7 +58,8 @@ impl Planner<'_> {
 
     /// Types coerced.
     pub fn analyze(&self, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
-        Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})
+        let plan = Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})?;
+        Ok(plan.transform_up(checked_negation)?.data)
     }
 
     /// Expressions simplified, filters and projections moved to where they belong. Only rules that keep a plan streamable.
@@ -67,6 +73,25 @@ impl Planner<'_> {
         let context = OptimizerContext::new().without_query_execution_start_time();
         optimizer.optimize(plan, &context, |_, _| {})
     }
+}
+
+/// `-x` of integers as `0 - x`, which reports the overflow of the smallest one; the engine underneath wraps it around.
+fn checked_negation(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>, DataFusionError> {
+    let schema = merge_schema(&plan.inputs());
+    plan.map_expressions(|expr| {
+        expr.transform_up(|expr| {
+            let Expr::Negative(value) = expr else {
+                return Ok(Transformed::no(expr));
+            };
+            match value.get_type(&schema)? {
+                data_type if data_type.is_signed_integer() => {
+                    let zero = Expr::Literal(ScalarValue::new_zero(&data_type)?, None);
+                    Ok(Transformed::yes(zero - *value))
+                }
+                _ => Ok(Transformed::no(Expr::Negative(value))),
+            }
+        })
+    })
 }
 
 /// Gives every unnamed column of every SELECT the text it was written as for a name, and makes HAVING without aggregates
@@ -86,8 +111,9 @@ pub fn name_columns(query: &mut Query, text: &Text) {
 fn name_body(body: &mut SetExpr, text: &Text) {
     match body {
         SetExpr::Select(select) => {
+            let mut taken = Vec::new();
             for item in &mut select.projection {
-                name_item(item, text);
+                name_item(item, &mut taken, text);
             }
             having_to_where(select);
         }
@@ -99,8 +125,8 @@ fn name_body(body: &mut SetExpr, text: &Text) {
     }
 }
 
-fn name_item(item: &mut SelectItem, text: &Text) {
-    use sqlparser::ast::{Expr as SqlExpr, Spanned};
+fn name_item(item: &mut SelectItem, taken: &mut Vec<String>, text: &Text) {
+    use sqlparser::ast::Spanned;
     let SelectItem::UnnamedExpr(expr) = item else {
         return;
     };
@@ -117,6 +143,14 @@ fn name_item(item: &mut SelectItem, text: &Text) {
     } else {
         printed
     };
+    // `SELECT 1, 1` names nothing twice: the second is 1_2.
+    let number = taken.iter().filter(|other| **other == name).count();
+    taken.push(name.clone());
+    let name = if number == 0 {
+        name
+    } else {
+        format!("{name}_{}", number + 1)
+    };
     let alias = Ident {
         value: name,
         quote_style: Some('"'),
@@ -129,7 +163,7 @@ fn name_item(item: &mut SelectItem, text: &Text) {
 }
 
 fn having_to_where(select: &mut Select) {
-    use sqlparser::ast::{BinaryOperator, Expr as SqlExpr};
+    use sqlparser::ast::BinaryOperator;
     let Some(mut having) = select.having.take() else {
         return;
     };
@@ -160,16 +194,45 @@ fn having_to_where(select: &mut Select) {
     });
 }
 
+/// Refuses a query with two output columns of one name, at the second one's place.
+pub fn check_output_names(query: &Query) -> Result<(), (Diagnostic, Span)> {
+    let mut body = query.body.body.as_ref();
+    // The first SELECT names the columns of a UNION.
+    while let SetExpr::SetOperation { left, .. } = body {
+        body = left;
+    }
+    let SetExpr::Select(select) = body else {
+        return Ok(());
+    };
+    let mut names: Vec<&str> = Vec::new();
+    for item in &select.projection {
+        let ident = match item {
+            SelectItem::UnnamedExpr(SqlExpr::Identifier(ident)) => ident,
+            SelectItem::UnnamedExpr(SqlExpr::CompoundIdentifier(idents)) if !idents.is_empty() => {
+                &idents[idents.len() - 1]
+            }
+            SelectItem::ExprWithAlias { alias, .. } => alias,
+            _ => continue,
+        };
+        if names.contains(&ident.value.as_str()) {
+            return Err((two_columns(&ident.value), ident.span));
+        }
+        names.push(&ident.value);
+    }
+    Ok(())
+}
+
+fn two_columns(name: &str) -> Diagnostic {
+    Diagnostic::new(Code::Duplicate, format!("two output columns are called '{name}'"))
+        .hint("give one of them another name with AS")
+}
+
 /// The columns of a stream that is declared by being inserted into.
 pub fn inferred_schema(plan: &LogicalPlan) -> Result<Schema, Diagnostic> {
     let mut fields: Vec<Field> = Vec::new();
     for field in plan.schema().fields() {
         if fields.iter().any(|known| known.name() == field.name()) {
-            return Err(Diagnostic::new(
-                Code::Duplicate,
-                format!("two output columns are called '{}'", field.name()),
-            )
-            .hint("give one of them another name with AS"));
+            return Err(two_columns(field.name()));
         }
         let data_type = types::canonical(field.data_type());
         fields.push(Field::new(field.name(), data_type, true).with_metadata(field.metadata().clone()));
@@ -200,11 +263,7 @@ pub fn fit_target(
     }
     for (position, column) in given.iter().enumerate() {
         if given[..position].iter().any(|other| other.name == column.name) {
-            return Err(Diagnostic::new(
-                Code::Duplicate,
-                format!("two output columns are called '{}'", column.name),
-            )
-            .hint("give one of them another name with AS"));
+            return Err(two_columns(&column.name));
         }
     }
     let mut outputs = Vec::with_capacity(target.fields().len());

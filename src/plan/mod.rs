@@ -7,6 +7,7 @@ pub mod explain;
 mod failure;
 pub mod logical;
 mod lower;
+mod match_text;
 mod refuse;
 mod resolve;
 pub mod stream_plan;

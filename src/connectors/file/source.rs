@@ -75,16 +75,18 @@ impl FileSource {
         if follow.is_none() && options.text("start") == Some("end") {
             return Err(options.invalid("start", "'end' needs \"file.follow\" = 'true'"));
         }
-        if let (Selection::Plain(plain), None) = (&selection, &follow)
-            && !plain.exists()
-        {
-            return Err(options
-                .invalid("path", format!("there is no file '{path}'"))
-                .hint("paths are relative to the directory in which eventflux runs"));
-        }
         let read = ReadOptions::new(&options);
         let queue = DecodeQueue::new(format.clone(), read)?;
         format.framer()?;
+        if let (Selection::Plain(plain), None) = (&selection, &follow)
+            && !plain.exists()
+        {
+            let missing = options.invalid("path", format!("there is no file '{path}'"));
+            return Err(Diagnostic {
+                code: Code::Missing,
+                ..missing.hint("paths are relative to the directory in which eventflux runs")
+            });
+        }
         Ok(FileSource {
             stream,
             path,
