@@ -81,11 +81,11 @@ impl FileSource {
         if let (Selection::Plain(plain), None) = (&selection, &follow)
             && !plain.exists()
         {
-            let missing = options.invalid("path", format!("there is no file '{path}'"));
-            return Err(Diagnostic {
-                code: Code::Missing,
-                ..missing.hint("paths are relative to the directory in which eventflux runs")
-            });
+            let mut missing = options
+                .invalid("path", format!("there is no file '{path}'"))
+                .hint("a relative path starts where the app's .sql file is; without one, in the working directory");
+            missing.code = Code::Missing;
+            return Err(missing);
         }
         Ok(FileSource {
             stream,
