@@ -159,10 +159,13 @@ fn canonical_field(field: &FieldRef) -> FieldRef {
 /// and NULL.
 pub fn widens(from: &DataType, to: &DataType) -> bool {
     use DataType::{Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, Null};
+    // An undeclared NULL is TEXT once it names a column; here it is still nothing in particular.
+    if from == &Null {
+        return true;
+    }
     let from = &canonical(from);
     match (from, &canonical(to)) {
         (a, b) if a == b => true,
-        (Null, _) => true,
         (Int8, Int16 | Int32 | Int64 | Float32 | Float64 | Decimal128(_, _)) => true,
         (Int16, Int32 | Int64 | Float32 | Float64 | Decimal128(_, _)) => true,
         (Int32 | Int64, Int64 | Float32 | Float64 | Decimal128(_, _)) => true,
