@@ -134,7 +134,15 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         queries: Vec::new(),
         explained: BTreeSet::new(),
     };
-    compiler.run(&statements)?;
+    // An option may be missing because the configuration gives it to a stream that does not exist: that is what to tell.
+    compiler.run(&statements).map_err(|error| match error.code {
+        Code::MissingOption => environment
+            .layers
+            .check_streams(stream_names(&statements))
+            .err()
+            .unwrap_or(error),
+        _ => error,
+    })?;
     compiler
         .definer
         .check_layers(&compiler.streams)
@@ -153,6 +161,15 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
     };
     compiled.check_connections(environment, &text)?;
     Ok(compiled)
+}
+
+/// The streams that statements declare or insert into, as written.
+fn stream_names(statements: &[Statement]) -> impl Iterator<Item = &str> {
+    statements.iter().filter_map(|statement| match &statement.kind {
+        StatementKind::CreateStream(create) => Some(create.name.value.as_str()),
+        StatementKind::Query(query) => query.target.as_ref().map(|target| target.name.value.as_str()),
+        _ => None,
+    })
 }
 
 struct Compiler<'a> {

@@ -16,6 +16,7 @@ use sqlparser::tokenizer::Span;
 use super::context::Context;
 use super::logical::{Planner, parser_options};
 use super::text::Text;
+use crate::catalog::types;
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
 
@@ -57,13 +58,45 @@ pub fn diagnose(error: &DataFusionError, query: &Query, planner: &Planner, text:
         DataFusionError::NotImplemented(what) => {
             Diagnostic::new(Code::Unsupported, format!("not supported yet: {}", plain(what)))
         }
-        other => Diagnostic::new(Code::Type, plain(&other.strip_backtrace())),
+        other => in_words(&plain(&other.strip_backtrace())),
+    };
+    let place = match diagnostic.code {
+        Code::Type if diagnostic.message.starts_with(NO_CONDITION) => condition(query).or(place),
+        _ => place,
     };
     let diagnostic = match types_hint(&diagnostic.message) {
         Some(hint) if diagnostic.hint.is_none() => diagnostic.hint(hint),
         _ => diagnostic,
     };
     text.at(diagnostic, place.unwrap_or(query.span))
+}
+
+/// How a message about a WHERE that is not BOOL begins.
+const NO_CONDITION: &str = "the condition is ";
+
+/// The engine's message in our words, where they say more to users than its own.
+fn in_words(message: &str) -> Diagnostic {
+    if let Some((_, data_type)) = message
+        .strip_prefix("Cannot create filter with non-boolean predicate")
+        .and_then(|rest| rest.rsplit_once(" returning "))
+    {
+        let error = Diagnostic::new(Code::Type, format!("{NO_CONDITION}{data_type}, not BOOL"));
+        return error.hint("compare it with something");
+    }
+    if let Some((_, text)) = message.split_once("Invalid input syntax for type interval: ") {
+        let text = text.trim_matches('"');
+        return Diagnostic::new(Code::Duration, format!("'{text}' is not a duration"))
+            .hint("write 5 SECONDS, or INTERVAL '1 hour 30 minutes'");
+    }
+    Diagnostic::new(Code::Type, message)
+}
+
+/// The condition of a query that has one.
+fn condition(query: &Query) -> Option<Span> {
+    match query.body.body.as_ref() {
+        SetExpr::Select(select) => select.selection.as_ref().map(Spanned::span),
+        _ => None,
+    }
 }
 
 fn own_diagnostic(error: &DataFusionError) -> Option<Diagnostic> {
@@ -82,7 +115,7 @@ fn span_of(span: datafusion_common::Span) -> Span {
 }
 
 /// The engine's message without its prefixes, advice for its own users, and type names of its own.
-fn plain(message: &str) -> String {
+pub(super) fn plain(message: &str) -> String {
     let mut message = message;
     for prefix in [
         "Error during planning: ",
@@ -95,22 +128,7 @@ fn plain(message: &str) -> String {
         message = message.trim().strip_prefix(prefix).unwrap_or(message);
     }
     let message = message.trim().lines().next().unwrap_or_default().trim_end_matches('.');
-    let mut message = message.to_string();
-    for (theirs, ours) in [
-        ("Utf8View", "STRING"),
-        ("LargeUtf8", "STRING"),
-        ("Utf8", "STRING"),
-        ("Float64", "DOUBLE"),
-        ("Float32", "FLOAT"),
-        ("Int64", "LONG"),
-        ("Int32", "INT"),
-        ("Boolean", "BOOL"),
-        ("Timestamp(µs)", "TIMESTAMP"),
-        ("BinaryView", "BYTES"),
-    ] {
-        message = message.replace(theirs, ours);
-    }
-    message
+    types::in_our_names(message)
 }
 
 fn types_hint(message: &str) -> Option<&'static str> {

@@ -14,6 +14,7 @@ use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::context::Source;
+use super::failure;
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
 use crate::catalog::functions::EVENT_TIMESTAMP;
 use crate::catalog::types;
@@ -256,7 +257,7 @@ fn constant(what: &str) -> Diagnostic {
 }
 
 fn internal(error: DataFusionError) -> Diagnostic {
-    Diagnostic::new(Code::Type, error.strip_backtrace())
+    Diagnostic::new(Code::Type, failure::plain(&error.strip_backtrace()))
 }
 
 fn reads_event_time(expr: &Expr) -> bool {

@@ -56,7 +56,7 @@ impl<'t> Text<'t> {
         let code = match error.kind {
             ParseErrorKind::Lexical => Code::Lexical,
             ParseErrorKind::Limit => Code::Limit,
-            _ if error.message.contains("duration") => Code::Duration,
+            _ if error.message.contains("duration") || error.message.contains("unit of time") => Code::Duration,
             _ => Code::Syntax,
         };
         let mut diagnostic = Diagnostic::new(code, error.message);
