@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use datafusion_common::DFSchema;
 use datafusion_expr::LogicalPlan;
 use eventflux_sqlparser::{CreateView, Query, Statement, StatementKind};
 use sqlparser::ast::Spanned;
@@ -11,21 +10,20 @@ use sqlparser::ast::Spanned;
 use super::context::Source;
 use super::define::Definer;
 use super::logical::{Planner, check_output_names, fit_target, inferred_schema, name_columns};
-use super::lower::{Lowering, columns_read, physical_expr};
+use super::lower::{Lowering, columns_read};
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
+use super::watermark::bound_of;
 use super::{failure, match_text, refuse, resolve};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
-use crate::catalog::streams::{Role, StreamDef, WatermarkDef};
-use crate::catalog::types;
+use crate::catalog::streams::{LatePolicy, Role, StreamDef};
 use crate::config::layers::Layers;
 use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic, SourceText};
-use crate::event::Micros;
 use crate::formats::DecodeSchema;
 use crate::operators::event_time_order::EventTimeOrderPlan;
-use crate::operators::watermark::{LatePolicy, WatermarkBound, WatermarkPlan};
+use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
 
 /// What an app is compiled with.
 pub struct Environment<'a> {
@@ -735,69 +733,4 @@ fn check_circles(plan: &StreamPlan, text: &Text) -> Result<(), Diagnostic> {
         None => error,
     };
     Err(text.finish(error))
-}
-
-/// The bound of a watermark: a constant delay where it is the time column minus a constant, else an expression.
-fn bound_of(def: &StreamDef, watermark: &WatermarkDef, text: &Text) -> Result<WatermarkBound, Diagnostic> {
-    let column = def.schema.field(watermark.column);
-    if let Some(delay) = constant_delay(&watermark.bound, column.name()) {
-        return Ok(WatermarkBound::Delay(delay));
-    }
-    let at = |error: Diagnostic| {
-        let error = if error.span.is_some() {
-            error
-        } else {
-            error.at(watermark.span.clone())
-        };
-        text.finish(error)
-    };
-    let schema = DFSchema::try_from(def.schema.as_ref().clone());
-    let schema = schema.map_err(|error| at(Diagnostic::new(Code::Type, error.strip_backtrace())))?;
-    let functions = Functions::builtin(&(Arc::new(crate::event::SystemClock) as Arc<dyn crate::event::Clock>));
-    let sources = HashMap::new();
-    let context = super::context::Context::new(&sources, &functions, &[]);
-    let planner = datafusion_sql::planner::SqlToRel::new_with_options(&context, super::logical::parser_options());
-    let mut planner_context = datafusion_sql::planner::PlannerContext::new();
-    let planned = planner
-        .sql_to_expr(watermark.bound.clone(), &schema, &mut planner_context)
-        .and_then(|expr| {
-            let simplifier = datafusion_optimizer::simplify_expressions::ExprSimplifier::new(Default::default());
-            let expr = simplifier.coerce(expr, &schema)?;
-            let data_type = datafusion_expr::ExprSchemable::get_type(&expr, &schema)?;
-            Ok((expr, data_type))
-        });
-    let (expr, data_type) = planned.map_err(|error| at(Diagnostic::new(Code::Type, error.strip_backtrace())))?;
-    if !matches!(data_type, arrow::datatypes::DataType::Timestamp(_, _)) {
-        let error = Diagnostic::new(
-            Code::Type,
-            format!("a watermark is a TIMESTAMP, not {}", types::name(&data_type)),
-        );
-        return Err(at(
-            error.hint(format!("write {} - 5 SECONDS, for example", column.name()))
-        ));
-    }
-    physical_expr(&expr, &schema)
-        .map(WatermarkBound::Expression)
-        .map_err(at)
-}
-
-/// The delay, in µs, of `column`, `column - d` or `column + d`.
-fn constant_delay(bound: &sqlparser::ast::Expr, column: &str) -> Option<Micros> {
-    use sqlparser::ast::{BinaryOperator, Expr};
-    let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(ident) if ident.value.eq_ignore_ascii_case(column));
-    match bound {
-        Expr::Nested(inner) => constant_delay(inner, column),
-        expr if is_column(expr) => Some(0),
-        Expr::BinaryOp {
-            left,
-            op: BinaryOperator::Minus,
-            right,
-        } if is_column(left) => eventflux_sqlparser::duration_micros(right),
-        Expr::BinaryOp {
-            left,
-            op: BinaryOperator::Plus,
-            right,
-        } if is_column(left) => eventflux_sqlparser::duration_micros(right).map(|delay| -delay),
-        _ => None,
-    }
 }

@@ -8,7 +8,7 @@ use eventflux_sqlparser::{ColumnDef, CreateStream, OptionDef, SinkClause, Stream
 
 use super::text::Text;
 use crate::catalog::names::{Resolved, resolve};
-use crate::catalog::streams::{Connection, OnError, Role, Settings, StreamDef, WatermarkDef};
+use crate::catalog::streams::{Connection, LatePolicy, OnError, Role, Settings, StreamDef, WatermarkDef};
 use crate::catalog::types;
 use crate::config::environment::substitute;
 use crate::config::layers::Layers;
@@ -16,7 +16,6 @@ use crate::config::nearest::nearest;
 use crate::config::options::{OptionKind, OptionSpec, Options, RawOption};
 use crate::connectors::{FormatUse, Registry};
 use crate::error::{Code, Diagnostic};
-use crate::operators::watermark::LatePolicy;
 
 /// The options of any stream, whatever its connector.
 pub const STREAM_OPTIONS: &[OptionSpec] = &[

@@ -12,3 +12,4 @@ mod refuse;
 mod resolve;
 pub mod stream_plan;
 mod text;
+mod watermark;
