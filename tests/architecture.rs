@@ -290,3 +290,46 @@ fn no_file_is_too_long_to_read() {
     let long = long.map(|source| format!("{}: {} lines", source.name, source.lines));
     assert_none(long.collect(), "split it by what it does");
 }
+
+/// Every package of the tree has a licence that `deny.toml` allows.
+#[test]
+fn every_dependency_may_be_shipped() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rules: toml::Table = fs::read_to_string(root.join("deny.toml"))
+        .expect("deny.toml")
+        .parse()
+        .expect("TOML");
+    let allowed = rules["licenses"]["allow"].as_array().expect("a list");
+    let allowed: Vec<&str> = allowed.iter().filter_map(toml::Value::as_str).collect();
+    let metadata = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .current_dir(root)
+        .output()
+        .expect("cargo");
+    assert!(
+        metadata.status.success(),
+        "{}",
+        String::from_utf8_lossy(&metadata.stderr)
+    );
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("a list");
+    assert!(packages.len() > 100);
+    let bad = packages.iter().filter(|package| {
+        let licence = package["license"].as_str().unwrap_or_default().replace('/', " OR ");
+        !permits(&licence, &allowed)
+    });
+    let bad = bad.map(|package| format!("{}: {}", package["name"], package["license"]));
+    assert_none(bad.collect(), "a licence that is not allowed");
+}
+
+/// Whether an SPDX expression can be met with the allowed licences. AND binds tighter than OR.
+fn permits(expression: &str, allowed: &[&str]) -> bool {
+    let expression = expression.trim();
+    // Brackets are only ever around one side of an AND: `(MIT OR Apache-2.0) AND Unicode-3.0`.
+    if let Some((inner, rest)) = expression.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+        let rest = rest.trim().trim_start_matches("AND");
+        return permits(inner, allowed) && (rest.is_empty() || permits(rest, allowed));
+    }
+    let all = |side: &str| side.split(" AND ").all(|licence| allowed.contains(&licence.trim()));
+    expression.split(" OR ").any(all)
+}
