@@ -83,6 +83,14 @@ fn in_words(message: &str) -> Diagnostic {
         let error = Diagnostic::new(Code::Type, format!("{NO_CONDITION}{data_type}, not BOOL"));
         return error.hint("compare it with something");
     }
+    if let Some(expression) = message
+        .strip_prefix("Projections require unique expression names but the expression \"")
+        .and_then(|rest| rest.split('"').next())
+    {
+        let name = expression.rsplit_once('.').map_or(expression, |(_, name)| name);
+        return Diagnostic::new(Code::Duplicate, format!("two output columns are called '{name}'"))
+            .hint("give one of them another name with AS");
+    }
     if let Some((_, text)) = message.split_once("Invalid input syntax for type interval: ") {
         let text = text.trim_matches('"');
         return Diagnostic::new(Code::Duration, format!("'{text}' is not a duration"))
