@@ -9,7 +9,7 @@ use sqlparser::ast::Spanned;
 
 use super::context::Source;
 use super::define::Definer;
-use super::logical::{Planner, check_output_names, fit_target, inferred_schema, name_columns};
+use super::logical::{Planner, check_output_names, fit_target, inferred_schema, name_columns, name_fields};
 use super::lower::{Lowering, columns_read};
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
@@ -392,6 +392,7 @@ impl Compiler<'_> {
             self.functions,
             self.text,
         )?;
+        name_fields(&mut query);
         match_text::rewrite(&mut query, self.text)?;
         check_output_names(&query).map_err(|(error, span)| self.text.at(error, span))?;
         Ok(query)

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DataFusionError, ScalarValue};
+use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion_functions_nested::expr_fn::{array_element, map_extract};
 use datafusion_optimizer::analyzer::Analyzer;
 use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion_optimizer::optimize_projections::OptimizeProjections;
@@ -58,6 +60,7 @@ impl Planner<'_> {
 
     /// Types coerced.
     pub fn analyze(&self, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+        let plan = plan.transform_up(map_access)?.data;
         let plan = Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})?;
         Ok(plan.transform_up(checked_negation)?.data)
     }
@@ -73,6 +76,34 @@ impl Planner<'_> {
         let context = OptimizerContext::new().without_query_execution_start_time();
         optimizer.optimize(plan, &context, |_, _| {})
     }
+}
+
+/// `map['key']` as the first of `map_extract(map, 'key')`, which takes texts of every kind; the engine's own access to maps
+/// compares only one kind.
+fn map_access(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>, DataFusionError> {
+    let schema = merge_schema(&plan.inputs());
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let rewritten = expr.transform_up(|expr| {
+            let Expr::ScalarFunction(function) = &expr else {
+                return Ok(Transformed::no(expr));
+            };
+            match function.args.as_slice() {
+                [map, key] if function.name() == "get_field" && is_map(&map.get_type(&schema)?) => {
+                    let values = map_extract(map.clone(), key.clone());
+                    let first = Expr::Literal(ScalarValue::Int64(Some(1)), None);
+                    Ok(Transformed::yes(array_element(values, first)))
+                }
+                _ => Ok(Transformed::no(expr)),
+            }
+        });
+        Ok(rewritten?.update_data(|expr| name.restore(expr)))
+    })
+}
+
+fn is_map(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Map(_, _))
 }
 
 /// `-x` of integers as `0 - x`, which reports the overflow of the smallest one; the engine underneath wraps it around.
@@ -123,6 +154,33 @@ fn name_body(body: &mut SetExpr, text: &Text) {
         }
         _ => {}
     }
+}
+
+/// Calls an unnamed `a.b` in a SELECT `b`, be it a stream's column or a field. Names are resolved before.
+pub fn name_fields(query: &mut Query) {
+    struct Namer;
+    impl VisitorMut for Namer {
+        type Break = ();
+        fn pre_visit_select(&mut self, select: &mut Select) -> std::ops::ControlFlow<()> {
+            for item in &mut select.projection {
+                if let SelectItem::UnnamedExpr(expr @ SqlExpr::CompoundIdentifier(_)) = item
+                    && let SqlExpr::CompoundIdentifier(idents) = &*expr
+                    && let Some(last) = idents.last()
+                {
+                    let alias = Ident {
+                        quote_style: Some('"'),
+                        ..last.clone()
+                    };
+                    *item = SelectItem::ExprWithAlias {
+                        expr: expr.clone(),
+                        alias,
+                    };
+                }
+            }
+            std::ops::ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(&mut *query.body, &mut Namer);
 }
 
 fn name_item(item: &mut SelectItem, taken: &mut Vec<String>, text: &Text) {
