@@ -24,6 +24,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::ops::Range;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -260,6 +261,7 @@ impl Examples<'_> {
                 format!("{}:{path}", binary.parent().expect("its directory").display()),
             )
             .env_remove("RUST_LOG")
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(out.try_clone().expect("a scratch file"))
             .stderr(out)
@@ -268,7 +270,9 @@ impl Examples<'_> {
         let began = Instant::now();
         while child.try_wait().expect("a child").is_none() {
             if began.elapsed() > DEADLINE {
-                child.kill().expect("a child");
+                // With all that it has started.
+                let group = format!("-{}", child.id());
+                let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
                 return format!("still running after {} s", DEADLINE.as_secs());
             }
             std::thread::sleep(Duration::from_millis(2));
