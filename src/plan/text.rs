@@ -56,7 +56,11 @@ impl<'t> Text<'t> {
         let code = match error.kind {
             ParseErrorKind::Lexical => Code::Lexical,
             ParseErrorKind::Limit => Code::Limit,
-            _ if error.message.contains("duration") => Code::Duration,
+            _ if error.message.contains("duration")
+                || error.hint.as_ref().is_some_and(|hint| hint.contains("units of time")) =>
+            {
+                Code::Duration
+            }
             _ => Code::Syntax,
         };
         let mut diagnostic = Diagnostic::new(code, error.message);

@@ -1,0 +1,5 @@
+//! The integration tests: the engine as users and embedders meet it. One binary, so that it is linked once.
+
+mod cases;
+mod diagnostics;
+mod support;
