@@ -2,4 +2,5 @@
 
 mod cases;
 mod diagnostics;
+mod examples;
 mod support;

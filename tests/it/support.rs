@@ -74,6 +74,11 @@ impl Scratch {
         scratch
     }
 
+    /// Copies a directory of the repository into it.
+    pub fn copy(&self, directory: &str, to: &str) {
+        copy(&repository().join(directory), &self.path(to));
+    }
+
     pub fn directory(&self) -> &Path {
         self.0.path()
     }
