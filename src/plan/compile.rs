@@ -9,7 +9,9 @@ use sqlparser::ast::Spanned;
 
 use super::context::Source;
 use super::define::Definer;
-use super::logical::{Planner, check_output_names, fit_target, inferred_schema, name_columns, name_fields};
+use super::logical::{
+    Planner, check_output_names, count_columns, fit_target, inferred_schema, name_columns, name_fields, output_spans,
+};
 use super::lower::{Lowering, columns_read};
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
@@ -188,6 +190,13 @@ struct Pending<'s> {
     explain: bool,
 }
 
+impl Pending<'_> {
+    fn feeds(&self, name: &str) -> bool {
+        let target = self.query.target.as_ref();
+        target.is_some_and(|target| target.name.value.eq_ignore_ascii_case(name))
+    }
+}
+
 impl Compiler<'_> {
     fn run(&mut self, statements: &[Statement]) -> Result<(), Diagnostic> {
         for statement in statements {
@@ -221,6 +230,7 @@ impl Compiler<'_> {
             for next in std::mem::take(&mut pending) {
                 match self.missing(next.query) {
                     Some(missing) if self.comes_later_than(&missing, &next, statements) => later.push(next),
+                    Some(missing) if next.feeds(&missing) => return Err(self.circle(Some(&next), None)),
                     _ => self.query(next)?,
                 }
             }
@@ -285,11 +295,7 @@ impl Compiler<'_> {
     }
 
     fn comes_later_than(&self, name: &str, next: &Pending, statements: &[Statement]) -> bool {
-        let own = next
-            .query
-            .target
-            .as_ref()
-            .is_some_and(|target| target.name.value.eq_ignore_ascii_case(name));
+        let own = next.feeds(name);
         let others: Vec<&str> = statements
             .iter()
             .filter_map(|statement| match &statement.kind {
@@ -365,9 +371,9 @@ impl Compiler<'_> {
             }
             columns => {
                 let message = format!(
-                    "the view names {} column(s), but its query has {}",
-                    columns.len(),
-                    plan.schema().fields().len()
+                    "the view names {}, but its query has {}",
+                    count_columns(columns.len()),
+                    count_columns(plan.schema().fields().len())
                 );
                 return Err(self
                     .text
@@ -440,7 +446,14 @@ impl Compiler<'_> {
             .as_ref()
             .map(|target| target.columns.as_slice())
             .unwrap_or_default();
-        let fitted = fit_target(plan, &target.schema, columns, &target.name, self.text);
+        let fitted = fit_target(
+            plan,
+            &target.schema,
+            columns,
+            &target.name,
+            self.text,
+            &output_spans(&query),
+        );
         let plan = fitted.map_err(|error| self.text.at(error, place))?;
         let plan = planner
             .analyze(plan)
@@ -544,8 +557,30 @@ impl Compiled {
                 }
             }
         }
+        self.check_exclusive(environment.registry, text)?;
         // Lowering finds what only it can: circles, watermarks that are not TIMESTAMPs.
         self.stream_plan(Columns::All).map(|_| ())
+    }
+
+    /// Connectors that only one stream can read are read by one.
+    fn check_exclusive(&self, registry: &Registry, text: &Text) -> Result<(), Diagnostic> {
+        let mut readers: BTreeMap<&str, &str> = BTreeMap::new();
+        for stream in &self.streams {
+            let Role::Source(connection) = &stream.role else {
+                continue;
+            };
+            let connector = registry.connector(&connection.connector)?;
+            if connector.source().is_some_and(|source| source.is_exclusive())
+                && let Some(first) = readers.insert(connector.name(), &stream.name)
+            {
+                let message = format!("'{first}' reads {} already, and only one stream can", connector.name());
+                let mut error =
+                    Diagnostic::new(Code::Duplicate, message).hint(format!("let both queries read '{first}'"));
+                error.span.clone_from(&stream.span);
+                return Err(text.finish(error));
+            }
+        }
+        Ok(())
     }
 
     /// The stream plan. Called again at the start, when it is known who reads which columns.
