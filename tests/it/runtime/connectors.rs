@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use eventflux::config::options::{OptionSpec, Options};
+use eventflux::config::options::{OptionKind, OptionSpec, Options};
 use eventflux::connectors::{
     Connector, Flow, FormatUse, Sink, SinkConnector, SinkSpec, Source, SourceConnector, SourceOutput, SourceSpec,
 };
-use eventflux::error::Diagnostic;
+use eventflux::error::{Colour, Diagnostic};
 use eventflux::event::EventBatch;
 use eventflux::formats::json::JsonFormat;
 use eventflux::formats::{Block, DecodeSchema, Decoded, Decoder, Encoder, Format, Framer};
-use eventflux::{EventFlux, Result};
+use eventflux::{Error, EventFlux, Layers, Result};
 use parking_lot::Mutex;
 
 use crate::support::{Scratch, Switch, wait_until, within_deadline};
@@ -209,12 +209,10 @@ fn a_slow_subscriber_holds_the_sender_back() {
             app.wait()
         })
     };
-    let mut read = 0;
     let mut rows = 0;
-    for batch in received {
+    for (read, batch) in received.enumerate() {
         let ahead = sent.load(Ordering::SeqCst).saturating_sub(read);
         assert!(ahead <= MOST, "the sender was {ahead} batches ahead");
-        read += 1;
         rows += batch.num_rows();
     }
     within_deadline("the app", move || sender.join()).unwrap().unwrap();
@@ -314,6 +312,72 @@ fn a_stream_of_many_queries_is_decoded_once_and_only_what_they_read() {
     });
     assert_eq!(counted.rows.load(Ordering::SeqCst), 1_000);
     assert_eq!(*counted.columns.lock(), [0, 2]);
+}
+
+/// A sink with a secret: `extension = 'guarded'`.
+struct Guarded;
+
+impl Connector for Guarded {
+    fn name(&self) -> &'static str {
+        "guarded"
+    }
+
+    fn doc(&self) -> &'static str {
+        "A sink of the tests."
+    }
+
+    fn sink(&self) -> Option<&dyn SinkConnector> {
+        Some(self)
+    }
+}
+
+impl SinkConnector for Guarded {
+    fn options(&self) -> &'static [OptionSpec] {
+        const PIN: OptionSpec =
+            OptionSpec::new("pin", OptionKind::Integer { min: 0, max: 9_999 }, "Opens it.").secret();
+        &[PIN]
+    }
+
+    fn format(&self) -> FormatUse {
+        FormatUse::Rows
+    }
+
+    fn build(&self, spec: SinkSpec) -> Result<Box<dyn Sink>, Diagnostic> {
+        match spec.options.integer("pin") {
+            Some(1_234) => Ok(Box::new(TakenSink {
+                write: |_: &EventBatch| Ok(()),
+                immediate: true,
+                flushed: Switch::default(),
+            })),
+            _ => Err(spec.options.invalid("pin", "it does not open")),
+        }
+    }
+}
+
+#[test]
+fn secrets_are_in_no_message_and_no_plan() {
+    let app = |pin: &str| {
+        EventFlux::builder()
+            .register_connector(Arc::new(Guarded))
+            .sql("CREATE STREAM T (x LONG) WITH (type = 'sink', extension = 'guarded');")
+            .config(Layers::default().set(&format!("streams.T.pin={pin}")).unwrap())
+            .build()
+    };
+    let opened = app("1234").unwrap();
+    let shown = format!(
+        "{} {opened:?} {:?}",
+        opened.explain().unwrap(),
+        opened.stream("T").unwrap()
+    );
+    assert!(!shown.contains("1234"), "{shown}");
+    // A value from outside that does not fit.
+    let wrong = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    let Err(Error::Compile(error)) = app("${CARGO_MANIFEST_DIR}") else {
+        panic!("it opens");
+    };
+    let rendered = error.render(Colour::Never);
+    assert!(rendered.contains("not '***'"), "{rendered}");
+    assert!(!format!("{rendered} {error:?}").contains(&wrong), "{error:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eventflux::{EventFlux, Layers, VirtualClock};
+use eventflux::{EventFlux, VirtualClock};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -85,7 +85,7 @@ enum Mode {
 }
 
 fn run(text: &str, rows: &[Row], batch: usize, mode: Mode) -> Results {
-    let builder = EventFlux::builder().sql(text).config(Layers::default());
+    let builder = EventFlux::builder().sql(text);
     let builder = match mode {
         Mode::Threads => builder,
         Mode::Inline => builder.inline(),
