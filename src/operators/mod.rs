@@ -6,9 +6,16 @@
 use crate::error::{Result, RowError};
 use crate::event::{EventBatch, Micros};
 
+pub mod aggregate_plan;
+pub mod aggregates;
+pub mod batch_aggregate;
 pub mod event_time_order;
 pub mod filter_project;
+pub mod group_table;
 pub mod limit;
+pub mod output_events;
+pub mod running_aggregate;
+pub mod slice_aggregate;
 pub mod state;
 pub mod watermark;
 

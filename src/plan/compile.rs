@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use datafusion_common::DFSchema;
 use datafusion_expr::LogicalPlan;
-use eventflux_sqlparser::{CreateView, Query, Statement, StatementKind};
+use arrow::datatypes::Schema;
+use eventflux_sqlparser::{
+    CreateView, OutputEvents, Query, RelationSource, Statement, StatementKind, StreamRelation,
+};
 use sqlparser::ast::Spanned;
 
 use super::context::Source;
@@ -14,7 +17,8 @@ use super::logical::{Planner, check_output_names, fit_target, inferred_schema, n
 use super::lower::{Lowering, columns_read, physical_expr};
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
-use super::{failure, match_text, refuse, resolve};
+use super::window_args::window_kind;
+use super::{current_values, failure, match_text, refuse, resolve};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{Role, StreamDef, WatermarkDef};
@@ -25,7 +29,9 @@ use crate::error::{Code, Diagnostic, SourceText};
 use crate::event::Micros;
 use crate::formats::DecodeSchema;
 use crate::operators::event_time_order::EventTimeOrderPlan;
+use crate::operators::output_events::OutputEventsPlan;
 use crate::operators::watermark::{LatePolicy, WatermarkBound, WatermarkPlan};
+use crate::windows::kind::WindowKind;
 
 /// What an app is compiled with.
 pub struct Environment<'a> {
@@ -65,6 +71,7 @@ struct CompiledQuery {
     plan: LogicalPlan,
     span: sqlparser::tokenizer::Span,
     bare: bool,
+    output: OutputEventsPlan,
 }
 
 /// Which columns of source streams are built.
@@ -329,10 +336,11 @@ impl Compiler<'_> {
     fn view(&mut self, view: &CreateView) -> Result<(), Diagnostic> {
         self.check_free(&view.name.value, view.name.span)?;
         refuse::query(&view.query, self.functions, self.text)?;
-        let query = self.resolved(&view.query)?;
+        let (query, windows) = self.resolved(&view.query)?;
         let planner = Planner {
             sources: &self.sources,
             functions: self.functions,
+            windows: &windows,
         };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
@@ -367,9 +375,9 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn resolved(&self, query: &Query) -> Result<Query, Diagnostic> {
+    fn resolved(&self, query: &Query) -> Result<(Query, Vec<Option<WindowKind>>), Diagnostic> {
         let mut query = query.clone();
-        name_columns(&mut query, self.text);
+        name_columns(&mut query, self.functions, self.text);
         resolve::resolve_query(
             &mut query.body,
             &mut query.relations,
@@ -379,14 +387,29 @@ impl Compiler<'_> {
         )?;
         match_text::rewrite(&mut query, self.text)?;
         check_output_names(&query).map_err(|(error, span)| self.text.at(error, span))?;
-        Ok(query)
+        let windows = self.windows(&query)?;
+        current_values::wrap_query(&mut query.body, self.functions);
+        Ok((query, windows))
+    }
+
+    /// The windows of a query's relations.
+    fn windows(&self, query: &Query) -> Result<Vec<Option<WindowKind>>, Diagnostic> {
+        let kind = |relation: &StreamRelation| {
+            let (Some(spec), RelationSource::Stream { name, .. }) = (&relation.window, &relation.source) else {
+                return Ok(None);
+            };
+            let schema = self.known.get(&name.value).cloned().unwrap_or_else(|| Arc::new(Schema::empty()));
+            window_kind(spec, &schema, self.text).map(Some)
+        };
+        query.relations.iter().map(kind).collect()
     }
 
     fn query(&mut self, pending: Pending) -> Result<(), Diagnostic> {
-        let query = self.resolved(pending.query)?;
+        let (query, windows) = self.resolved(pending.query)?;
         let planner = Planner {
             sources: &self.sources,
             functions: self.functions,
+            windows: &windows,
         };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
@@ -447,6 +470,7 @@ impl Compiler<'_> {
             plan,
             span,
             bare,
+            output: output_events(&query),
         });
         Ok(())
     }
@@ -497,6 +521,14 @@ impl Compiler<'_> {
     }
 }
 
+fn output_events(query: &Query) -> OutputEventsPlan {
+    let events = query.target.as_ref().map(|target| target.events);
+    OutputEventsPlan {
+        current: events != Some(OutputEvents::Expired),
+        expired: matches!(events, Some(OutputEvents::Expired | OutputEvents::All)),
+    }
+}
+
 fn same_types(a: &StreamDef, b: &StreamDef) -> bool {
     let types = |def: &StreamDef| {
         def.schema
@@ -540,6 +572,8 @@ impl Compiled {
             queries: Vec::new(),
             nodes: Vec::new(),
             warnings: Vec::new(),
+            ordered: BTreeMap::new(),
+            event_time: self.event_time_streams(),
         };
         let read = self.columns_read();
         for def in &self.streams {
@@ -572,6 +606,28 @@ impl Compiled {
             self.add_query(&mut plan, query, &text)?;
         }
         Ok(plan)
+    }
+
+    /// The streams with a WATERMARK, and those that only such streams feed.
+    fn event_time_streams(&self) -> BTreeSet<String> {
+        let mut found: BTreeSet<String> = BTreeSet::new();
+        let declared = self.streams.iter().filter(|stream| stream.watermark.is_some());
+        found.extend(declared.map(|stream| stream.name.clone()));
+        loop {
+            let mut fed: BTreeMap<&str, bool> = BTreeMap::new();
+            for query in &self.queries {
+                let mut read = BTreeMap::new();
+                columns_read(&query.plan, &mut read);
+                let timed = !read.is_empty() && read.keys().all(|stream| found.contains(stream));
+                *fed.entry(&query.target).or_insert(true) &= timed;
+            }
+            let before = found.len();
+            let timed = fed.into_iter().filter(|(_, timed)| *timed);
+            found.extend(timed.map(|(stream, _)| stream.to_string()));
+            if found.len() == before {
+                return found;
+            }
+        }
     }
 
     fn columns_read(&self) -> BTreeMap<String, BTreeSet<usize>> {
@@ -677,7 +733,7 @@ impl Compiled {
         };
         let number = plan.queries.len();
         let schema = plan.streams[target].def.schema.clone();
-        let mut lowering = Lowering::new(plan, number, &query.name);
+        let mut lowering = Lowering::new(plan, number, &query.name, query.output);
         let lowered = lowering.lower(&query.plan, &schema);
         let first = std::mem::take(&mut lowering.first);
         let last = lowered.map_err(|error| text.at(error, query.span))?;
@@ -738,7 +794,7 @@ fn bound_of(def: &StreamDef, watermark: &WatermarkDef, text: &Text) -> Result<Wa
     let schema = schema.map_err(|error| at(Diagnostic::new(Code::Type, error.strip_backtrace())))?;
     let functions = Functions::builtin(&(Arc::new(crate::event::SystemClock) as Arc<dyn crate::event::Clock>));
     let sources = HashMap::new();
-    let context = super::context::Context::new(&sources, &functions, &[]);
+    let context = super::context::Context::new(&sources, &functions, &[], &[]);
     let planner = datafusion_sql::planner::SqlToRel::new_with_options(&context, super::logical::parser_options());
     let mut planner_context = datafusion_sql::planner::PlannerContext::new();
     let planned = planner

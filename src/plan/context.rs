@@ -12,14 +12,16 @@ use datafusion_expr::planner::{
     RelationPlannerContext, RelationPlanning, TypePlanner,
 };
 use datafusion_expr::{
-    AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource,
+    AggregateUDF, Expr, ExprSchemable, Extension, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource,
     WindowUDF,
 };
 use eventflux_sqlparser::{RelationSource, StreamRelation};
 use sqlparser::ast::{BinaryOperator, ObjectName, TableFactor};
 
+use super::window_node::WindowNode;
 use crate::catalog::functions::Functions;
 use crate::catalog::types;
+use crate::windows::kind::WindowKind;
 
 /// A stream, or a view with its plan, as DataFusion sees it.
 pub struct Source {
@@ -69,12 +71,14 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// For a query that reads `relations` beside plain streams.
+    /// For a query that reads `relations`, each with its window if it has one, beside plain streams.
     pub fn new(
         sources: &'a HashMap<String, Arc<Source>>,
         functions: &'a Functions,
         relations: &[StreamRelation],
+        windows: &[Option<WindowKind>],
     ) -> Self {
+        let lifted = relations.iter().cloned().zip(windows.iter().cloned());
         Context {
             sources,
             functions,
@@ -87,7 +91,7 @@ impl<'a> Context<'a> {
                 Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
                 Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
             ],
-            relation_planners: vec![Arc::new(Relations(relations.to_vec()))],
+            relation_planners: vec![Arc::new(Relations(lifted.collect()))],
         }
     }
 }
@@ -166,7 +170,7 @@ impl TypePlanner for Types {
 
 /// Plans the relations that the dialect lifted out of FROM.
 #[derive(Debug)]
-struct Relations(Vec<StreamRelation>);
+struct Relations(Vec<(StreamRelation, Option<WindowKind>)>);
 
 impl RelationPlanner for Relations {
     fn plan_relation(
@@ -182,7 +186,7 @@ impl RelationPlanner for Relations {
             .iter()
             .enumerate()
             .find(|(index, _)| name.to_string() == eventflux_sqlparser::relation_name(*index));
-        let Some((_, lifted)) = lifted else {
+        let Some((_, (lifted, window))) = lifted else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let RelationSource::Stream { name: stream, .. } = &lifted.source else {
@@ -204,6 +208,10 @@ impl RelationPlanner for Relations {
         if let Some(filter) = &lifted.filter {
             let condition = context.sql_to_expr(filter.clone(), plan.schema())?;
             plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
+        }
+        if let Some(kind) = window {
+            let node = Arc::new(WindowNode::new(plan, kind.clone())?);
+            plan = LogicalPlan::Extension(Extension { node });
         }
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
             plan,

@@ -160,7 +160,7 @@ fn find_identifier(query: &Query, name: &str) -> Option<Span> {
 
 /// The smallest expression of the query that cannot be planned or typed by itself. Only looked for when there is an error.
 fn locate(query: &Query, planner: &Planner) -> Option<Span> {
-    let context = Context::new(planner.sources, planner.functions, &query.relations);
+    let context = Context::new(planner.sources, planner.functions, &query.relations, planner.windows);
     let sql = SqlToRel::new_with_options(&context, parser_options());
     let mut selects = Vec::new();
     collect_selects(&query.body, &mut selects);

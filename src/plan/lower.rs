@@ -9,16 +9,23 @@ use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion_expr::{Expr, FetchType, LogicalPlan, Operator as SqlOperator, SkipType, TableScan};
+use datafusion_expr::{Aggregate, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, SkipType, TableScan};
 use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::context::Source;
+use super::lower_aggregate::AggregateColumns;
+use super::lower_window::{Windowed, window_plan};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
+use super::window_node::WindowNode;
 use crate::catalog::functions::EVENT_TIMESTAMP;
 use crate::catalog::types;
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
+use crate::operators::event_time_order::EventTimeOrderPlan;
+use crate::operators::output_events::OutputEventsPlan;
+use crate::windows::kind::Family;
+use crate::windows::{Retained, TimeDomain};
 use crate::operators::filter_project::{EVENT_TIME, FilterProjectPlan};
 use crate::operators::limit::LimitPlan;
 
@@ -32,7 +39,24 @@ pub struct Lowering<'a> {
     pub name: String,
     /// The first nodes of its branches.
     pub first: Vec<NodeId>,
+    /// Which changes become events of the target.
+    pub output: OutputEventsPlan,
     operators: usize,
+    /// Whether what is being lowered feeds an aggregate, which needs to know what leaves a window.
+    retracts: bool,
+    /// Whether what is being lowered must come in event-time order.
+    in_order: bool,
+}
+
+/// What the batches of a pipe are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Inserts.
+    Inserts,
+    /// The changes of a sliding window; `fifo` if rows leave in the order they came.
+    Changes { fifo: bool },
+    /// The emissions of a batch window, one a batch.
+    Emissions,
 }
 
 /// A stream on its way: where it comes from, and what is to be done to it that is not a node yet.
@@ -47,27 +71,50 @@ struct Pipe {
     filter: Option<Arc<dyn PhysicalExpr>>,
     projection: Option<Vec<Arc<dyn PhysicalExpr>>>,
     is_stream: bool,
+    flow: Flow,
 }
 
 impl<'a> Lowering<'a> {
     /// For a query of a plan.
-    pub fn new(plan: &'a mut StreamPlan, query: usize, name: &str) -> Self {
+    pub fn new(plan: &'a mut StreamPlan, query: usize, name: &str, output: OutputEventsPlan) -> Self {
         Lowering {
             plan,
             query,
             name: name.to_string(),
             first: Vec::new(),
+            output,
             operators: 0,
+            retracts: false,
+            in_order: false,
         }
     }
 
     /// Lowers the whole plan; the node it ends in gives batches of `schema`.
     pub fn lower(&mut self, plan: &LogicalPlan, schema: &SchemaRef) -> Result<NodeId, Diagnostic> {
         let pipe = self.pipe(plan)?;
-        let (node, _) = self.flush(pipe, schema)?;
+        let flow = pipe.flow;
+        let (node, errors) = self.flush(pipe, schema)?;
+        let node = self.events_of(node, errors, flow)?;
         if self.first.is_empty() {
             self.first.push(node);
         }
+        Ok(node)
+    }
+
+    /// Makes events of changes, as the query's target takes them.
+    fn events_of(&mut self, from: NodeId, errors: StreamId, flow: Flow) -> Result<NodeId, Diagnostic> {
+        if flow == Flow::Inserts {
+            return match self.output.expired {
+                false => Ok(from),
+                true => Err(Diagnostic::new(
+                    Code::Unstreamable,
+                    "only a query over a window has EXPIRED EVENTS",
+                )
+                .hint("give its stream a window, or leave the word out")),
+            };
+        }
+        let node = self.add("output", errors, Arc::new(self.output));
+        self.plan.connect(from, node);
         Ok(node)
     }
 
@@ -113,15 +160,25 @@ impl<'a> Lowering<'a> {
                 for input in &union.inputs {
                     let pipe = self.pipe(input)?;
                     errors = pipe.errors;
-                    inputs.push(self.flush(pipe, &schema)?.0);
+                    let flow = pipe.flow;
+                    let node = self.flush(pipe, &schema)?.0;
+                    inputs.push(match flow {
+                        Flow::Inserts => node,
+                        flow => self.events_of(node, errors, flow)?,
+                    });
                 }
                 let id = self.id("union");
                 let node = self.plan.add(PlanNodeKind::Union, Some(self.query), errors, id);
                 inputs.into_iter().for_each(|input| self.plan.connect(input, node));
                 Ok(self.pipe_from(node, schema, errors, &union.schema))
             }
+            LogicalPlan::Extension(extension) => self.extension(extension),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Limit(limit) => {
                 let pipe = self.pipe(&limit.input)?;
+                if pipe.flow != Flow::Inserts {
+                    return Err(Diagnostic::new(Code::Unsupported, "not supported yet: LIMIT over a window"));
+                }
                 let schema = Arc::new(limit.input.schema().as_arrow().clone());
                 let (from, errors) = self.flush(pipe, &schema)?;
                 let skip = match limit.get_skip_type() {
@@ -141,6 +198,106 @@ impl<'a> Lowering<'a> {
                 format!("not supported yet: {}", other.display()),
             )),
         }
+    }
+
+    fn extension(&mut self, extension: &Extension) -> Result<Pipe, Diagnostic> {
+        match extension.node.as_any().downcast_ref::<WindowNode>() {
+            Some(window) => self.window(window),
+            None => Err(Diagnostic::new(
+                Code::Unsupported,
+                format!("not supported yet: {}", extension.node.name()),
+            )),
+        }
+    }
+
+    fn window(&mut self, window: &WindowNode) -> Result<Pipe, Diagnostic> {
+        let domain = self.plan.time_domain(&window.input);
+        let in_order = std::mem::replace(&mut self.in_order, domain == TimeDomain::Event);
+        let pipe = self.pipe(&window.input);
+        self.in_order = in_order;
+        let pipe = pipe?;
+        if pipe.flow != Flow::Inserts {
+            return Err(Diagnostic::new(
+                Code::Unsupported,
+                "not supported yet: a window over a window in one query",
+            )
+            .hint("send the first to a stream with INSERT INTO, and read that"));
+        }
+        let input = Arc::new(window.input.schema().as_arrow().clone());
+        let schema = Arc::new(datafusion_expr::UserDefinedLogicalNodeCore::schema(window).as_arrow().clone());
+        let (from, errors) = self.flush(pipe, &input)?;
+        let expired = self.output.expired || self.retracts && window.kind.family() == Family::Sliding;
+        let operator = window_plan(
+            &window.kind,
+            &Windowed {
+                input,
+                schema: schema.clone(),
+                domain,
+                retained: if expired { Retained::Expired } else { Retained::Nothing },
+                retracts: self.retracts,
+            },
+        )?;
+        let node = self.add("window", errors, operator);
+        self.plan.connect(from, node);
+        let mut pipe = self.pipe_from(
+            node,
+            schema,
+            errors,
+            datafusion_expr::UserDefinedLogicalNodeCore::schema(window),
+        );
+        pipe.flow = match (window.kind.family(), window.kind.streams_current()) {
+            (Family::Batch, false) => Flow::Emissions,
+            (Family::Batch, true) => Flow::Changes { fifo: true },
+            (Family::Sliding, _) => Flow::Changes {
+                fifo: window.kind.is_fifo(),
+            },
+        };
+        Ok(pipe)
+    }
+
+    fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Pipe, Diagnostic> {
+        let retracts = std::mem::replace(&mut self.retracts, true);
+        let pipe = self.pipe(&aggregate.input);
+        self.retracts = retracts;
+        let mut pipe = pipe?;
+        if pipe.projection.is_some() {
+            pipe = self.flushed(pipe, aggregate.input.schema())?;
+        }
+        let flow = pipe.flow;
+        let mut columns = AggregateColumns::new(aggregate)?;
+        let exprs = columns.inputs.iter().map(|(expr, _)| pipe.physical(expr));
+        pipe.projection = Some(exprs.collect::<Result<_, _>>()?);
+        let input = columns.input_schema();
+        let (from, errors) = self.flush(pipe, &input)?;
+        let operator = columns.plan(flow, self.output, input);
+        let schema = operator.schema.clone();
+        let expired = operator.expired;
+        let node = self.add("aggregate", errors, Arc::new(operator));
+        self.plan.connect(from, node);
+        let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
+        pipe.flow = match flow {
+            Flow::Changes { .. } if !expired => Flow::Inserts,
+            flow => flow,
+        };
+        Ok(pipe)
+    }
+
+    /// The node from which a stream comes in event-time order. Queries share it.
+    fn ordered(&mut self, stream: StreamId, schema: &SchemaRef) -> NodeId {
+        let from = self.plan.streams[stream].node;
+        if self.plan.streams[stream].def.settings.ordered {
+            return from;
+        }
+        if let Some(node) = self.plan.ordered.get(&from) {
+            return *node;
+        }
+        let operator = EventTimeOrderPlan { schema: schema.clone() };
+        let id = format!("{}/in_order", self.plan.streams[stream].def.name);
+        let kind = PlanNodeKind::Operator(Arc::new(operator));
+        let node = self.plan.add(kind, None, stream, id);
+        self.plan.connect(from, node);
+        self.plan.ordered.insert(from, node);
+        node
     }
 
     fn scan(&mut self, scan: &TableScan) -> Result<Pipe, Diagnostic> {
@@ -172,8 +329,12 @@ impl<'a> Lowering<'a> {
             .map(|&index| place.def.schema.fields()[index].clone())
             .collect();
         let from_schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let from = match self.in_order {
+            true => self.ordered(stream, &from_schema),
+            false => place.node,
+        };
         Ok(Pipe {
-            from: place.node,
+            from,
             from_schema,
             errors: stream,
             input: (!whole).then_some(positions),
@@ -182,14 +343,18 @@ impl<'a> Lowering<'a> {
             filter: None,
             projection: None,
             is_stream: true,
+            flow: Flow::Inserts,
         })
     }
 
     /// A new pipe after the node that the old one becomes.
     fn flushed(&mut self, pipe: Pipe, schema: &DFSchemaRef) -> Result<Pipe, Diagnostic> {
         let arrow = Arc::new(schema.as_arrow().clone());
+        let flow = pipe.flow;
         let (node, errors) = self.flush(pipe, &arrow)?;
-        Ok(self.pipe_from(node, arrow, errors, schema))
+        let mut pipe = self.pipe_from(node, arrow, errors, schema);
+        pipe.flow = flow;
+        Ok(pipe)
     }
 
     fn pipe_from(&self, from: NodeId, from_schema: SchemaRef, errors: StreamId, schema: &DFSchemaRef) -> Pipe {
@@ -204,6 +369,7 @@ impl<'a> Lowering<'a> {
             filter: None,
             projection: None,
             is_stream: false,
+            flow: Flow::Inserts,
         }
     }
 

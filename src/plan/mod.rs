@@ -2,13 +2,18 @@
 
 pub mod compile;
 pub mod context;
+mod current_values;
 pub mod define;
 pub mod explain;
 mod failure;
 pub mod logical;
 mod lower;
+mod lower_aggregate;
+mod lower_window;
 mod match_text;
 mod refuse;
 mod resolve;
 pub mod stream_plan;
 mod text;
+mod window_args;
+mod window_node;

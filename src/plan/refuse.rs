@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use eventflux_sqlparser::{
-    EmitKind, InsertMode, OutputEvents, Query, RelationSource, Statement, StatementKind, StreamRelation,
+    EmitKind, InsertMode, Query, RelationSource, Statement, StatementKind, StreamRelation,
 };
 use sqlparser::ast::{
     Expr, GroupByExpr, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
@@ -49,10 +49,6 @@ pub fn query(query: &Query, functions: &Functions, text: &Text) -> Result<(), Di
         if !matches!(target.mode, InsertMode::Insert) || target.on_conflict.is_some() {
             return Err(text.at(unsupported("changing tables"), target.span));
         }
-        if target.events == OutputEvents::Expired {
-            let error = unsupported("EXPIRED EVENTS, which leave a window");
-            return Err(text.at(error, target.span));
-        }
     }
     for lifted in &query.relations {
         relation(lifted, text)?;
@@ -76,9 +72,6 @@ pub fn query(query: &Query, functions: &Functions, text: &Text) -> Result<(), Di
 }
 
 fn relation(relation: &StreamRelation, text: &Text) -> Result<(), Diagnostic> {
-    if let Some(window) = &relation.window {
-        return Err(text.at(unsupported("windows"), window.span));
-    }
     let what = match &relation.source {
         _ if relation.unidirectional => "UNIDIRECTIONAL joins",
         RelationSource::Stream { fault: true, .. } => "fault streams ('!')",
@@ -159,13 +152,8 @@ fn select(select: &Select, text: &Text) -> Result<(), Diagnostic> {
     for from in &select.from {
         table(from, text)?;
     }
-    match &select.group_by {
-        GroupByExpr::Expressions(exprs, _) if exprs.is_empty() => {}
-        GroupByExpr::Expressions(exprs, _) => {
-            let span = Span::union_iter(exprs.iter().map(Spanned::span));
-            return Err(text.at(unsupported("GROUP BY"), span));
-        }
-        GroupByExpr::All(_) => return Err(text.at(unsupported("GROUP BY"), select.span())),
+    if let GroupByExpr::All(_) = &select.group_by {
+        return Err(text.at(unsupported("GROUP BY ALL"), select.span()));
     }
     if let Some(qualify) = &select.qualify {
         return Err(text.at(unsupported("QUALIFY"), qualify.span()));
@@ -211,13 +199,6 @@ impl Visitor for Inside<'_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         let what = match expr {
             Expr::Function(function) if function.over.is_some() => "OVER windows",
-            Expr::Function(function) => {
-                let name = function.name.to_string().replace('"', "");
-                if self.functions.aggregate(&name).is_none() || self.functions.scalar(&name).is_some() {
-                    return ControlFlow::Continue(());
-                }
-                "aggregates"
-            }
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => "subqueries in expressions",
             _ => return ControlFlow::Continue(()),
         };

@@ -11,6 +11,7 @@ use sqlparser::ast::{
 };
 
 use super::text::Text;
+use super::window_args::{has_bounds, with_bounds};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
 use crate::config::nearest::nearest;
@@ -245,10 +246,17 @@ impl Scope<'_> {
             Some(RelationSource::Stream { name, .. }) => name.value.as_str(),
             _ => table,
         };
-        match resolve(name, self.known.keys().map(String::as_str)) {
-            Resolved::One(exact) => Some((exact.to_string(), self.known.get(exact)?.clone())),
-            _ => None,
-        }
+        let exact = match resolve(name, self.known.keys().map(String::as_str)) {
+            Resolved::One(exact) => exact,
+            _ => return None,
+        };
+        let schema = self.known.get(exact)?.clone();
+        let window = lifted.and_then(|(_, relation)| relation.window.as_ref());
+        let schema = match window.is_some_and(has_bounds) {
+            true => with_bounds(&schema),
+            false => schema,
+        };
+        Some((exact.to_string(), schema))
     }
 
     fn column(&self, ident: &Ident) -> Result<Ident, Diagnostic> {

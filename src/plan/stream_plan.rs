@@ -1,10 +1,15 @@
 //! The stream plan: the graph of streams and operators that an app becomes. EXPLAIN prints it, the runtime runs it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use datafusion_expr::LogicalPlan;
+
+use super::lower::columns_read;
 use crate::catalog::streams::StreamDef;
 use crate::error::Diagnostic;
 use crate::operators::OperatorPlan;
+use crate::windows::TimeDomain;
 
 /// Index of a node in [`StreamPlan::nodes`]. Nodes are in statement order.
 pub type NodeId = usize;
@@ -22,6 +27,10 @@ pub struct StreamPlan {
     pub nodes: Vec<PlanNode>,
     /// What the app's author should know.
     pub warnings: Vec<Diagnostic>,
+    /// By a stream's node: the node from which its events come in event-time order.
+    pub ordered: BTreeMap<NodeId, NodeId>,
+    /// The streams whose events have event time, from a WATERMARK of their own or from what feeds them.
+    pub event_time: BTreeSet<String>,
 }
 
 /// A stream and its place in the graph.
@@ -112,6 +121,16 @@ impl StreamPlan {
         let port = self.nodes[to].inputs.len();
         self.nodes[to].inputs.push(from);
         self.nodes[from].late_output = Some(Edge { node: to, port });
+    }
+
+    /// What moves the time of a query's input: watermarks if all streams it reads have them.
+    pub fn time_domain(&self, input: &LogicalPlan) -> TimeDomain {
+        let mut read = BTreeMap::new();
+        columns_read(input, &mut read);
+        match !read.is_empty() && read.keys().all(|stream| self.event_time.contains(stream)) {
+            true => TimeDomain::Event,
+            false => TimeDomain::Processing,
+        }
     }
 
     /// The stream of that name.
