@@ -6,8 +6,10 @@
 use crate::error::{Result, RowError};
 use crate::event::{EventBatch, Micros};
 
+pub mod aggregates;
 pub mod event_time_order;
 pub mod filter_project;
+pub mod group_table;
 pub mod limit;
 pub mod state;
 pub mod watermark;
