@@ -9,7 +9,7 @@ use datafusion_expr::{
     AggregateUDF, ColumnarValue, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::types;
+use super::{aggregates, types};
 use crate::event::Clock;
 
 /// The name of the function that reads an event's time; the planner turns it into a column.
@@ -40,10 +40,11 @@ impl Functions {
         for function in datafusion_functions_nested::all_default_higher_order_functions() {
             functions.higher_order.insert(function.name().to_lowercase(), function);
         }
-        for aggregate in datafusion_functions_aggregate::all_default_aggregate_functions() {
-            for name in std::iter::once(aggregate.name()).chain(aggregate.aliases().iter().map(String::as_str)) {
-                functions.aggregates.insert(name.to_lowercase(), aggregate.clone());
-            }
+        for aggregate in datafusion_functions_aggregate::all_default_aggregate_functions()
+            .into_iter()
+            .chain(aggregates::all())
+        {
+            functions.add_aggregate(aggregate);
         }
         // Of the engine underneath, these would be the time of planning; of a stream, it is the time of the event's processing.
         for (name, kind) in ClockKind::NAMES {
@@ -68,6 +69,13 @@ impl Functions {
     pub fn add_scalar(&mut self, function: Arc<ScalarUDF>) {
         for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {
             self.scalars.insert(name.to_lowercase(), function.clone());
+        }
+    }
+
+    /// Adds an aggregate under its name and aliases, in place of any of that name.
+    pub fn add_aggregate(&mut self, function: Arc<AggregateUDF>) {
+        for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {
+            self.aggregates.insert(name.to_lowercase(), function.clone());
         }
     }
 

@@ -1,5 +1,6 @@
 //! What names mean: types, streams, functions.
 
+pub mod aggregates;
 pub mod functions;
 pub mod names;
 pub mod streams;

@@ -3,9 +3,9 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::aggregates::{Aggregate, AggregateSpec, Changes, Retraction, build};
+use super::aggregates::{Aggregate, AggregateSpec, Changes, GroupId, Retraction, build};
 use super::batch_aggregate::BatchAggregate;
-use super::group_table::GroupId;
+
 use super::running_aggregate::{RunningAggregate, filter_mask};
 use super::state::{StateReader, StateWriter};
 use super::{Operator, OperatorPlan};
@@ -74,8 +74,16 @@ impl OperatorPlan for AggregatePlan {
     }
 
     fn details(&self) -> Vec<String> {
-        let keys: Vec<&str> = self.keys.iter().map(|&key| self.input.field(key).name().as_str()).collect();
-        let aggregates: Vec<&str> = self.aggregates.iter().map(|aggregate| aggregate.text.as_str()).collect();
+        let keys: Vec<&str> = self
+            .keys
+            .iter()
+            .map(|&key| self.input.field(key).name().as_str())
+            .collect();
+        let aggregates: Vec<&str> = self
+            .aggregates
+            .iter()
+            .map(|aggregate| aggregate.text.as_str())
+            .collect();
         let keys = (!keys.is_empty()).then(|| format!("by {}", keys.join(", ")));
         keys.into_iter().chain([aggregates.join(", ")]).collect()
     }
@@ -127,7 +135,11 @@ impl Built {
     ) -> Result<Vec<T>> {
         let columns = self.columns.iter().zip(&mut self.aggregates);
         let called = columns.map(|(column, aggregate)| {
-            let arguments: Vec<ArrayRef> = column.arguments.iter().map(|&index| batch.column(index).clone()).collect();
+            let arguments: Vec<ArrayRef> = column
+                .arguments
+                .iter()
+                .map(|&index| batch.column(index).clone())
+                .collect();
             let filter = filter_mask(batch, column.filter);
             let changes = Changes {
                 groups,
@@ -142,7 +154,10 @@ impl Built {
 
     /// The values of groups.
     pub fn values(&mut self, groups: &[GroupId]) -> Result<Vec<ArrayRef>> {
-        self.aggregates.iter_mut().map(|aggregate| aggregate.values(groups)).collect()
+        self.aggregates
+            .iter_mut()
+            .map(|aggregate| aggregate.values(groups))
+            .collect()
     }
 
     /// Merges groups of others into these.
@@ -171,11 +186,15 @@ impl Built {
 
     /// Writes the state of all.
     pub fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
-        self.aggregates.iter().try_for_each(|aggregate| aggregate.snapshot(state))
+        self.aggregates
+            .iter()
+            .try_for_each(|aggregate| aggregate.snapshot(state))
     }
 
     /// Reads it back.
     pub fn restore(&mut self, state: &mut StateReader) -> Result<()> {
-        self.aggregates.iter_mut().try_for_each(|aggregate| aggregate.restore(state))
+        self.aggregates
+            .iter_mut()
+            .try_for_each(|aggregate| aggregate.restore(state))
     }
 }

@@ -3,7 +3,8 @@
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 
 use super::aggregate_plan::{AggregatePlan, Built};
-use super::group_table::{GroupId, GroupTable};
+use super::aggregates::GroupId;
+use super::group_table::GroupTable;
 use super::running_aggregate::adds;
 use super::{Operator, Output, Port};
 use crate::error::Result;
@@ -55,7 +56,12 @@ impl BatchAggregate {
     }
 
     /// The rows of groups that leave.
-    fn leaving(&mut self, rows: &EventBatch, groups: &mut GroupTable, entered: &[GroupId]) -> Result<Option<EventBatch>> {
+    fn leaving(
+        &mut self,
+        rows: &EventBatch,
+        groups: &mut GroupTable,
+        entered: &[GroupId],
+    ) -> Result<Option<EventBatch>> {
         let mut ids = Vec::new();
         groups.assign(&self.keys(rows), rows.num_rows(), &mut ids)?;
         let mut gone = in_order(&ids);

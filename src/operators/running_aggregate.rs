@@ -3,7 +3,8 @@
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 
 use super::aggregate_plan::{AggregatePlan, Built};
-use super::group_table::{GroupId, GroupTable};
+use super::aggregates::GroupId;
+use super::group_table::GroupTable;
 use super::state::{StateReader, StateWriter};
 use super::{Operator, Output, Port};
 use crate::error::Result;

@@ -11,7 +11,8 @@ use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::DataType;
 
 use super::aggregate_plan::{AggregatePlan, Built};
-use super::group_table::{GroupId, GroupTable};
+use super::aggregates::GroupId;
+use super::group_table::GroupTable;
 use super::state::{StateReader, StateWriter};
 use super::{END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
 use crate::error::Result;
@@ -188,7 +189,13 @@ impl SliceAggregate {
         let Some(slice) = self.slices.get_mut(&start) else {
             return Ok(());
         };
-        let keys: Vec<ArrayRef> = self.plan.aggregate.keys.iter().map(|&key| events.column(key).clone()).collect();
+        let keys: Vec<ArrayRef> = self
+            .plan
+            .aggregate
+            .keys
+            .iter()
+            .map(|&key| events.column(key).clone())
+            .collect();
         slice.groups.assign(&keys, events.num_rows(), &mut self.ids)?;
         slice.aggregates.update(&self.ids, None, events)?;
         slice.latest = slice.latest.max(latest(events.times()));
@@ -251,12 +258,17 @@ impl SliceAggregate {
                 _ => Arc::new(times),
             }
         };
-        let columns = self.plan.columns.iter().enumerate().map(|(index, column)| match column {
-            SliceColumn::Key(key) => keys[*key].clone(),
-            SliceColumn::Aggregate(aggregate) => values[*aggregate].clone(),
-            SliceColumn::Start => bound(start, index),
-            SliceColumn::End => bound(end, index),
-        });
+        let columns = self
+            .plan
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| match column {
+                SliceColumn::Key(key) => keys[*key].clone(),
+                SliceColumn::Aggregate(aggregate) => values[*aggregate].clone(),
+                SliceColumn::Start => bound(start, index),
+                SliceColumn::End => bound(end, index),
+            });
         let columns = RecordBatch::try_new(schema.clone(), columns.collect())?;
         Ok(EventBatch::inserts(columns, Times::Same(latest)))
     }

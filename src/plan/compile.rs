@@ -3,12 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use datafusion_common::DFSchema;
 use datafusion_expr::LogicalPlan;
-use arrow::datatypes::Schema;
-use eventflux_sqlparser::{
-    CreateView, OutputEvents, Query, RelationSource, Statement, StatementKind, StreamRelation,
-};
+use eventflux_sqlparser::{CreateView, OutputEvents, Query, RelationSource, Statement, StatementKind, StreamRelation};
 use sqlparser::ast::Spanned;
 
 use super::context::Source;
@@ -398,7 +396,11 @@ impl Compiler<'_> {
             let (Some(spec), RelationSource::Stream { name, .. }) = (&relation.window, &relation.source) else {
                 return Ok(None);
             };
-            let schema = self.known.get(&name.value).cloned().unwrap_or_else(|| Arc::new(Schema::empty()));
+            let schema = self
+                .known
+                .get(&name.value)
+                .cloned()
+                .unwrap_or_else(|| Arc::new(Schema::empty()));
             window_kind(spec, &schema, self.text).map(Some)
         };
         query.relations.iter().map(kind).collect()

@@ -28,7 +28,10 @@ pub fn aggregates(select: &Select, functions: &Functions) -> bool {
     let mut finder = FindAggregate { functions };
     grouped
         || select.projection.visit(&mut finder).is_break()
-        || select.having.as_ref().is_some_and(|having| having.visit(&mut finder).is_break())
+        || select
+            .having
+            .as_ref()
+            .is_some_and(|having| having.visit(&mut finder).is_break())
 }
 
 /// Whether a call is an aggregate's: not a scalar's of that name, not a window function's.

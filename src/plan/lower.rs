@@ -9,7 +9,9 @@ use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion_expr::{Aggregate, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, SkipType, TableScan};
+use datafusion_expr::{
+    Aggregate, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, SkipType, TableScan,
+};
 use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
@@ -23,11 +25,11 @@ use crate::catalog::types;
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
 use crate::operators::event_time_order::EventTimeOrderPlan;
+use crate::operators::filter_project::{EVENT_TIME, FilterProjectPlan};
+use crate::operators::limit::LimitPlan;
 use crate::operators::output_events::OutputEventsPlan;
 use crate::windows::kind::Family;
 use crate::windows::{Retained, TimeDomain};
-use crate::operators::filter_project::{EVENT_TIME, FilterProjectPlan};
-use crate::operators::limit::LimitPlan;
 
 /// Turns one query's plan into nodes.
 pub struct Lowering<'a> {
@@ -106,11 +108,10 @@ impl<'a> Lowering<'a> {
         if flow == Flow::Inserts {
             return match self.output.expired {
                 false => Ok(from),
-                true => Err(Diagnostic::new(
-                    Code::Unstreamable,
-                    "only a query over a window has EXPIRED EVENTS",
-                )
-                .hint("give its stream a window, or leave the word out")),
+                true => Err(
+                    Diagnostic::new(Code::Unstreamable, "only a query over a window has EXPIRED EVENTS")
+                        .hint("give its stream a window, or leave the word out"),
+                ),
             };
         }
         let node = self.add("output", errors, Arc::new(self.output));
@@ -177,7 +178,10 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Limit(limit) => {
                 let pipe = self.pipe(&limit.input)?;
                 if pipe.flow != Flow::Inserts {
-                    return Err(Diagnostic::new(Code::Unsupported, "not supported yet: LIMIT over a window"));
+                    return Err(Diagnostic::new(
+                        Code::Unsupported,
+                        "not supported yet: LIMIT over a window",
+                    ));
                 }
                 let schema = Arc::new(limit.input.schema().as_arrow().clone());
                 let (from, errors) = self.flush(pipe, &schema)?;
@@ -224,7 +228,11 @@ impl<'a> Lowering<'a> {
             .hint("send the first to a stream with INSERT INTO, and read that"));
         }
         let input = Arc::new(window.input.schema().as_arrow().clone());
-        let schema = Arc::new(datafusion_expr::UserDefinedLogicalNodeCore::schema(window).as_arrow().clone());
+        let schema = Arc::new(
+            datafusion_expr::UserDefinedLogicalNodeCore::schema(window)
+                .as_arrow()
+                .clone(),
+        );
         let (from, errors) = self.flush(pipe, &input)?;
         let expired = self.output.expired || self.retracts && window.kind.family() == Family::Sliding;
         let operator = window_plan(

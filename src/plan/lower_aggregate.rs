@@ -118,7 +118,11 @@ impl AggregateColumns {
             };
             order_by.push((self.inputs[index].1.clone(), options));
         }
-        let filter = params.filter.as_ref().map(|filter| self.input(filter, aggregate)).transpose()?;
+        let filter = params
+            .filter
+            .as_ref()
+            .map(|filter| self.input(filter, aggregate))
+            .transpose()?;
         let constants: Vec<Option<ScalarValue>> = params
             .args
             .iter()

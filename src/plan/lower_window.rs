@@ -50,7 +50,12 @@ pub fn window_plan(kind: &WindowKind, windowed: &Windowed) -> Result<Arc<dyn Ope
         WindowKind::Cumulate { step, size, offset } => hop(*size, *step, *offset, true, windowed),
         WindowKind::LengthBatch { size, stream_current } => length_batch(Some(*size), *stream_current, windowed),
         WindowKind::Batch => length_batch(None, false, windowed),
-        _ => return Err(Diagnostic::new(Code::Unsupported, "not supported yet: this kind of window")),
+        _ => {
+            return Err(Diagnostic::new(
+                Code::Unsupported,
+                "not supported yet: this kind of window",
+            ));
+        }
     })
 }
 

@@ -2,14 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use eventflux_sqlparser::{
-    EmitKind, InsertMode, Query, RelationSource, Statement, StatementKind, StreamRelation,
-};
+use eventflux_sqlparser::{EmitKind, InsertMode, Query, RelationSource, Statement, StatementKind, StreamRelation};
 use sqlparser::ast::{
     Expr, GroupByExpr, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
     TableWithJoins, Visit, Visitor,
 };
-use sqlparser::tokenizer::Span;
 
 use super::text::Text;
 use crate::catalog::functions::Functions;

@@ -6,7 +6,6 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::Column;
 use eventflux_sqlparser::{WindowArg, WindowArgOrder, WindowSpec, duration_micros};
 use sqlparser::ast::{Expr, Value, ValueWithSpan};
-use sqlparser::tokenizer::Span;
 
 use super::text::Text;
 use crate::catalog::names::{Resolved, resolve};
@@ -117,7 +116,10 @@ fn assign<'a>(
                 text.at(error.hint(format!("it takes {}", known.join(", "))), name.span)
             })?,
             None => positional(arg, signature, &mut next, schema).ok_or_else(|| {
-                let message = format!("window '{}' has too many arguments, or one of the wrong kind", spec.kind);
+                let message = format!(
+                    "window '{}' has too many arguments, or one of the wrong kind",
+                    spec.kind
+                );
                 let error = Diagnostic::new(Code::Type, message).hint(usage(signature));
                 text.at(error, arg.span)
             })?,
@@ -327,8 +329,11 @@ impl Arguments<'_> {
         }
         let slide = self.duration("slide")?;
         if slide > size {
-            let error = Diagnostic::new(Code::Duration, "the slide is longer than the window: events between would be lost")
-                .hint("make slide at most size");
+            let error = Diagnostic::new(
+                Code::Duration,
+                "the slide is longer than the window: events between would be lost",
+            )
+            .hint("make slide at most size");
             return Err(self.at("slide", error));
         }
         Ok(WindowKind::Hop {
@@ -538,17 +543,28 @@ impl Arguments<'_> {
     }
 
     fn list<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s WindowArg> {
-        self.given.iter().filter(move |(given, _)| *given == name).map(|(_, arg)| *arg)
+        self.given
+            .iter()
+            .filter(move |(given, _)| *given == name)
+            .map(|(_, arg)| *arg)
     }
 }
 
 /// Windows of more events than this would not fit the memory of any machine they are likely to run on.
 const MAX_COUNT: usize = 1_000_000_000;
 
-
 /// Whether rows of that window have the window's bounds; known before its arguments are.
 pub fn has_bounds(spec: &WindowSpec) -> bool {
-    let kinds = ["tumbling", "tumble", "hop", "hopping", "session", "cumulate", "timebatch", "externaltimebatch"];
+    let kinds = [
+        "tumbling",
+        "tumble",
+        "hop",
+        "hopping",
+        "session",
+        "cumulate",
+        "timebatch",
+        "externaltimebatch",
+    ];
     kinds.contains(&spec.kind.as_str()) || spec.kind == "sliding"
 }
 

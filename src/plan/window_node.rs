@@ -96,7 +96,10 @@ impl UserDefinedLogicalNodeCore for WindowNode {
             let mut fields = input.fields().iter();
             fields.position(|field| *field.name() == column.name)
         });
-        let read = output_columns.iter().copied().filter(|index| *index < self.input_columns());
+        let read = output_columns
+            .iter()
+            .copied()
+            .filter(|index| *index < self.input_columns());
         let mut needed: Vec<usize> = read.chain(own).collect();
         needed.sort_unstable();
         needed.dedup();

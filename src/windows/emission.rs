@@ -65,7 +65,9 @@ impl Emissions {
             let times = TimestampMicrosecondArray::from(vec![time; rows]);
             let column = self.schema.fields().last().map(|field| field.data_type().clone());
             match column {
-                Some(arrow::datatypes::DataType::Timestamp(_, zone)) => Arc::new(times.with_timezone_opt(zone)) as ArrayRef,
+                Some(arrow::datatypes::DataType::Timestamp(_, zone)) => {
+                    Arc::new(times.with_timezone_opt(zone)) as ArrayRef
+                }
                 _ => Arc::new(times) as ArrayRef,
             }
         };

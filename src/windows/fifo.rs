@@ -52,7 +52,9 @@ impl OperatorPlan for FifoPlan {
 
     fn details(&self) -> Vec<String> {
         let size = self.size.map(|size| format!("{size} events"));
-        let duration = self.duration.map(|duration| format!("{} ms of {}", duration / 1_000, self.domain));
+        let duration = self
+            .duration
+            .map(|duration| format!("{} ms of {}", duration / 1_000, self.domain));
         size.into_iter().chain(duration).collect()
     }
 

@@ -192,7 +192,11 @@ impl Hop {
     fn close_until(&mut self, time: Micros, out: &mut Output) -> Result<()> {
         while let Some(end) = self.next.filter(|end| *end <= time) {
             let start = self.plan.grid.start(end);
-            let events: Vec<EventBatch> = self.slices.range(start..end).flat_map(|(_, events)| events.clone()).collect();
+            let events: Vec<EventBatch> = self
+                .slices
+                .range(start..end)
+                .flat_map(|(_, events)| events.clone())
+                .collect();
             if !events.is_empty()
                 && let Some(emission) = self.emissions.close(&events, (start, end), end - 1)?
             {
@@ -269,7 +273,10 @@ mod tests {
             let grid = grid(size, slide, offset);
             let slice = grid.slice_of(time);
             let (first, last) = (grid.first_end(slice), grid.last_end(slice));
-            let all: Vec<i64> = (0..).map(|n| first + n * slide).take_while(|end| *end <= last).collect();
+            let all: Vec<i64> = (0..)
+                .map(|n| first + n * slide)
+                .take_while(|end| *end <= last)
+                .collect();
             let brute: Vec<i64> = (-100..100)
                 .map(|n| offset + n * slide)
                 .filter(|start| *start <= time && time < start + size)

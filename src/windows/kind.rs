@@ -55,11 +55,7 @@ pub enum WindowKind {
         lateness: Micros,
     },
     /// Grows by `step` up to `size`, then starts again.
-    Cumulate {
-        step: Micros,
-        size: Micros,
-        offset: Micros,
-    },
+    Cumulate { step: Micros, size: Micros, offset: Micros },
     /// `size` events.
     LengthBatch { size: usize, stream_current: bool },
     /// Periods of `duration` from the first event, or from `start`; with `column`, by that column's time.
