@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 
 use super::state::{StateReader, StateWriter};
-use super::{BEGINNING_OF_TIME, END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
+use super::{BEGINNING_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros};
 
@@ -54,7 +54,7 @@ impl Operator for EventTimeOrder {
     fn process(&mut self, _port: Port, batch: EventBatch, out: &mut Output) -> Result<()> {
         let times = batch.times().to_buffer(batch.num_rows());
         let rows = 0..batch.num_rows() as u32;
-        let (behind, mut ahead): (Vec<u32>, Vec<u32>) = rows.partition(|&row| times[row as usize] < self.released);
+        let (behind, mut ahead): (Vec<u32>, Vec<u32>) = rows.partition(|&row| times[row as usize] <= self.released);
         let sorted = behind.is_empty() && times.is_sorted();
         if !behind.is_empty() {
             out.emit(batch.take(behind)?);
@@ -76,18 +76,15 @@ impl Operator for EventTimeOrder {
         self.released = self.released.max(watermark);
         let mut due: BTreeMap<u64, EventBatch> = BTreeMap::new();
         while let Some(entry) = self.held.first_entry() {
-            // At the watermark itself more events may come, and ties leave in the order they came: only earlier ones go.
+            // More events of the watermark's own time may come; they leave as they do, after these, as ties shall.
             let (first, arrived) = *entry.key();
-            if first >= watermark && watermark != END_OF_TIME {
+            if first > watermark {
                 break;
             }
             let batch = entry.remove();
             let rows = batch.num_rows();
             let times = batch.times().to_buffer(rows);
-            let passed = match watermark {
-                END_OF_TIME => rows,
-                _ => times.partition_point(|time| *time < watermark),
-            };
+            let passed = times.partition_point(|time| *time <= watermark);
             if passed < rows {
                 self.held
                     .insert((times[passed], arrived), batch.slice(passed, rows - passed));

@@ -239,7 +239,7 @@ impl Compiler<'_> {
                 },
                 _ => continue,
             };
-            refuse::query(query, self.functions, self.text)?;
+            refuse::query(query, self.text)?;
             let name = match &query.target {
                 Some(target) => format!("{}#{}", target.name.value, number + 1),
                 None => {
@@ -333,7 +333,7 @@ impl Compiler<'_> {
 
     fn view(&mut self, view: &CreateView) -> Result<(), Diagnostic> {
         self.check_free(&view.name.value, view.name.span)?;
-        refuse::query(&view.query, self.functions, self.text)?;
+        refuse::query(&view.query, self.text)?;
         let (query, windows) = self.resolved(&view.query)?;
         let planner = Planner {
             sources: &self.sources,

@@ -17,6 +17,7 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::context::Source;
 use super::lower_aggregate::AggregateColumns;
+use super::lower_slices::{Bounds, Sliced, sliced};
 use super::lower_window::{Windowed, window_plan};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
 use super::window_node::WindowNode;
@@ -28,6 +29,7 @@ use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::filter_project::{EVENT_TIME, FilterProjectPlan};
 use crate::operators::limit::LimitPlan;
 use crate::operators::output_events::OutputEventsPlan;
+use crate::operators::slice_aggregate::SliceAggregatePlan;
 use crate::windows::kind::Family;
 use crate::windows::{Retained, TimeDomain};
 
@@ -106,9 +108,9 @@ impl<'a> Lowering<'a> {
     /// Makes events of changes, as the query's target takes them.
     fn events_of(&mut self, from: NodeId, errors: StreamId, flow: Flow) -> Result<NodeId, Diagnostic> {
         if flow == Flow::Inserts {
-            return match self.output.expired {
-                false => Ok(from),
-                true => Err(
+            return match self.output.current {
+                true => Ok(from),
+                false => Err(
                     Diagnostic::new(Code::Unstreamable, "only a query over a window has EXPIRED EVENTS")
                         .hint("give its stream a window, or leave the word out"),
                 ),
@@ -263,20 +265,59 @@ impl<'a> Lowering<'a> {
         Ok(pipe)
     }
 
+    /// An aggregation over windows on a grid, slice by slice.
+    fn slices(&mut self, aggregate: &Aggregate, sliced: &Sliced) -> Result<Pipe, Diagnostic> {
+        let domain = self.plan.time_domain(&sliced.input);
+        let in_order = std::mem::replace(&mut self.in_order, sliced.ordered && domain == TimeDomain::Event);
+        let pipe = self.pipe(&sliced.input);
+        self.in_order = in_order;
+        let (from, errors, mut columns, input) = self.aggregated(pipe?, aggregate, &sliced.input, &sliced.bounds)?;
+        let operator = SliceAggregatePlan {
+            grid: sliced.grid,
+            domain,
+            aggregate: columns.plan(Flow::Inserts, self.output, input),
+            columns: columns.columns,
+        };
+        let schema = operator.aggregate.schema.clone();
+        let node = self.add("slices", errors, Arc::new(operator));
+        self.plan.connect(from, node);
+        let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
+        pipe.flow = Flow::Emissions;
+        Ok(pipe)
+    }
+
+    /// Computes the columns that an aggregation reads: the node that gives them.
+    fn aggregated(
+        &mut self,
+        mut pipe: Pipe,
+        aggregate: &Aggregate,
+        input: &LogicalPlan,
+        bounds: &Bounds,
+    ) -> Result<(NodeId, StreamId, AggregateColumns, SchemaRef), Diagnostic> {
+        if pipe.projection.is_some() {
+            pipe = self.flushed(pipe, input.schema())?;
+        }
+        let columns = AggregateColumns::new(aggregate, bounds)?;
+        let exprs = columns.inputs.iter().map(|(expr, _)| pipe.physical(expr));
+        pipe.projection = Some(exprs.collect::<Result<_, _>>()?);
+        let schema = columns.input_schema();
+        let (from, errors) = self.flush(pipe, &schema)?;
+        Ok((from, errors, columns, schema))
+    }
+
     fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Pipe, Diagnostic> {
+        if !self.output.expired
+            && let Some(sliced) = sliced(aggregate)
+        {
+            return self.slices(aggregate, &sliced);
+        }
         let retracts = std::mem::replace(&mut self.retracts, true);
         let pipe = self.pipe(&aggregate.input);
         self.retracts = retracts;
-        let mut pipe = pipe?;
-        if pipe.projection.is_some() {
-            pipe = self.flushed(pipe, aggregate.input.schema())?;
-        }
+        let pipe = pipe?;
         let flow = pipe.flow;
-        let mut columns = AggregateColumns::new(aggregate)?;
-        let exprs = columns.inputs.iter().map(|(expr, _)| pipe.physical(expr));
-        pipe.projection = Some(exprs.collect::<Result<_, _>>()?);
-        let input = columns.input_schema();
-        let (from, errors) = self.flush(pipe, &input)?;
+        let (from, errors, mut columns, input) =
+            self.aggregated(pipe, aggregate, &aggregate.input, &Bounds::default())?;
         let operator = columns.plan(flow, self.output, input);
         let schema = operator.schema.clone();
         let expired = operator.expired;

@@ -9,10 +9,12 @@ use datafusion_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion_expr::{Aggregate, Expr, ExprSchemable};
 
 use super::lower::Flow;
+use super::lower_slices::{Bounds, bound_of, current_of};
 use crate::error::{Code, Diagnostic};
 use crate::operators::aggregate_plan::{AggregateColumn, AggregatePlan, Form};
 use crate::operators::aggregates::{AggregateSpec, Retraction};
 use crate::operators::output_events::OutputEventsPlan;
+use crate::operators::slice_aggregate::SliceColumn;
 
 /// The columns that an aggregation reads, computed before it, and its keys and aggregates over them.
 pub struct AggregateColumns {
@@ -20,16 +22,19 @@ pub struct AggregateColumns {
     pub inputs: Vec<(Expr, DataType)>,
     keys: Vec<usize>,
     aggregates: Vec<AggregateColumn>,
+    /// Where each column of the node's output comes from.
+    pub columns: Vec<SliceColumn>,
     schema: SchemaRef,
 }
 
 impl AggregateColumns {
-    /// Of a node.
-    pub fn new(aggregate: &Aggregate) -> Result<Self, Diagnostic> {
+    /// Of a node; columns that are `bounds` of its window are not computed.
+    pub fn new(aggregate: &Aggregate, bounds: &Bounds) -> Result<Self, Diagnostic> {
         let mut columns = AggregateColumns {
             inputs: Vec::new(),
             keys: Vec::new(),
             aggregates: Vec::new(),
+            columns: Vec::new(),
             schema: Arc::new(aggregate.schema.as_arrow().clone()),
         };
         for key in &aggregate.group_expr {
@@ -37,12 +42,21 @@ impl AggregateColumns {
                 let error = Diagnostic::new(Code::Unsupported, "not supported yet: GROUPING SETS, ROLLUP and CUBE");
                 return Err(error);
             }
+            if let Some(bound) = bound_of(key, bounds) {
+                columns.columns.push(bound);
+                continue;
+            }
             let key = columns.input(key, aggregate)?;
+            columns.columns.push(SliceColumn::Key(columns.keys.len()));
             columns.keys.push(key);
         }
-        let keys = columns.keys.len();
-        for (position, expr) in aggregate.aggr_expr.iter().enumerate() {
-            let column = columns.aggregate(expr, keys + position, aggregate)?;
+        for expr in &aggregate.aggr_expr {
+            if let Some(bound) = current_of(expr).and_then(|column| bound_of(column, bounds)) {
+                columns.columns.push(bound);
+                continue;
+            }
+            let column = columns.aggregate(expr, columns.columns.len(), aggregate)?;
+            columns.columns.push(SliceColumn::Aggregate(columns.aggregates.len()));
             columns.aggregates.push(column);
         }
         Ok(columns)
@@ -103,7 +117,9 @@ impl AggregateColumns {
         };
         let mut arguments = Vec::new();
         let mut fields = Vec::new();
-        for argument in &params.args {
+        // What `count(*)` counts is no column.
+        let counted = params.args.iter().filter(|argument| !is_wildcard(argument));
+        for argument in counted {
             let index = self.input(argument, aggregate)?;
             arguments.push(index);
             fields.push(Arc::new(Field::new("", self.inputs[index].1.clone(), true)));
@@ -146,4 +162,10 @@ impl AggregateColumns {
             filter,
         })
     }
+}
+
+fn is_wildcard(expr: &Expr) -> bool {
+    #[expect(deprecated, reason = "DataFusion still plans count(*) with it")]
+    let wildcard = matches!(expr, Expr::Wildcard { .. });
+    wildcard
 }

@@ -9,7 +9,6 @@ use sqlparser::ast::{
 };
 
 use super::text::Text;
-use crate::catalog::functions::Functions;
 use crate::error::{Code, Diagnostic};
 
 fn unsupported(what: &str) -> Diagnostic {
@@ -38,7 +37,7 @@ pub fn statement(statement: &Statement, text: &Text) -> Result<(), Diagnostic> {
 }
 
 /// Refuses what cannot be run of a query, at its place.
-pub fn query(query: &Query, functions: &Functions, text: &Text) -> Result<(), Diagnostic> {
+pub fn query(query: &Query, text: &Text) -> Result<(), Diagnostic> {
     if let Some(target) = &query.target {
         if target.inner {
             return Err(text.at(unsupported("'#' streams, which live in a PARTITION"), target.name.span));
@@ -61,7 +60,7 @@ pub fn query(query: &Query, functions: &Functions, text: &Text) -> Result<(), Di
         return Err(text.at(unsupported("OUTPUT … EVERY"), output.span));
     }
     sql_query(&query.body, text)?;
-    let mut inside = Inside { functions, text };
+    let mut inside = Inside { text };
     match query.body.visit(&mut inside) {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(()),
@@ -179,7 +178,6 @@ fn table(from: &TableWithJoins, text: &Text) -> Result<(), Diagnostic> {
 
 /// Looks for what may stand anywhere inside expressions.
 struct Inside<'a> {
-    functions: &'a Functions,
     text: &'a Text<'a>,
 }
 
