@@ -22,6 +22,11 @@
 //! # Ok::<(), eventflux::Error>(())
 //! ```
 
+// The code of the book's page on embedding is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/embedding.md")]
+mod embedding_page {}
+
 pub mod app;
 pub mod catalog;
 pub mod cli;

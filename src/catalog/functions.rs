@@ -15,6 +15,15 @@ use crate::event::Clock;
 /// The name of the function that reads an event's time; the planner turns it into a column.
 pub const EVENT_TIMESTAMP: &str = "eventtimestamp";
 
+/// Functions of the engine underneath that mean nothing here: of its files, its version, its union type.
+const MEANINGLESS: &[&str] = &[
+    "file_row_index",
+    "input_file_name",
+    "union_extract",
+    "union_tag",
+    "version",
+];
+
 /// All functions an app may call, by lower-case name.
 #[derive(Clone)]
 pub struct Functions {
@@ -34,6 +43,7 @@ impl Functions {
         for scalar in datafusion_functions::all_default_functions()
             .into_iter()
             .chain(datafusion_functions_nested::all_default_nested_functions())
+            .filter(|scalar| !MEANINGLESS.contains(&scalar.name()))
         {
             functions.add_scalar(scalar);
         }

@@ -6,7 +6,6 @@ use arrow::datatypes::SchemaRef;
 use sqlparser::ast::Expr;
 
 use crate::config::options::{Options, RawOption};
-use crate::operators::watermark::LatePolicy;
 
 /// A stream as declared, or as inferred from the first query that inserts into it.
 #[derive(Debug, Clone)]
@@ -82,4 +81,15 @@ pub enum OnError {
     Drop,
     /// The app stops with the error.
     Fail,
+}
+
+/// What happens to late events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LatePolicy {
+    /// Counted and dropped.
+    Drop,
+    /// Counted and processed as they come.
+    Accept,
+    /// Counted and sent to this stream.
+    Redirect(String),
 }

@@ -217,3 +217,24 @@ pub fn name(data_type: &DataType) -> String {
         other => other.to_string().to_uppercase(),
     }
 }
+
+/// A message of the engine underneath with our names of types for its own.
+pub fn in_our_names(message: &str) -> String {
+    let names = [
+        ("Utf8View", "STRING"),
+        ("LargeUtf8", "STRING"),
+        ("Utf8", "STRING"),
+        ("Float64", "DOUBLE"),
+        ("Float32", "FLOAT"),
+        ("Int64", "LONG"),
+        ("Int32", "INT"),
+        ("Boolean", "BOOL"),
+        ("Timestamp(µs)", "TIMESTAMP"),
+        ("Date32", "DATE"),
+        ("Time64(µs)", "TIME"),
+        ("BinaryView", "BYTES"),
+    ];
+    names.into_iter().fold(message.to_string(), |message, (theirs, ours)| {
+        message.replace(theirs, ours)
+    })
+}

@@ -16,8 +16,8 @@ Examples:
 
 /// Check an app without running it.
 ///
-/// Everything is checked that can be without touching the outside: syntax, names, types, options of connectors and formats,
-/// and the configuration.
+/// Everything is checked that can be without starting anything: syntax, names, types, options of connectors and formats, the
+/// configuration, and whether files to be read are there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Validate {

@@ -23,7 +23,11 @@ pub fn substitute(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result
         };
         match lookup(name).or_else(|| default.map(str::to_string)) {
             Some(value) => out.push_str(&value),
-            None => return Err(format!("the environment variable {name} is not set and has no default")),
+            None => {
+                return Err(format!(
+                    "the environment variable {name} is not set; a default is written ${{{name}:value}}"
+                ));
+            }
         }
         rest = &rest[start + length + 1..];
     }

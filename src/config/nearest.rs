@@ -9,7 +9,10 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
             let distance = strsim::damerau_levenshtein(&name, &candidate.to_lowercase());
             (distance, candidate)
         })
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count().max(name.chars().count()) / 4)
+        .filter(|(distance, candidate)| {
+            let length = candidate.chars().count().max(name.chars().count());
+            *distance <= 1 + length / 5 && *distance < length
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -23,5 +26,7 @@ mod tests {
         assert_eq!(nearest("pirce", ["symbol", "price"]), Some("price"));
         assert_eq!(nearest("Trade", ["Trades", "Quotes"]), Some("Trades"));
         assert_eq!(nearest("zebra", ["symbol", "price"]), None);
+        assert_eq!(nearest("path", ["late", "format"]), None);
+        assert_eq!(nearest("T", ["S"]), None);
     }
 }

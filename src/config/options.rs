@@ -265,7 +265,12 @@ impl Options {
 
     /// An error about the value of an option, pointing at it.
     pub fn invalid(&self, name: &str, reason: impl std::fmt::Display) -> Diagnostic {
-        let error = Diagnostic::new(Code::OptionValue, format!("option '{}.{name}': {reason}", self.owner));
+        let prefix = match self.owner.as_str() {
+            // Options of any stream are written without one.
+            "stream" => String::new(),
+            owner => format!("{owner}."),
+        };
+        let error = Diagnostic::new(Code::OptionValue, format!("option '{prefix}{name}': {reason}"));
         match self.given.get(name) {
             Some(given) => at(error, &given.span, &given.source),
             None => error,

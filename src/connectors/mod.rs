@@ -66,6 +66,10 @@ pub trait SourceConnector: Send + Sync {
     fn options(&self) -> &'static [OptionSpec];
     /// Whether it needs a format.
     fn format(&self) -> FormatUse;
+    /// Whether only one stream of an app can read it: two would take each other's events away.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
     /// Makes a source. Checks all that can be checked without starting: no side effects.
     fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, Diagnostic>;
 }

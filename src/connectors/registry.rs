@@ -59,6 +59,11 @@ impl Registry {
         find(&self.formats, name, Code::UnknownFormat, "format")
     }
 
+    /// Whether a connector or a format has that name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.connectors.contains_key(name) || self.formats.contains_key(name)
+    }
+
     /// Makes the source of a source stream, of which `schema.wanted` columns are read.
     pub fn build_source(&self, def: &StreamDef, schema: DecodeSchema) -> Result<Option<Box<dyn Source>>, Diagnostic> {
         let Role::Source(connection) = &def.role else {

@@ -71,13 +71,13 @@ impl OperatorPlan for FilterProjectPlan {
     fn details(&self) -> Vec<String> {
         let mut details = Vec::new();
         if let Some(filter) = &self.filter {
-            details.push(format!("where {filter}"));
+            details.push(types::in_our_names(&format!("where {filter}")));
         }
         if let Some(projection) = &self.projection {
             let columns = projection
                 .iter()
                 .zip(self.schema.fields())
-                .map(|(expr, field)| format!("{}={expr}", field.name()));
+                .map(|(expr, field)| format!("{}={}", field.name(), types::in_our_names(&expr.to_string())));
             details.push(columns.collect::<Vec<_>>().join(", "));
         }
         details
@@ -284,7 +284,7 @@ impl FilterProject {
 
 /// The innermost reason of an evaluation's failure, without the engine's prefixes.
 fn reason(error: &DataFusionError) -> String {
-    match error.find_root() {
+    let reason = match error.find_root() {
         DataFusionError::ArrowError(error, _) => match error.as_ref() {
             arrow::error::ArrowError::DivideByZero => "division by zero".to_string(),
             arrow::error::ArrowError::ArithmeticOverflow(what)
@@ -296,7 +296,8 @@ fn reason(error: &DataFusionError) -> String {
         },
         DataFusionError::Execution(what) => what.clone(),
         other => Error::failed(other.strip_backtrace()).to_string(),
-    }
+    };
+    types::in_our_names(&reason)
 }
 
 fn nullable(schema: &SchemaRef) -> SchemaRef {

@@ -7,6 +7,7 @@ use datafusion_physical_expr::PhysicalExpr;
 
 use super::state::{StateReader, StateWriter};
 use super::{BEGINNING_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
+use crate::catalog::streams::LatePolicy;
 use crate::error::{Error, ErrorKind, Result, RowError};
 use crate::event::{EventBatch, Micros, Times, pretty};
 
@@ -48,17 +49,6 @@ pub enum WatermarkBound {
     Delay(Micros),
     /// Any expression of type TIMESTAMP over the stream's columns.
     Expression(Arc<dyn PhysicalExpr>),
-}
-
-/// What happens to late events.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LatePolicy {
-    /// Counted and dropped.
-    Drop,
-    /// Counted and processed as they come.
-    Accept,
-    /// Counted and sent to this stream.
-    Redirect(String),
 }
 
 impl OperatorPlan for WatermarkPlan {

@@ -4,31 +4,31 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use datafusion_common::DFSchema;
 use datafusion_expr::LogicalPlan;
 use eventflux_sqlparser::{CreateView, OutputEvents, Query, RelationSource, Statement, StatementKind, StreamRelation};
 use sqlparser::ast::Spanned;
 
 use super::context::Source;
 use super::define::Definer;
-use super::logical::{Planner, check_output_names, fit_target, inferred_schema, name_columns};
-use super::lower::{Lowering, columns_read, physical_expr};
+use super::logical::{
+    Planner, check_output_names, count_columns, fit_target, inferred_schema, name_columns, name_fields, output_spans,
+};
+use super::lower::{Lowering, columns_read};
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
+use super::watermark::bound_of;
 use super::window_args::window_kind;
 use super::{current_values, failure, match_text, refuse, resolve};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
-use crate::catalog::streams::{Role, StreamDef, WatermarkDef};
-use crate::catalog::types;
+use crate::catalog::streams::{LatePolicy, Role, StreamDef};
 use crate::config::layers::Layers;
 use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic, SourceText};
-use crate::event::Micros;
 use crate::formats::DecodeSchema;
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::output_events::OutputEventsPlan;
-use crate::operators::watermark::{LatePolicy, WatermarkBound, WatermarkPlan};
+use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
 use crate::windows::kind::WindowKind;
 
 /// What an app is compiled with.
@@ -139,7 +139,15 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         queries: Vec::new(),
         explained: BTreeSet::new(),
     };
-    compiler.run(&statements)?;
+    // An option may be missing because the configuration gives it to a stream that does not exist: that is what to tell.
+    compiler.run(&statements).map_err(|error| match error.code {
+        Code::MissingOption => environment
+            .layers
+            .check_streams(stream_names(&statements))
+            .err()
+            .unwrap_or(error),
+        _ => error,
+    })?;
     compiler
         .definer
         .check_layers(&compiler.streams)
@@ -160,6 +168,15 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
     Ok(compiled)
 }
 
+/// The streams that statements declare or insert into, as written.
+fn stream_names(statements: &[Statement]) -> impl Iterator<Item = &str> {
+    statements.iter().filter_map(|statement| match &statement.kind {
+        StatementKind::CreateStream(create) => Some(create.name.value.as_str()),
+        StatementKind::Query(query) => query.target.as_ref().map(|target| target.name.value.as_str()),
+        _ => None,
+    })
+}
+
 struct Compiler<'a> {
     text: &'a Text<'a>,
     definer: Definer<'a>,
@@ -176,6 +193,13 @@ struct Pending<'s> {
     query: &'s Query,
     name: String,
     explain: bool,
+}
+
+impl Pending<'_> {
+    fn feeds(&self, name: &str) -> bool {
+        let target = self.query.target.as_ref();
+        target.is_some_and(|target| target.name.value.eq_ignore_ascii_case(name))
+    }
 }
 
 impl Compiler<'_> {
@@ -211,6 +235,7 @@ impl Compiler<'_> {
             for next in std::mem::take(&mut pending) {
                 match self.missing(next.query) {
                     Some(missing) if self.comes_later_than(&missing, &next, statements) => later.push(next),
+                    Some(missing) if next.feeds(&missing) => return Err(self.circle(Some(&next), None)),
                     _ => self.query(next)?,
                 }
             }
@@ -275,11 +300,7 @@ impl Compiler<'_> {
     }
 
     fn comes_later_than(&self, name: &str, next: &Pending, statements: &[Statement]) -> bool {
-        let own = next
-            .query
-            .target
-            .as_ref()
-            .is_some_and(|target| target.name.value.eq_ignore_ascii_case(name));
+        let own = next.feeds(name);
         let others: Vec<&str> = statements
             .iter()
             .filter_map(|statement| match &statement.kind {
@@ -356,9 +377,9 @@ impl Compiler<'_> {
             }
             columns => {
                 let message = format!(
-                    "the view names {} column(s), but its query has {}",
-                    columns.len(),
-                    plan.schema().fields().len()
+                    "the view names {}, but its query has {}",
+                    count_columns(columns.len()),
+                    count_columns(plan.schema().fields().len())
                 );
                 return Err(self
                     .text
@@ -383,6 +404,7 @@ impl Compiler<'_> {
             self.functions,
             self.text,
         )?;
+        name_fields(&mut query);
         match_text::rewrite(&mut query, self.text)?;
         check_output_names(&query).map_err(|(error, span)| self.text.at(error, span))?;
         let windows = self.windows(&query)?;
@@ -449,7 +471,14 @@ impl Compiler<'_> {
             .as_ref()
             .map(|target| target.columns.as_slice())
             .unwrap_or_default();
-        let fitted = fit_target(plan, &target.schema, columns, &target.name, self.text);
+        let fitted = fit_target(
+            plan,
+            &target.schema,
+            columns,
+            &target.name,
+            self.text,
+            &output_spans(&query),
+        );
         let plan = fitted.map_err(|error| self.text.at(error, place))?;
         let plan = planner
             .analyze(plan)
@@ -562,8 +591,30 @@ impl Compiled {
                 }
             }
         }
+        self.check_exclusive(environment.registry, text)?;
         // Lowering finds what only it can: circles, watermarks that are not TIMESTAMPs.
         self.stream_plan(Columns::All).map(|_| ())
+    }
+
+    /// Connectors that only one stream can read are read by one.
+    fn check_exclusive(&self, registry: &Registry, text: &Text) -> Result<(), Diagnostic> {
+        let mut readers: BTreeMap<&str, &str> = BTreeMap::new();
+        for stream in &self.streams {
+            let Role::Source(connection) = &stream.role else {
+                continue;
+            };
+            let connector = registry.connector(&connection.connector)?;
+            if connector.source().is_some_and(|source| source.is_exclusive())
+                && let Some(first) = readers.insert(connector.name(), &stream.name)
+            {
+                let message = format!("'{first}' reads {} already, and only one stream can", connector.name());
+                let mut error =
+                    Diagnostic::new(Code::Duplicate, message).hint(format!("let both queries read '{first}'"));
+                error.span.clone_from(&stream.span);
+                return Err(text.finish(error));
+            }
+        }
+        Ok(())
     }
 
     /// The stream plan. Called again at the start, when it is known who reads which columns.
@@ -776,69 +827,4 @@ fn check_circles(plan: &StreamPlan, text: &Text) -> Result<(), Diagnostic> {
         None => error,
     };
     Err(text.finish(error))
-}
-
-/// The bound of a watermark: a constant delay where it is the time column minus a constant, else an expression.
-fn bound_of(def: &StreamDef, watermark: &WatermarkDef, text: &Text) -> Result<WatermarkBound, Diagnostic> {
-    let column = def.schema.field(watermark.column);
-    if let Some(delay) = constant_delay(&watermark.bound, column.name()) {
-        return Ok(WatermarkBound::Delay(delay));
-    }
-    let at = |error: Diagnostic| {
-        let error = if error.span.is_some() {
-            error
-        } else {
-            error.at(watermark.span.clone())
-        };
-        text.finish(error)
-    };
-    let schema = DFSchema::try_from(def.schema.as_ref().clone());
-    let schema = schema.map_err(|error| at(Diagnostic::new(Code::Type, error.strip_backtrace())))?;
-    let functions = Functions::builtin(&(Arc::new(crate::event::SystemClock) as Arc<dyn crate::event::Clock>));
-    let sources = HashMap::new();
-    let context = super::context::Context::new(&sources, &functions, &[], &[]);
-    let planner = datafusion_sql::planner::SqlToRel::new_with_options(&context, super::logical::parser_options());
-    let mut planner_context = datafusion_sql::planner::PlannerContext::new();
-    let planned = planner
-        .sql_to_expr(watermark.bound.clone(), &schema, &mut planner_context)
-        .and_then(|expr| {
-            let simplifier = datafusion_optimizer::simplify_expressions::ExprSimplifier::new(Default::default());
-            let expr = simplifier.coerce(expr, &schema)?;
-            let data_type = datafusion_expr::ExprSchemable::get_type(&expr, &schema)?;
-            Ok((expr, data_type))
-        });
-    let (expr, data_type) = planned.map_err(|error| at(Diagnostic::new(Code::Type, error.strip_backtrace())))?;
-    if !matches!(data_type, arrow::datatypes::DataType::Timestamp(_, _)) {
-        let error = Diagnostic::new(
-            Code::Type,
-            format!("a watermark is a TIMESTAMP, not {}", types::name(&data_type)),
-        );
-        return Err(at(
-            error.hint(format!("write {} - 5 SECONDS, for example", column.name()))
-        ));
-    }
-    physical_expr(&expr, &schema)
-        .map(WatermarkBound::Expression)
-        .map_err(at)
-}
-
-/// The delay, in µs, of `column`, `column - d` or `column + d`.
-fn constant_delay(bound: &sqlparser::ast::Expr, column: &str) -> Option<Micros> {
-    use sqlparser::ast::{BinaryOperator, Expr};
-    let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(ident) if ident.value.eq_ignore_ascii_case(column));
-    match bound {
-        Expr::Nested(inner) => constant_delay(inner, column),
-        expr if is_column(expr) => Some(0),
-        Expr::BinaryOp {
-            left,
-            op: BinaryOperator::Minus,
-            right,
-        } if is_column(left) => eventflux_sqlparser::duration_micros(right),
-        Expr::BinaryOp {
-            left,
-            op: BinaryOperator::Plus,
-            right,
-        } if is_column(left) => eventflux_sqlparser::duration_micros(right).map(|delay| -delay),
-        _ => None,
-    }
 }

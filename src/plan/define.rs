@@ -8,7 +8,7 @@ use eventflux_sqlparser::{ColumnDef, CreateStream, OptionDef, SinkClause, Stream
 
 use super::text::Text;
 use crate::catalog::names::{Resolved, resolve};
-use crate::catalog::streams::{Connection, OnError, Role, Settings, StreamDef, WatermarkDef};
+use crate::catalog::streams::{Connection, LatePolicy, OnError, Role, Settings, StreamDef, WatermarkDef};
 use crate::catalog::types;
 use crate::config::environment::substitute;
 use crate::config::layers::Layers;
@@ -16,7 +16,6 @@ use crate::config::nearest::nearest;
 use crate::config::options::{OptionKind, OptionSpec, Options, RawOption};
 use crate::connectors::{FormatUse, Registry};
 use crate::error::{Code, Diagnostic};
-use crate::operators::watermark::LatePolicy;
 
 /// The options of any stream, whatever its connector.
 pub const STREAM_OPTIONS: &[OptionSpec] = &[
@@ -174,7 +173,11 @@ impl Definer<'_> {
                 ];
                 let error = match nearest(&column.data_type.to_string(), known) {
                     Some(near) => error.hint(format!("did you mean {near}?")),
-                    None => error,
+                    None if !error.message.starts_with("there is no type") => error,
+                    None => error.hint(format!(
+                        "there are: {}, DECIMAL(p, s), ARRAY<T>, STRUCT<…>, MAP<K, V>",
+                        known.join(", ")
+                    )),
                 };
                 self.text.at(error, column.type_span)
             })?;
@@ -194,9 +197,9 @@ impl Definer<'_> {
                 Code::UnknownColumn,
                 format!("there is no column '{}'", watermark.column.value),
             );
-            let error = match nearest(&watermark.column.value, names) {
+            let error = match nearest(&watermark.column.value, names.clone()) {
                 Some(near) => error.hint(format!("did you mean '{near}'?")),
-                None => error,
+                None => error.hint(format!("there are: {}", names.collect::<Vec<_>>().join(", "))),
             };
             return Err(self.text.at(error, watermark.column.span));
         };
@@ -367,7 +370,8 @@ impl Definer<'_> {
                 Code::OptionValue,
                 format!("the connector '{extension}' cannot be a {kind}"),
             );
-            point(error, &own, "extension")
+            let other = if kind == "source" { "sink" } else { "source" };
+            point(error, &own, "extension").hint(format!("use type = '{other}', or another connector"))
         })?;
         let name = connector.name();
         let format = self.format(options.text("format"), format_use, name, &own)?;
@@ -449,7 +453,13 @@ impl Definer<'_> {
             .map_or(option.key.as_str(), |(_, bare)| bare);
         let names = || specs.iter().map(|spec| spec.name);
         let near = nearest(&option.key, names()).or_else(|| nearest(bare, names()));
+        let foreign = option.key.split_once('.').map(|(prefix, _)| prefix);
+        let foreign = foreign.filter(|prefix| !owner.contains(&format!("'{prefix}'")) && self.registry.knows(prefix));
         let error = match near {
+            None if foreign.is_some() => error.hint(format!(
+                "options of '{}' are for streams that use it",
+                foreign.unwrap_or_default()
+            )),
             Some(near) => error.hint(format!("did you mean '{near}'?")),
             None => error.hint(format!("it knows: {}", names().collect::<Vec<_>>().join(", "))),
         };

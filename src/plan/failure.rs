@@ -1,21 +1,25 @@
 //! DataFusion's errors in our words, at their place.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use datafusion_common::{DFSchema, DataFusionError, SchemaError};
+use arrow::datatypes::DataType;
+use datafusion_common::{Column, DFSchema, DataFusionError, SchemaError};
+use datafusion_expr::ExprSchemable;
 use datafusion_expr::simplify::SimplifyContext;
-use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use eventflux_sqlparser::Query;
 use sqlparser::ast::{
-    Expr as SqlExpr, Query as SqlQuery, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Spanned, Visit, Visitor,
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArguments, Query as SqlQuery, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, Spanned, Visit, Visitor,
 };
 use sqlparser::tokenizer::Span;
 
 use super::context::Context;
-use super::logical::{Planner, parser_options};
+use super::logical::{Planner, check_cast, parser_options};
 use super::text::Text;
+use crate::catalog::types;
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
 
@@ -24,12 +28,16 @@ pub fn diagnose(error: &DataFusionError, query: &Query, planner: &Planner, text:
     if let Some(own) = own_diagnostic(error) {
         return text.at(own, query.span);
     }
-    let place = locate(query, planner);
+    let located = locate(query, planner);
+    let place = located.as_ref().map(|located| located.span);
     let root = error.find_root();
     let diagnostic = match root {
         DataFusionError::SchemaError(error, _) => match error.as_ref() {
             SchemaError::FieldNotFound { field, valid_fields } => {
                 let place = find_identifier(query, &field.name).or(field.spans.first().map(span_of));
+                if let Some(error) = unknown_relation(field, valid_fields) {
+                    return text.at(error, place.unwrap_or(query.span));
+                }
                 let message = match &field.relation {
                     Some(relation) => format!("there is no column '{}' in '{}'", field.name, relation.table()),
                     None => format!("there is no column '{}'", field.name),
@@ -57,13 +65,100 @@ pub fn diagnose(error: &DataFusionError, query: &Query, planner: &Planner, text:
         DataFusionError::NotImplemented(what) => {
             Diagnostic::new(Code::Unsupported, format!("not supported yet: {}", plain(what)))
         }
-        other => Diagnostic::new(Code::Type, plain(&other.strip_backtrace())),
+        other => wrong_types(
+            &plain(&other.strip_backtrace()),
+            located.and_then(|located| located.call),
+        ),
     };
-    let diagnostic = match types_hint(&diagnostic.message) {
-        Some(hint) if diagnostic.hint.is_none() => diagnostic.hint(hint),
-        _ => diagnostic,
-    };
+    let place = place.or_else(|| diagnostic.message.starts_with("WHERE").then(|| condition(query))?);
     text.at(diagnostic, place.unwrap_or(query.span))
+}
+
+/// For `x.symbol` where nothing is called `x`.
+fn unknown_relation(field: &Column, valid: &[Column]) -> Option<Diagnostic> {
+    let relation = field.relation.as_ref()?.table();
+    let known: Vec<&str> = valid
+        .iter()
+        .filter_map(|field| Some(field.relation.as_ref()?.table()))
+        .collect();
+    if known.is_empty() || known.iter().any(|known| known.eq_ignore_ascii_case(relation)) {
+        return None;
+    }
+    let error = Diagnostic::new(
+        Code::UnknownStream,
+        format!("the query reads nothing that is called '{relation}'"),
+    );
+    let known: BTreeSet<&str> = known.into_iter().collect();
+    Some(match nearest(relation, known.iter().copied()) {
+        Some(near) => error.hint(format!("did you mean '{near}'?")),
+        None => error.hint(format!(
+            "it reads: {}",
+            known.into_iter().collect::<Vec<_>>().join(", ")
+        )),
+    })
+}
+
+/// The engine's messages about types, in one form.
+fn wrong_types(message: &str, call: Option<String>) -> Diagnostic {
+    const CAST: &str = "convert one side with CAST(… AS type)";
+    if let Some(expression) = message
+        .strip_prefix("Projections require unique expression names but the expression \"")
+        .and_then(|rest| rest.split('"').next())
+    {
+        let name = expression.rsplit_once('.').map_or(expression, |(_, name)| name);
+        return Diagnostic::new(Code::Duplicate, format!("two output columns are called '{name}'"))
+            .hint("give one of them another name with AS");
+    }
+    let between = |start: &str, end: &str| {
+        let rest = message.split_once(start)?.1;
+        Some(rest.split_once(end).map_or(rest, |(found, _)| found).to_string())
+    };
+    let of_call =
+        message.contains("expects") || message.contains("signature") || message.contains("No function matches");
+    if let (true, Some(call)) = (of_call, call) {
+        let error = Diagnostic::new(Code::Type, format!("{call}: the arguments do not fit"));
+        return match between(" expects ", " arguments but received") {
+            // A function of several forms names them all; then their number is not what is wrong.
+            Some(count) if !message.contains("failed to match any") => {
+                let plural = if count == "1" { "" } else { "s" };
+                error.hint(format!("it takes {count} argument{plural}"))
+            }
+            _ => error.hint("convert an argument with CAST(… AS type)"),
+        };
+    }
+    if let Some(operation) = between("for comparison operation ", "\n") {
+        return Diagnostic::new(Code::Type, format!("{operation}: the types do not fit")).hint(CAST);
+    }
+    if let Some(returned) =
+        between("non-boolean predicate", "\n").and_then(|text| Some(text.split_once(" returning ")?.1.to_string()))
+    {
+        return Diagnostic::new(Code::Type, format!("WHERE takes a condition, not {returned}"))
+            .hint("compare it with something");
+    }
+    if let (Some(then), Some(other)) = (between("coerce then (", ")"), between("else (", ")")) {
+        return Diagnostic::new(
+            Code::Type,
+            format!("the branches of CASE do not fit: {then} and {other}"),
+        )
+        .hint(CAST);
+    }
+    if let Some(text) = between("for type interval: ", "\n") {
+        let text = text.trim_matches('"');
+        return Diagnostic::new(Code::Duration, format!("'{text}' is not a duration"))
+            .hint("write '5 minutes', or '1 hour 30 minutes'");
+    }
+    let error = Diagnostic::new(Code::Type, message);
+    let of_types =
+        message.contains("types do not fit") || message.contains("coerce") || message.contains("common argument type");
+    if of_types { error.hint(CAST) } else { error }
+}
+
+/// Where the condition of the query's WHERE stands.
+fn condition(query: &Query) -> Option<Span> {
+    match query.body.body.as_ref() {
+        SetExpr::Select(select) => select.selection.as_ref().map(Spanned::span),
+        _ => None,
+    }
 }
 
 fn own_diagnostic(error: &DataFusionError) -> Option<Diagnostic> {
@@ -82,7 +177,7 @@ fn span_of(span: datafusion_common::Span) -> Span {
 }
 
 /// The engine's message without its prefixes, advice for its own users, and type names of its own.
-fn plain(message: &str) -> String {
+pub(super) fn plain(message: &str) -> String {
     let mut message = message;
     for prefix in [
         "Error during planning: ",
@@ -91,32 +186,12 @@ fn plain(message: &str) -> String {
         "caused by",
         "Execution error: ",
         "This feature is not implemented: ",
+        "Internal error: ",
     ] {
         message = message.trim().strip_prefix(prefix).unwrap_or(message);
     }
     let message = message.trim().lines().next().unwrap_or_default().trim_end_matches('.');
-    let mut message = message.to_string();
-    for (theirs, ours) in [
-        ("Utf8View", "STRING"),
-        ("LargeUtf8", "STRING"),
-        ("Utf8", "STRING"),
-        ("Float64", "DOUBLE"),
-        ("Float32", "FLOAT"),
-        ("Int64", "LONG"),
-        ("Int32", "INT"),
-        ("Boolean", "BOOL"),
-        ("Timestamp(µs)", "TIMESTAMP"),
-        ("BinaryView", "BYTES"),
-    ] {
-        message = message.replace(theirs, ours);
-    }
-    message
-}
-
-fn types_hint(message: &str) -> Option<&'static str> {
-    let of_types =
-        message.contains("types do not fit") || message.contains("coerce") || message.contains("common argument type");
-    of_types.then_some("convert one side with CAST(… AS type)")
+    types::in_our_names(message)
 }
 
 /// Where an identifier of that name stands.
@@ -158,8 +233,15 @@ fn find_identifier(query: &Query, name: &str) -> Option<Span> {
     results.into_iter().find_map(ControlFlow::break_value)
 }
 
+/// An expression that does not fit.
+struct Located {
+    span: Span,
+    /// For a function: the call with the types of its arguments.
+    call: Option<String>,
+}
+
 /// The smallest expression of the query that cannot be planned or typed by itself. Only looked for when there is an error.
-fn locate(query: &Query, planner: &Planner) -> Option<Span> {
+fn locate(query: &Query, planner: &Planner) -> Option<Located> {
     let context = Context::new(planner.sources, planner.functions, &query.relations, planner.windows);
     let sql = SqlToRel::new_with_options(&context, parser_options());
     let mut selects = Vec::new();
@@ -175,8 +257,8 @@ fn locate(query: &Query, planner: &Planner) -> Option<Span> {
             sql: &sql,
             schema: &schema,
         };
-        if let ControlFlow::Break(span) = select.visit(&mut find) {
-            return Some(span);
+        if let ControlFlow::Break(located) = select.visit(&mut find) {
+            return Some(located);
         }
     }
     for relation in &query.relations {
@@ -187,12 +269,12 @@ fn locate(query: &Query, planner: &Planner) -> Option<Span> {
                 name.value.as_str(),
                 &datafusion_expr::TableSource::schema(source.as_ref()),
             )
-            && let ControlFlow::Break(span) = filter.visit(&mut Smallest {
+            && let ControlFlow::Break(located) = filter.visit(&mut Smallest {
                 sql: &sql,
                 schema: &schema,
             })
         {
-            return Some(span);
+            return Some(located);
         }
     }
     None
@@ -248,22 +330,45 @@ struct Smallest<'a, 'c> {
 }
 
 impl Visitor for Smallest<'_, '_> {
-    type Break = Span;
+    type Break = Located;
 
-    fn post_visit_expr(&mut self, expr: &SqlExpr) -> ControlFlow<Span> {
-        let planned = self
-            .sql
-            .sql_to_expr(expr.clone(), self.schema, &mut PlannerContext::new());
-        match planned.and_then(|expr| typed(expr, self.schema)) {
-            Ok(()) => ControlFlow::Continue(()),
+    fn post_visit_expr(&mut self, expr: &SqlExpr) -> ControlFlow<Located> {
+        match self.data_type(expr) {
+            Ok(_) => ControlFlow::Continue(()),
             Err(_) if expr.span() == Span::empty() => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(expr.span()),
+            Err(_) => ControlFlow::Break(Located {
+                span: expr.span(),
+                call: self.call(expr),
+            }),
         }
     }
 }
 
-fn typed(expr: Expr, schema: &DFSchema) -> Result<(), DataFusionError> {
-    let simplifier = ExprSimplifier::new(SimplifyContext::default());
-    let coerced = simplifier.coerce(expr, schema)?;
-    coerced.get_type(schema).map(|_| ())
+impl Smallest<'_, '_> {
+    fn data_type(&self, expr: &SqlExpr) -> Result<DataType, DataFusionError> {
+        let planned = self
+            .sql
+            .sql_to_expr(expr.clone(), self.schema, &mut PlannerContext::new())?;
+        let simplifier = ExprSimplifier::new(SimplifyContext::default());
+        let coerced = simplifier.coerce(planned, self.schema)?;
+        check_cast(&coerced, self.schema)?;
+        coerced.get_type(self.schema)
+    }
+
+    /// `upper(STRING, LONG)`.
+    fn call(&self, expr: &SqlExpr) -> Option<String> {
+        let SqlExpr::Function(function) = expr else {
+            return None;
+        };
+        let FunctionArguments::List(list) = &function.args else {
+            return None;
+        };
+        let types = list.args.iter().map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(types::name(&self.data_type(value).ok()?)),
+            _ => None,
+        });
+        let types: Option<Vec<String>> = types.collect();
+        let name = function.name.to_string().replace('"', "");
+        Some(format!("{name}({})", types?.join(", ")))
+    }
 }

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::compute::can_cast_types;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, DataFusionError, ScalarValue};
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion_common::{Column, DFSchema, DataFusionError, ScalarValue, plan_err};
+use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::merge_schema;
-use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion_expr::{Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TryCast, cast};
+use datafusion_functions_nested::expr_fn::{array_element, map_extract};
 use datafusion_optimizer::analyzer::Analyzer;
 use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion_optimizer::optimize_projections::OptimizeProjections;
@@ -18,7 +21,7 @@ use datafusion_optimizer::{Optimizer, OptimizerContext};
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use eventflux_sqlparser::{Query, StreamRelation};
 use sqlparser::ast::{
-    Expr as SqlExpr, Ident, Query as SqlQuery, Select, SelectItem, SetExpr, Statement, VisitMut, VisitorMut,
+    Expr as SqlExpr, Ident, Query as SqlQuery, Select, SelectItem, SetExpr, Spanned, Statement, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -62,8 +65,11 @@ impl Planner<'_> {
 
     /// Types coerced.
     pub fn analyze(&self, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+        let plan = plan.transform_up(map_access)?.data;
         let plan = Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})?;
-        Ok(plan.transform_up(checked_negation)?.data)
+        let plan = plan.transform_up(checked_negation)?.data;
+        check_casts(&plan)?;
+        Ok(plan)
     }
 
     /// Expressions simplified, filters and projections moved to where they belong. Only rules that keep a plan streamable.
@@ -76,6 +82,57 @@ impl Planner<'_> {
         ]);
         let context = OptimizerContext::new().without_query_execution_start_time();
         optimizer.optimize(plan, &context, |_, _| {})
+    }
+}
+
+/// `map['key']` as the first of `map_extract(map, 'key')`, which takes texts of every kind; the engine's own access to maps
+/// compares only one kind.
+fn map_access(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>, DataFusionError> {
+    let schema = merge_schema(&plan.inputs());
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let rewritten = expr.transform_up(|expr| {
+            let Expr::ScalarFunction(function) = &expr else {
+                return Ok(Transformed::no(expr));
+            };
+            match function.args.as_slice() {
+                [map, key] if function.name() == "get_field" && is_map(&map.get_type(&schema)?) => {
+                    let values = map_extract(map.clone(), key.clone());
+                    let first = Expr::Literal(ScalarValue::Int64(Some(1)), None);
+                    Ok(Transformed::yes(array_element(values, first)))
+                }
+                _ => Ok(Transformed::no(expr)),
+            }
+        });
+        Ok(rewritten?.update_data(|expr| name.restore(expr)))
+    })
+}
+
+fn is_map(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Map(_, _))
+}
+
+/// Refuses casts between types of which no value can be converted.
+fn check_casts(plan: &LogicalPlan) -> Result<(), DataFusionError> {
+    plan.apply(|node| {
+        let schema = merge_schema(&node.inputs());
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| check_cast(expr, &schema).map(|()| TreeNodeRecursion::Continue))
+        })
+    })
+    .map(|_| ())
+}
+
+/// Refuses an expression that is such a cast.
+pub fn check_cast(expr: &Expr, schema: &DFSchema) -> Result<(), DataFusionError> {
+    let (Expr::Cast(Cast { expr: value, .. }) | Expr::TryCast(TryCast { expr: value, .. })) = expr else {
+        return Ok(());
+    };
+    let (from, to) = (value.get_type(schema)?, expr.get_type(schema)?);
+    match can_cast_types(&from, &to) {
+        true => Ok(()),
+        false => plan_err!("{} cannot be converted to {}", types::name(&from), types::name(&to)),
     }
 }
 
@@ -129,6 +186,33 @@ fn name_body(body: &mut SetExpr, functions: &Functions, text: &Text) {
         }
         _ => {}
     }
+}
+
+/// Calls an unnamed `a.b` in a SELECT `b`, be it a stream's column or a field. Names are resolved before.
+pub fn name_fields(query: &mut Query) {
+    struct Namer;
+    impl VisitorMut for Namer {
+        type Break = ();
+        fn pre_visit_select(&mut self, select: &mut Select) -> std::ops::ControlFlow<()> {
+            for item in &mut select.projection {
+                if let SelectItem::UnnamedExpr(expr @ SqlExpr::CompoundIdentifier(_)) = item
+                    && let SqlExpr::CompoundIdentifier(idents) = &*expr
+                    && let Some(last) = idents.last()
+                {
+                    let alias = Ident {
+                        quote_style: Some('"'),
+                        ..last.clone()
+                    };
+                    *item = SelectItem::ExprWithAlias {
+                        expr: expr.clone(),
+                        alias,
+                    };
+                }
+            }
+            std::ops::ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(&mut *query.body, &mut Namer);
 }
 
 fn name_item(item: &mut SelectItem, taken: &mut Vec<String>, text: &Text) {
@@ -246,6 +330,24 @@ pub fn inferred_schema(plan: &LogicalPlan) -> Result<Schema, Diagnostic> {
     Ok(Schema::new(fields))
 }
 
+/// Where each output column of a query is written; empty when that is not one place for each.
+pub fn output_spans(query: &Query) -> Vec<Span> {
+    let SetExpr::Select(select) = query.body.body.as_ref() else {
+        return Vec::new();
+    };
+    let span = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.span()),
+        _ => None,
+    };
+    let spans: Option<Vec<Span>> = select.projection.iter().map(span).collect();
+    spans.unwrap_or_default()
+}
+
+/// `1 column`, `2 columns`.
+pub fn count_columns(count: usize) -> String {
+    format!("{count} column{}", if count == 1 { "" } else { "s" })
+}
+
 /// Puts a projection on top that gives the plan exactly the target's columns: by position, numbers widened.
 pub fn fit_target(
     plan: LogicalPlan,
@@ -253,14 +355,15 @@ pub fn fit_target(
     columns: &[Ident],
     name: &str,
     text: &Text,
+    spans: &[Span],
 ) -> Result<LogicalPlan, Diagnostic> {
     let order = target_order(target, columns, name, text)?;
     let given: Vec<Column> = plan.schema().columns();
     if given.len() != order.len() {
         let message = format!(
-            "'{name}' takes {} column(s), but the query has {}",
-            order.len(),
-            given.len()
+            "'{name}' takes {}, but the query has {}",
+            count_columns(order.len()),
+            count_columns(given.len())
         );
         let expected: Vec<String> = order.iter().map(|&index| describe(target.field(index))).collect();
         return Err(
@@ -274,10 +377,16 @@ pub fn fit_target(
     }
     let mut outputs = Vec::with_capacity(target.fields().len());
     for (index, field) in target.fields().iter().enumerate() {
-        let value = match order.iter().position(|&position| position == index) {
-            Some(position) => fit_column(&plan, &given[position], position, field, name)?,
-            None => cast(Expr::Literal(ScalarValue::Null, None), field.data_type().clone()),
-        };
+        let value =
+            match order.iter().position(|&position| position == index) {
+                Some(position) => fit_column(&plan, &given[position], position, field, name).map_err(|error| {
+                    match spans.get(position) {
+                        Some(span) => text.at(error, *span),
+                        None => error,
+                    }
+                })?,
+                None => cast(Expr::Literal(ScalarValue::Null, None), field.data_type().clone()),
+            };
         outputs.push(value.alias(field.name()));
     }
     LogicalPlanBuilder::from(plan)

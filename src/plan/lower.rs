@@ -16,6 +16,7 @@ use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::context::Source;
+use super::failure;
 use super::lower_aggregate::AggregateColumns;
 use super::lower_slices::{Bounds, Sliced, sliced};
 use super::lower_window::{Windowed, window_plan};
@@ -471,7 +472,7 @@ fn constant(what: &str) -> Diagnostic {
 }
 
 fn internal(error: DataFusionError) -> Diagnostic {
-    Diagnostic::new(Code::Type, error.strip_backtrace())
+    Diagnostic::new(Code::Type, failure::plain(&error.strip_backtrace()))
 }
 
 fn reads_event_time(expr: &Expr) -> bool {

@@ -16,5 +16,6 @@ mod refuse;
 mod resolve;
 pub mod stream_plan;
 mod text;
+mod watermark;
 mod window_args;
 mod window_node;

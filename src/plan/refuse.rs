@@ -85,7 +85,8 @@ fn sql_query(query: &SqlQuery, text: &Text) -> Result<(), Diagnostic> {
     if let Some(with) = &query.with
         && with.recursive
     {
-        let error = Diagnostic::new(Code::Unstreamable, "a stream's query cannot be recursive");
+        let error = Diagnostic::new(Code::Unstreamable, "a stream's query cannot be recursive")
+            .hint("leave RECURSIVE out; a WITH that does not read itself is fine");
         return Err(text.at(error, with.span()));
     }
     if let Some(order) = &query.order_by {
@@ -122,11 +123,13 @@ fn set_expr(body: &SetExpr, text: &Text) -> Result<(), Diagnostic> {
             let error = Diagnostic::new(
                 Code::Unstreamable,
                 format!("{op} needs all rows of both sides, and streams have no end"),
-            );
+            )
+            .hint("to take rows of one stream only, use WHERE");
             Err(text.at(error, body.span()))
         }
         SetExpr::Values(_) => {
-            let error = Diagnostic::new(Code::Unstreamable, "VALUES is not a stream");
+            let error = Diagnostic::new(Code::Unstreamable, "VALUES is not a stream")
+                .hint("SELECT from a stream; its rows come from a source, or are sent through the API");
             Err(text.at(error, body.span()))
         }
         other => Err(text.at(unsupported("this kind of query"), other.span())),

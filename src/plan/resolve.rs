@@ -281,6 +281,10 @@ impl Scope<'_> {
             return Ok(());
         };
         match resolve(&first.value, self.aliases.keys().map(String::as_str)) {
+            // A column of exactly that name is meant rather than a stream of that name in another case.
+            Resolved::One(alias) if alias != first.value && self.columns.contains(&first.value) => {
+                *first = self.column(first)?;
+            }
             Resolved::One(alias) => {
                 let alias = alias.to_string();
                 *first = renamed(first, &alias);

@@ -56,11 +56,16 @@ impl<'t> Text<'t> {
         let code = match error.kind {
             ParseErrorKind::Lexical => Code::Lexical,
             ParseErrorKind::Limit => Code::Limit,
-            _ if error.message.contains("duration") => Code::Duration,
+            _ if about_durations(&error) => Code::Duration,
             _ => Code::Syntax,
         };
         let mut diagnostic = Diagnostic::new(code, error.message);
         diagnostic.hint = error.hint;
         self.at(diagnostic, error.span)
     }
+}
+
+fn about_durations(error: &ParseError) -> bool {
+    let hint = error.hint.as_deref().unwrap_or_default();
+    error.message.contains("duration") || error.message.contains("unit of time") || hint.contains("units of time")
 }

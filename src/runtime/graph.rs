@@ -194,6 +194,14 @@ impl Graph {
         })
     }
 
+    /// The same, to look at.
+    pub fn taps(&self) -> impl Iterator<Item = &Tap> {
+        self.nodes.iter().flat_map(|node| match &node.spec.stage {
+            Stage::Pass(taps) => taps.iter(),
+            Stage::Operator(_) => [].iter(),
+        })
+    }
+
     /// The state of every operator that has any, by its id. Call between batches: then it is a consistent cut.
     pub fn snapshot(&self) -> Result<Vec<(String, Vec<u8>)>> {
         let mut states = Vec::new();

@@ -85,6 +85,22 @@ impl Tap {
         }
     }
 
+    /// Becomes ready when a sink on a thread of its own has ended before its time; [`Tap::check`] tells why.
+    pub fn ended(&self) -> Option<Receiver<Result<()>>> {
+        match self {
+            Tap::Thread(thread) => Some(thread.result.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether the sink still works.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Tap::Thread(thread) if !thread.result.is_empty() => Err(thread.failure()),
+            _ => Ok(()),
+        }
+    }
+
     /// Flushes and closes.
     pub fn close(self) -> Result<()> {
         match self {

@@ -91,6 +91,7 @@ enum Ready {
     Api,
     Control,
     Stop,
+    Sink,
     Timer,
 }
 
@@ -151,6 +152,8 @@ impl Task {
                     self.stop = None;
                     self.drain_api()?;
                 }
+                // Sinks end after the task; one that has ended now has failed.
+                Ready::Sink => self.graph.taps().try_for_each(Tap::check)?,
                 Ready::Timer => {}
             }
         }
@@ -181,8 +184,9 @@ impl Task {
                 return Ready::Source(index);
             }
         }
+        let sinks: Vec<_> = self.graph.taps().filter_map(Tap::ended).collect();
         let mut select = Select::new();
-        let mut ready = Vec::with_capacity(order.len() + 3);
+        let mut ready = Vec::with_capacity(order.len() + sinks.len() + 3);
         for &index in &order {
             select.recv(&self.sources[index].input.events);
             ready.push(Ready::Source(index));
@@ -197,6 +201,10 @@ impl Task {
             select.recv(stop);
             ready.push(Ready::Stop);
         }
+        for sink in &sinks {
+            select.recv(sink);
+            ready.push(Ready::Sink);
+        }
         let selected = match self.graph.next_timer() {
             None => Some(select.ready()),
             Some(due) => {
@@ -207,14 +215,14 @@ impl Task {
         selected.map_or(Ready::Timer, |index| ready.swap_remove(index))
     }
 
-    /// The open sources to take from, furthest behind first. If one that will certainly bring something is furthest behind,
+    /// The open sources that somebody still needs, furthest behind first. If one that will certainly bring something is furthest behind,
     /// only it.
     fn source_order(&self) -> Vec<usize> {
         let mut order: Vec<(Micros, usize)> = self
             .sources
             .iter()
             .enumerate()
-            .filter(|(_, source)| source.open)
+            .filter(|(_, source)| source.open && !self.graph.is_done(source.input.node))
             .map(|(index, source)| (self.graph.watermark(source.input.node).unwrap_or(Micros::MAX), index))
             .collect();
         order.sort_unstable();

@@ -238,8 +238,11 @@ fn line_of(text: &str, at: usize) -> usize {
 
 /// Where a case's name stands in the file.
 fn place_of(name: &str, text: &str) -> Option<Range<usize>> {
-    let quoted = serde_json::Value::from(name).to_string();
-    text.find(&quoted).map(|at| at..at + quoted.len())
+    let quotes = [serde_json::Value::from(name).to_string(), format!("'{name}'")];
+    let places = quotes
+        .iter()
+        .filter_map(|quoted| text.find(quoted).map(|at| at..at + quoted.len()));
+    places.min_by_key(|place| place.start)
 }
 
 fn toml_fault(error: &toml::de::Error) -> Fault {

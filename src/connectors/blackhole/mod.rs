@@ -41,6 +41,10 @@ impl SinkConnector for Blackhole {
 struct BlackholeSink;
 
 impl Sink for BlackholeSink {
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
     fn write(&mut self, _: &EventBatch) -> Result<()> {
         Ok(())
     }

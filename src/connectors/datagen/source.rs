@@ -96,6 +96,10 @@ fn composite(data_type: &DataType) -> bool {
 }
 
 impl Source for DatagenSource {
+    fn is_bounded(&self) -> bool {
+        self.limit < u64::MAX
+    }
+
     fn run(&mut self, out: &mut SourceOutput) -> Result<()> {
         while self.row < self.limit {
             let most = self.batch_rows.min(self.limit - self.row);

@@ -58,6 +58,14 @@ impl Selection {
         }
     }
 
+    /// Whether regular files are meant, and not a pipe or a device.
+    pub fn is_of_files(&self) -> bool {
+        match self {
+            Selection::Plain(path) => fs::metadata(path).is_ok_and(|metadata| metadata.is_file() || metadata.is_dir()),
+            Selection::Glob(_) => true,
+        }
+    }
+
     /// The regular files meant now, sorted by name. A file that is missing or goes away meanwhile is left out.
     pub fn files(&self) -> Result<Vec<Found>> {
         let mut found = Vec::new();

@@ -349,6 +349,11 @@ fn elsewhere(place: &Place) -> Result<Option<Found>> {
 }
 
 impl Source for FileSource {
+    /// Files read once are; a pipe or a device may stay silent.
+    fn is_bounded(&self) -> bool {
+        self.follow.is_none() && self.selection.is_of_files()
+    }
+
     fn run(&mut self, out: &mut SourceOutput) -> Result<()> {
         match &self.follow {
             None => self.run_once(out),

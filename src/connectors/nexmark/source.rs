@@ -153,6 +153,10 @@ fn columns<T>(table: &str, offers: &'static [Offer<T>], spec: &SourceSpec) -> Re
 }
 
 impl Source for NexmarkSource {
+    fn is_bounded(&self) -> bool {
+        self.events.is_some()
+    }
+
     fn run(&mut self, out: &mut SourceOutput) -> Result<()> {
         loop {
             let most = self.left().min(self.batch_rows);

@@ -36,6 +36,10 @@ impl SourceConnector for Stdin {
         FormatUse::Bytes { default: Some("json") }
     }
 
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
     fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, Diagnostic> {
         Ok(Box::new(source::StdinSource::new(spec)?))
     }

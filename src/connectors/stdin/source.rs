@@ -84,6 +84,18 @@ fn readable(file: &File, timeout: Duration) -> Result<bool> {
 }
 
 impl Source for StdinSource {
+    /// A file (`< data.json`) is; a pipe or a terminal may stay silent.
+    fn is_bounded(&self) -> bool {
+        let stdin = io::stdin();
+        let input = match &self.input {
+            Some(input) => input.as_fd(),
+            None => stdin.as_fd(),
+        };
+        let file = input.try_clone_to_owned().map(File::from);
+        file.and_then(|file| file.metadata())
+            .is_ok_and(|metadata| metadata.is_file())
+    }
+
     fn run(&mut self, out: &mut SourceOutput) -> Result<()> {
         // A descriptor of our own: the buffer inside `std::io::Stdin` would hide bytes from `poll`.
         let input = match self.input.take() {

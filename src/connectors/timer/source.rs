@@ -83,6 +83,10 @@ impl TimerSource {
 }
 
 impl Source for TimerSource {
+    fn is_bounded(&self) -> bool {
+        self.count.is_some()
+    }
+
     fn run(&mut self, out: &mut SourceOutput) -> Result<()> {
         let mut last = out.now();
         // When tick 0 was or would have been due.

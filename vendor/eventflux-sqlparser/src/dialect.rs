@@ -4,9 +4,10 @@ use std::any::TypeId;
 use std::cell::Cell;
 
 use sqlparser::ast::Expr;
-use sqlparser::dialect::{Dialect, GenericDialect};
+use sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use sqlparser::keywords::{self, Keyword};
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
 
 /// sqlparser's generic dialect without what the language does not have (FROM-first, pipes, lambdas, …), with `#name`
 /// as a word, `==`, FILTER, TRY_CAST, typed arrays, structs and maps.
@@ -52,6 +53,12 @@ impl Dialect for EventFluxDialect {
             }
             None => Some(Err(ParserError::RecursionLimitExceeded)),
         }
+    }
+
+    /// `||` binds looser than arithmetic and tighter than comparisons, as in PostgreSQL: `'n = ' || a + 1`.
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        let is_concat = parser.peek_token_ref().token == Token::StringConcat;
+        is_concat.then(|| Ok(self.prec_value(Precedence::Caret)))
     }
 
     fn is_delimited_identifier_start(&self, ch: char) -> bool {

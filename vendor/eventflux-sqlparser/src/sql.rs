@@ -84,6 +84,7 @@ fn located(message: &str, tokens: &[TokenWithSpan], span: Span) -> ParseError {
     let text = match text.strip_prefix("Expected: ") {
         // At the end sqlparser cannot say what ends there.
         Some(rest) => match rest.split_once(", found: ") {
+            Some(("identifier", "EOF")) => "expected a name, found the end".to_string(),
             Some((wanted, "EOF")) => format!("expected {wanted}, found the end"),
             Some((wanted, found)) => format!("expected {wanted}, found `{found}`"),
             None => format!("expected {rest}"),

@@ -1,0 +1,13 @@
+//! The language cases: every file of `tests/cases/`, run as `eventflux test` runs it.
+
+use eventflux::testing::run_path;
+
+use super::support::repository;
+
+#[test]
+fn all_language_cases_pass() {
+    let report = run_path(repository().join("tests/cases"));
+    assert!(report.is_ok(), "{report}");
+    // A folder that was moved or a runner that skips would pass, too.
+    assert!(report.passed() > 200, "only {}", report.summary());
+}

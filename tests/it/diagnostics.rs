@@ -1,0 +1,499 @@
+//! Compile errors as people read them: one snapshot a kind. Each says where, what, and what would be right.
+
+use std::fmt::Write;
+
+use eventflux::error::Colour;
+use eventflux::{Error, EventFlux, Layers};
+
+/// What most of the wrong apps read.
+const TRADES: &str = "CREATE STREAM Trades (symbol STRING, price DOUBLE, volume LONG, ts TIMESTAMP);\n";
+
+/// The rendered error of an app that does not compile.
+#[track_caller]
+fn error_of(sql: &str, layers: Layers) -> String {
+    match EventFlux::builder().name("app.sql").sql(sql).config(layers).build() {
+        Err(Error::Compile(diagnostic)) => diagnostic.render(Colour::Never),
+        Err(other) => panic!("not a compile error: {other}\n{sql}"),
+        Ok(_) => panic!("it compiles:\n{sql}"),
+    }
+}
+
+/// The errors of several apps, each after what it is about.
+#[track_caller]
+fn errors(apps: &[(&str, String)]) -> String {
+    let mut text = String::new();
+    for (about, sql) in apps {
+        let error = error_of(sql, Layers::default());
+        let _ = write!(text, "── {about}\n{error}\n");
+    }
+    text
+}
+
+/// Compares with the snapshot of that name.
+fn check(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+/// An app with the trades and one query.
+fn query(sql: &str) -> String {
+    format!("{TRADES}{sql}\n")
+}
+
+/// An app that is one source stream with those options.
+fn source(options: &str) -> String {
+    format!("CREATE STREAM S (x INT, name STRING)\nWITH (type = 'source', {options});")
+}
+
+/// An app that is one sink stream with those options.
+fn sink(options: &str) -> String {
+    format!("CREATE STREAM S (x INT)\nWITH (type = 'sink', {options});")
+}
+
+#[test]
+fn unknown_names() {
+    check(
+        "unknown_names",
+        &errors(&[
+            (
+                "a stream, misspelled",
+                query("INSERT INTO Out SELECT symbol FROM Trade;"),
+            ),
+            (
+                "a stream, nothing near",
+                query("INSERT INTO Out SELECT symbol FROM Weather;"),
+            ),
+            (
+                "a column, misspelled",
+                query("INSERT INTO Out\nSELECT symbol, prise * 2 AS twice\nFROM Trades;"),
+            ),
+            (
+                "a column, nothing near",
+                query("INSERT INTO Out SELECT colour FROM Trades;"),
+            ),
+            (
+                "a column in WHERE",
+                query("INSERT INTO Out SELECT symbol FROM Trades WHERE volum > 100;"),
+            ),
+            (
+                "a column in a filter",
+                query("INSERT INTO Out SELECT symbol FROM Trades[pric > 100];"),
+            ),
+            (
+                "a column of an alias",
+                query("INSERT INTO Out SELECT t.symbl FROM Trades AS t;"),
+            ),
+            ("an alias", query("INSERT INTO Out SELECT x.symbol FROM Trades AS t;")),
+            (
+                "a column after letters of many bytes",
+                query("INSERT INTO Out SELECT '€uro', 'ö', prise AS p FROM Trades;"),
+            ),
+            (
+                "a function, misspelled",
+                query("INSERT INTO Out SELECT uper(symbol) AS s FROM Trades;"),
+            ),
+            (
+                "a function, nothing near",
+                query("INSERT INTO Out SELECT fourier(price) AS s FROM Trades;"),
+            ),
+            ("a type", "CREATE STREAM S (x DUBLE);".to_string()),
+            ("a type, nothing near", "CREATE STREAM S (x COMPLEX);".to_string()),
+            (
+                "the column of event time",
+                "CREATE STREAM S (ts TIMESTAMP, WATERMARK FOR time AS ts);".to_string(),
+            ),
+            (
+                "two candidates that differ in case",
+                "CREATE STREAM S (price DOUBLE, Price DOUBLE);\nINSERT INTO Out SELECT PRICE FROM S;".to_string(),
+            ),
+        ]),
+    );
+}
+
+#[test]
+fn duplicates() {
+    check(
+        "duplicates",
+        &errors(&[
+            ("a stream", query("CREATE STREAM Trades (x INT);")),
+            ("a column", "CREATE STREAM S (x INT, y INT, x STRING);".to_string()),
+            (
+                "an output column",
+                query("INSERT INTO Out SELECT price, volume AS price FROM Trades;"),
+            ),
+            (
+                "a view and a stream",
+                query("CREATE VIEW Trades AS SELECT price FROM Trades;"),
+            ),
+        ]),
+    );
+}
+
+#[test]
+fn wrong_types() {
+    check(
+        "wrong_types",
+        &errors(&[
+            (
+                "arithmetic on text",
+                query("INSERT INTO Out SELECT symbol * 2 AS twice FROM Trades;"),
+            ),
+            (
+                "a comparison",
+                query("INSERT INTO Out SELECT symbol FROM Trades WHERE ts > TRUE;"),
+            ),
+            (
+                "a condition",
+                query("INSERT INTO Out SELECT symbol FROM Trades WHERE price;"),
+            ),
+            (
+                "the argument of a function",
+                query("INSERT INTO Out SELECT round(symbol) AS r FROM Trades;"),
+            ),
+            (
+                "too many arguments",
+                query("INSERT INTO Out SELECT upper(symbol, 2) AS r FROM Trades;"),
+            ),
+            (
+                "too few arguments",
+                query("INSERT INTO Out SELECT replace(symbol) AS r FROM Trades;"),
+            ),
+            (
+                "the branches of CASE",
+                query("INSERT INTO Out SELECT CASE WHEN price > 1 THEN ts ELSE price END AS c FROM Trades;"),
+            ),
+            (
+                "an impossible CAST",
+                query("INSERT INTO Out SELECT CAST(price > 1 AS TIMESTAMP) AS c FROM Trades;"),
+            ),
+            (
+                "event time that is no time",
+                "CREATE STREAM S (ts STRING, WATERMARK FOR ts AS ts);".to_string(),
+            ),
+            (
+                "a watermark that is no time",
+                "CREATE STREAM S (ts TIMESTAMP, n LONG, WATERMARK FOR ts AS n > 1);".to_string(),
+            ),
+        ]),
+    );
+}
+
+#[test]
+fn targets_that_do_not_fit() {
+    let target = |columns: &str, sql: &str| query(&format!("CREATE STREAM Out ({columns});\n{sql}"));
+    check(
+        "targets_that_do_not_fit",
+        &errors(&[
+            (
+                "too few columns",
+                target("a STRING, b DOUBLE", "INSERT INTO Out SELECT symbol FROM Trades;"),
+            ),
+            (
+                "too many columns",
+                target("a STRING", "INSERT INTO Out SELECT symbol, price FROM Trades;"),
+            ),
+            (
+                "a type",
+                target("a STRING, b LONG", "INSERT INTO Out SELECT symbol, price FROM Trades;"),
+            ),
+            (
+                "text for a number",
+                target("b DOUBLE", "INSERT INTO Out SELECT symbol FROM Trades;"),
+            ),
+            (
+                "two queries that differ",
+                query("INSERT INTO Out SELECT symbol FROM Trades;\nINSERT INTO Out SELECT price FROM Trades;"),
+            ),
+            (
+                "the columns of a view",
+                query("CREATE VIEW v (a, b) AS SELECT price FROM Trades;"),
+            ),
+        ]),
+    );
+}
+
+#[test]
+fn syntax() {
+    check(
+        "syntax",
+        &errors(&[
+            (
+                "an unterminated string",
+                query("INSERT INTO Out\nSELECT 'abc AS s FROM Trades;\nSELECT 1;"),
+            ),
+            (
+                "an unterminated comment",
+                query("/* never closed\nSELECT symbol FROM Trades;"),
+            ),
+            ("an unterminated name", query("SELECT \"symbol FROM Trades;")),
+            ("a stray character", query("SELECT symbol ¿ FROM Trades;")),
+            ("a misspelled statement", "CREAT STREAM S (x INT);".to_string()),
+            ("a misspelled clause", query("SELECT symbol FORM Trades;")),
+            ("a missing bracket", "CREATE STREAM S (x INT, y STRING;".to_string()),
+            ("a missing comma", "CREATE STREAM S (x INT y STRING);".to_string()),
+            (
+                "an option without a value",
+                "CREATE STREAM S (x INT) WITH (type = );".to_string(),
+            ),
+            (
+                "a missing semicolon",
+                "CREATE STREAM S (x INT)\nCREATE STREAM T (y INT);".to_string(),
+            ),
+            ("half an expression", query("SELECT symbol FROM Trades WHERE price > ;")),
+            ("nothing", String::new()),
+            ("only a comment", "-- later\n".to_string()),
+            ("a stream without columns", "CREATE STREAM S ();".to_string()),
+            ("the end of a query", query("INSERT INTO Out SELECT symbol FROM")),
+            (
+                "too deep",
+                query(&format!(
+                    "SELECT {}1{} AS x FROM Trades;",
+                    "(".repeat(70),
+                    ")".repeat(70)
+                )),
+            ),
+        ]),
+    );
+}
+
+#[test]
+fn durations() {
+    check(
+        "durations",
+        &errors(&[
+            (
+                "a unit",
+                "CREATE STREAM S (ts TIMESTAMP, WATERMARK FOR ts AS ts - 5 PARSECS);".to_string(),
+            ),
+            (
+                "the option of a stream",
+                source("extension = 'datagen', 'idle.timeout' = 'soon'"),
+            ),
+            (
+                "the option of a connector",
+                source("extension = 'timer', interval = '5 parsecs'"),
+            ),
+            ("a negative one", source("extension = 'timer', interval = '-5 seconds'")),
+            (
+                "in an expression",
+                query("INSERT INTO Out SELECT ts - INTERVAL 'a while' AS t FROM Trades;"),
+            ),
+        ]),
+    );
+}
+
+#[test]
+fn options() {
+    let file = "extension = 'file', format = 'json'";
+    let csv = "extension = 'file', format = 'csv', path = '/dev/null'";
+    check("options", &errors(&[
+        ("an unknown connector", source("extension = 'fiel', path = 'x'")),
+        (
+            "an unknown connector, nothing near",
+            source("extension = 'carrier-pigeon'")
+        ),
+        (
+            "an unknown format",
+            source("extension = 'file', format = 'jsno', path = '/dev/null'")
+        ),
+        (
+            "an unknown format, nothing near",
+            source("extension = 'file', format = 'morse', path = '/dev/null'")
+        ),
+        ("an unknown option", source(&format!("{file}, paht = '/dev/null'"))),
+        (
+            "an unknown option, nothing near",
+            source(&format!("{csv}, sparkle = 'much'"))
+        ),
+        (
+            "an unknown option with a prefix",
+            source(&format!("{file}, \"file.paht\" = '/dev/null'"))
+        ),
+        (
+            "another connector's prefix",
+            source(&format!("{csv}, \"stdin.decoders\" = 2"))
+        ),
+        (
+            "an option of a stream without connector",
+            "CREATE STREAM S (x INT) WITH (path = 'x');".to_string()
+        ),
+        ("a missing option", source(file)),
+        ("a missing connector", source("format = 'json'")),
+        (
+            "a missing type",
+            "CREATE STREAM S (x INT) WITH (extension = 'file', path = '/dev/null');".to_string()
+        ),
+        (
+            "a format where there is none",
+            source("extension = 'datagen', format = 'json'")
+        ),
+        (
+            "no Boolean",
+            source(&format!("{file}, path = '/dev/null', follow = 'perhaps'"))
+        ),
+        ("no number", source("extension = 'datagen', rows = 'many'")),
+        (
+            "no choice",
+            "CREATE STREAM S (x INT) WITH (type = 'sorce', extension = 'timer');".to_string()
+        ),
+        (
+            "an option given twice",
+            source(&format!("{csv}, \"file.path\" = '/dev/zero'"))
+        ),
+        ("a connector that is no source", source("extension = 'log'")),
+        ("a connector that is no sink", sink("extension = 'timer'")),
+        ("no delimiter", source(&format!("{csv}, delimiter = 'ab'"))),
+        (
+            "a file that is not there",
+            source(&format!("{file}, path = 'no/such/file.ndjson'"))
+        ),
+        (
+            "a variable that is not set",
+            source(&format!("{file}, path = '${{EVENTFLUX_NO_SUCH_VARIABLE}}'"))
+        ),
+        (
+            "late events without event time",
+            source(&format!("{csv}, late = 'accept'"))
+        ),
+        (
+            "late events to nowhere",
+            "CREATE STREAM S (ts TIMESTAMP, WATERMARK FOR ts AS ts) WITH (late = 'Lates');".to_string()
+        ),
+        (
+            "late events to a stream with other columns",
+            "CREATE STREAM Late (x INT);\nCREATE STREAM S (ts TIMESTAMP, WATERMARK FOR ts AS ts) WITH (late = 'Late');"
+                .to_string()
+        ),
+        (
+            "the columns of a generator",
+            source("extension = 'datagen', 'fields.y.kind' = 'sequence'")
+        ),
+        (
+            "two readers of standard input",
+            format!(
+                "{}\n{}",
+                source("extension = 'stdin'"),
+                source("extension = 'stdin'").replace("STREAM S", "STREAM T")
+            )
+        ),
+    ]));
+}
+
+#[test]
+fn options_from_outside_the_app() {
+    let app = source("extension = 'datagen'");
+    let mut text = String::new();
+    for assignment in [
+        "streams.T.datagen.rows=1",
+        "streams.S.datagen.rosw=1",
+        "streams.S.datagen.rows=many",
+        "streams.S.file.path=x",
+        "stream.S.rows=1",
+    ] {
+        let error = match Layers::default().set(assignment) {
+            Ok(layers) => error_of(&app, layers),
+            Err(diagnostic) => diagnostic.render(Colour::Never),
+        };
+        let _ = write!(text, "── {assignment}\n{error}\n");
+    }
+    check("options_from_outside_the_app", &text);
+}
+
+#[test]
+fn what_streams_cannot_do() {
+    check(
+        "what_streams_cannot_do",
+        &errors(&[
+            ("sorting", query("SELECT symbol FROM Trades ORDER BY price;")),
+            ("EMIT FINAL", query("SELECT symbol FROM Trades EMIT FINAL;")),
+            (
+                "EXCEPT",
+                query("SELECT symbol FROM Trades EXCEPT SELECT symbol FROM Trades;"),
+            ),
+            ("VALUES", query("INSERT INTO Out VALUES (1, 2);")),
+            ("no FROM", query("SELECT 1 AS one;")),
+            (
+                "recursion",
+                query(
+                    "WITH RECURSIVE r AS (SELECT symbol FROM Trades UNION ALL SELECT symbol FROM r) SELECT * FROM r;",
+                ),
+            ),
+            (
+                "EXPLAIN of a definition",
+                "EXPLAIN CREATE STREAM S (x INT);".to_string(),
+            ),
+        ]),
+    );
+}
+
+#[test]
+fn circles() {
+    check("circles", &errors(&[
+        ("a query that reads its own target", query("INSERT INTO A SELECT x FROM A;")),
+        (
+            "two queries, columns not declared",
+            "INSERT INTO A SELECT x FROM B;\nINSERT INTO B SELECT x FROM A;".to_string()
+        ),
+        (
+            "two queries, columns declared",
+            "CREATE STREAM A (x INT);\nCREATE STREAM B (x INT);\nINSERT INTO A SELECT x FROM B;\nINSERT INTO B SELECT x FROM A;"
+                .to_string()
+        ),
+        ("a declared stream into itself", query("INSERT INTO Trades SELECT * FROM Trades;")),
+        ("views", "CREATE VIEW a AS SELECT x FROM b;\nCREATE VIEW b AS SELECT x FROM a;".to_string()),
+    ]));
+}
+
+#[test]
+fn not_built_yet() {
+    check("not_built_yet", &errors(&[
+        ("a window", query("SELECT symbol FROM Trades WINDOW('length', 5);")),
+        ("a window, other form", query("SELECT symbol FROM Trades WINDOW TUMBLING(5 SECONDS);")),
+        ("a pattern", query("SELECT a.symbol FROM PATTERN (EVERY a=Trades -> b=Trades[b.price > a.price] WITHIN 5 MINUTES);")),
+        ("a sequence", query("SELECT a.symbol FROM SEQUENCE (a=Trades, b=Trades);")),
+        (
+            "MATCH_RECOGNIZE",
+            query("SELECT * FROM Trades MATCH_RECOGNIZE (MEASURES A.price AS p PATTERN (A B) DEFINE B AS B.price > 1);")
+        ),
+        ("a table", "CREATE TABLE T (id STRING PRIMARY KEY) WITH (extension = 'memory');".to_string()),
+        ("a named window", "CREATE WINDOW W (x INT) WINDOW('length', 5);".to_string()),
+        ("a partition", query("PARTITION WITH (symbol OF Trades) BEGIN INSERT INTO A SELECT symbol FROM Trades; END;")),
+        ("a trigger", "CREATE TRIGGER T AT EVERY 5 SECONDS;".to_string()),
+        (
+            "an aggregation",
+            query("CREATE AGGREGATION A AS SELECT symbol, sum(price) AS s FROM Trades GROUP BY symbol AGGREGATE EVERY SECONDS … YEARS;")
+                .replace('…', "...")
+        ),
+        ("a function", "CREATE FUNCTION f(x INT) RETURNS INT LANGUAGE SQL AS 'x + 1';".to_string()),
+        ("a join", query("SELECT a.symbol FROM Trades AS a JOIN Trades AS b ON a.symbol = b.symbol;")),
+        ("a join by comma", query("SELECT a.symbol FROM Trades AS a, Trades AS b;")),
+        ("GROUP BY", query("SELECT symbol FROM Trades GROUP BY symbol;")),
+        ("an aggregate", query("SELECT sum(price) AS total FROM Trades;")),
+        ("OVER", query("SELECT row_number() OVER (PARTITION BY symbol ORDER BY ts) AS n FROM Trades;")),
+        ("DISTINCT", query("SELECT DISTINCT symbol FROM Trades;")),
+        ("UNION", query("SELECT symbol FROM Trades UNION SELECT symbol FROM Trades;")),
+        ("top-n", query("SELECT symbol FROM Trades ORDER BY price LIMIT 3;")),
+        ("a subquery", query("SELECT symbol FROM Trades WHERE symbol IN (SELECT symbol FROM Trades);")),
+        ("OUTPUT", query("SELECT symbol FROM Trades OUTPUT LAST EVERY 5 SECONDS;")),
+        ("a keyed stream", "CREATE STREAM S (id INT PRIMARY KEY);".to_string()),
+        ("a default value", "CREATE STREAM S (id INT DEFAULT 5);".to_string()),
+        ("a fault stream", query("SELECT * FROM !Trades;")),
+        ("UPDATE", query("UPDATE T SET x = 1 FROM Trades WHERE T.id = Trades.symbol;")),
+        ("UPSERT", query("UPSERT INTO T SELECT symbol FROM Trades;")),
+        ("EXPIRED EVENTS", query("INSERT EXPIRED EVENTS INTO Out SELECT symbol FROM Trades;")),
+    ]));
+}
+
+#[test]
+fn the_right_one_of_several_files() {
+    let scratch = super::support::Scratch::with(&[
+        ("streams.sql", "CREATE STREAM Trades (symbol STRING, price DOUBLE);\n"),
+        (
+            "queries.sql",
+            "-- the second file\nINSERT INTO Out\nSELECT symbl FROM Trades;\n",
+        ),
+    ]);
+    let finished = scratch.run(["validate", "streams.sql", "queries.sql"]).code(2);
+    check("the_right_one_of_several_files", &finished.stderr);
+}

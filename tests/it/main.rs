@@ -1,0 +1,8 @@
+//! The integration tests: the engine as users and embedders meet it. One binary, so that it is linked once.
+
+mod cases;
+mod cli;
+mod diagnostics;
+mod examples;
+mod follow;
+mod support;
