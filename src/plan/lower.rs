@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::compute::SortOptions;
 use arrow::datatypes::{Field, SchemaRef};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode};
@@ -10,7 +11,7 @@ use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{
-    Aggregate, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, SkipType, TableScan,
+    Aggregate, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, SkipType, Sort, TableScan,
 };
 use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
@@ -26,6 +27,7 @@ use crate::catalog::functions::EVENT_TIMESTAMP;
 use crate::catalog::types;
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
+use crate::operators::emission_order::EmissionOrderPlan;
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::filter_project::{EVENT_TIME, FilterProjectPlan};
 use crate::operators::limit::LimitPlan;
@@ -176,16 +178,12 @@ impl<'a> Lowering<'a> {
                 inputs.into_iter().for_each(|input| self.plan.connect(input, node));
                 Ok(self.pipe_from(node, schema, errors, &union.schema))
             }
+            LogicalPlan::Sort(sort) => self.sort(sort),
             LogicalPlan::Extension(extension) => self.extension(extension),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Limit(limit) => {
                 let pipe = self.pipe(&limit.input)?;
-                if pipe.flow != Flow::Inserts {
-                    return Err(Diagnostic::new(
-                        Code::Unsupported,
-                        "not supported yet: LIMIT over a window",
-                    ));
-                }
+                let flow = pipe.flow;
                 let schema = Arc::new(limit.input.schema().as_arrow().clone());
                 let (from, errors) = self.flush(pipe, &schema)?;
                 let skip = match limit.get_skip_type() {
@@ -196,15 +194,55 @@ impl<'a> Lowering<'a> {
                     Ok(FetchType::Literal(fetch)) => fetch.map(|fetch| fetch as u64),
                     _ => return Err(constant("LIMIT")),
                 };
-                let node = self.add("limit", errors, Arc::new(LimitPlan { skip, fetch }));
+                let operator: Arc<dyn OperatorPlan> = match flow {
+                    Flow::Emissions => Arc::new(EmissionOrderPlan {
+                        keys: Vec::new(),
+                        skip: skip as usize,
+                        fetch: fetch.map(|fetch| fetch as usize),
+                    }),
+                    _ => Arc::new(LimitPlan { skip, fetch }),
+                };
+                let node = self.add("limit", errors, operator);
                 self.plan.connect(from, node);
-                Ok(self.pipe_from(node, schema, errors, limit.input.schema()))
+                let mut pipe = self.pipe_from(node, schema, errors, limit.input.schema());
+                pipe.flow = flow;
+                Ok(pipe)
             }
             other => Err(Diagnostic::new(
                 Code::Unsupported,
                 format!("not supported yet: {}", other.display()),
             )),
         }
+    }
+
+    /// ORDER BY of a batch window's emissions.
+    fn sort(&mut self, sort: &Sort) -> Result<Pipe, Diagnostic> {
+        let mut pipe = self.pipe(&sort.input)?;
+        if pipe.flow != Flow::Emissions {
+            let error = Diagnostic::new(Code::Unsupported, "not supported yet: ORDER BY without a batch window");
+            return Err(error.hint("a batch window closes: each of its emissions can be sorted"));
+        }
+        if pipe.projection.is_some() {
+            pipe = self.flushed(pipe, sort.input.schema())?;
+        }
+        let mut keys = Vec::with_capacity(sort.expr.len());
+        for key in &sort.expr {
+            let options = SortOptions {
+                descending: !key.asc,
+                nulls_first: key.nulls_first,
+            };
+            keys.push((physical_expr(&key.expr, sort.input.schema())?, options));
+        }
+        let mut pipe = self.flushed(pipe, sort.input.schema())?;
+        let operator = EmissionOrderPlan {
+            keys,
+            skip: 0,
+            fetch: sort.fetch,
+        };
+        let node = self.add("order", pipe.errors, Arc::new(operator));
+        self.plan.connect(pipe.from, node);
+        pipe.from = node;
+        Ok(pipe)
     }
 
     fn extension(&mut self, extension: &Extension) -> Result<Pipe, Diagnostic> {

@@ -59,8 +59,10 @@ pub fn query(query: &Query, text: &Text) -> Result<(), Diagnostic> {
     if let Some(output) = &query.output {
         return Err(text.at(unsupported("OUTPUT … EVERY"), output.span));
     }
-    sql_query(&query.body, text)?;
-    let mut inside = Inside { text };
+    let windowed = query.relations.iter().any(|relation| relation.window.is_some());
+    let order = if windowed { Order::Emissions } else { Order::None };
+    sql_query(&query.body, order, text)?;
+    let mut inside = Inside { text, order };
     match query.body.visit(&mut inside) {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(()),
@@ -81,7 +83,16 @@ fn relation(relation: &StreamRelation, text: &Text) -> Result<(), Diagnostic> {
     Err(text.at(unsupported(what), relation.span))
 }
 
-fn sql_query(query: &SqlQuery, text: &Text) -> Result<(), Diagnostic> {
+/// What ORDER BY may sort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Nothing: a stream has no end.
+    None,
+    /// Each emission of a window.
+    Emissions,
+}
+
+fn sql_query(query: &SqlQuery, order: Order, text: &Text) -> Result<(), Diagnostic> {
     if let Some(with) = &query.with
         && with.recursive
     {
@@ -89,7 +100,9 @@ fn sql_query(query: &SqlQuery, text: &Text) -> Result<(), Diagnostic> {
             .hint("leave RECURSIVE out; a WITH that does not read itself is fine");
         return Err(text.at(error, with.span()));
     }
-    if let Some(order) = &query.order_by {
+    if order == Order::None
+        && let Some(order) = &query.order_by
+    {
         let error = match &query.limit_clause {
             Some(_) => unsupported("ORDER BY … LIMIT, the continuous top-n"),
             None => Diagnostic::new(Code::Unstreamable, "a stream has no end, so it cannot be sorted")
@@ -97,21 +110,21 @@ fn sql_query(query: &SqlQuery, text: &Text) -> Result<(), Diagnostic> {
         };
         return Err(text.at(error, order.span()));
     }
-    set_expr(&query.body, text)
+    set_expr(&query.body, order, text)
 }
 
-fn set_expr(body: &SetExpr, text: &Text) -> Result<(), Diagnostic> {
+fn set_expr(body: &SetExpr, order: Order, text: &Text) -> Result<(), Diagnostic> {
     match body {
-        SetExpr::Select(select) => self::select(select, text),
-        SetExpr::Query(query) => sql_query(query, text),
+        SetExpr::Select(select) => self::select(select, order, text),
+        SetExpr::Query(query) => sql_query(query, order, text),
         SetExpr::SetOperation {
             op: SetOperator::Union,
             set_quantifier: SetQuantifier::All,
             left,
             right,
         } => {
-            set_expr(left, text)?;
-            set_expr(right, text)
+            set_expr(left, order, text)?;
+            set_expr(right, order, text)
         }
         SetExpr::SetOperation {
             op: SetOperator::Union, ..
@@ -136,7 +149,7 @@ fn set_expr(body: &SetExpr, text: &Text) -> Result<(), Diagnostic> {
     }
 }
 
-fn select(select: &Select, text: &Text) -> Result<(), Diagnostic> {
+fn select(select: &Select, order: Order, text: &Text) -> Result<(), Diagnostic> {
     if select.from.is_empty() {
         let error = Diagnostic::new(Code::Unstreamable, "a query needs a stream to read").hint("add FROM <stream>");
         return Err(text.at(error, select.span()));
@@ -149,7 +162,7 @@ fn select(select: &Select, text: &Text) -> Result<(), Diagnostic> {
         return Err(text.at(unsupported("joins"), second.span()));
     }
     for from in &select.from {
-        table(from, text)?;
+        table(from, order, text)?;
     }
     if let GroupByExpr::All(_) = &select.group_by {
         return Err(text.at(unsupported("GROUP BY ALL"), select.span()));
@@ -163,7 +176,7 @@ fn select(select: &Select, text: &Text) -> Result<(), Diagnostic> {
     Ok(())
 }
 
-fn table(from: &TableWithJoins, text: &Text) -> Result<(), Diagnostic> {
+fn table(from: &TableWithJoins, order: Order, text: &Text) -> Result<(), Diagnostic> {
     if let Some(join) = from.joins.first() {
         return Err(text.at(unsupported("joins"), join.span()));
     }
@@ -173,14 +186,15 @@ fn table(from: &TableWithJoins, text: &Text) -> Result<(), Diagnostic> {
             lateral: false,
             subquery,
             ..
-        } => sql_query(subquery, text),
-        TableFactor::NestedJoin { table_with_joins, .. } => table(table_with_joins, text),
+        } => sql_query(subquery, order, text),
+        TableFactor::NestedJoin { table_with_joins, .. } => table(table_with_joins, order, text),
         other => Err(text.at(unsupported("this relation"), other.span())),
     }
 }
 
 /// Looks for what may stand anywhere inside expressions.
 struct Inside<'a> {
+    order: Order,
     text: &'a Text<'a>,
 }
 
@@ -188,7 +202,7 @@ impl Visitor for Inside<'_> {
     type Break = Box<Diagnostic>;
 
     fn pre_visit_query(&mut self, query: &SqlQuery) -> ControlFlow<Self::Break> {
-        match sql_query(query, self.text) {
+        match sql_query(query, self.order, self.text) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
