@@ -15,6 +15,7 @@ pub mod filter_project;
 pub mod group_table;
 pub mod limit;
 pub mod output_events;
+pub mod output_rate;
 pub mod running_aggregate;
 pub mod slice_aggregate;
 pub mod state;

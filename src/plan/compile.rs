@@ -14,6 +14,7 @@ use super::logical::{
     Planner, check_output_names, count_columns, fit_target, inferred_schema, name_columns, name_fields, output_spans,
 };
 use super::lower::{Lowering, columns_read};
+use super::lower_rate::Rate;
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
@@ -70,6 +71,7 @@ struct CompiledQuery {
     span: sqlparser::tokenizer::Span,
     bare: bool,
     output: OutputEventsPlan,
+    rate: Option<Rate>,
 }
 
 /// Which columns of source streams are built.
@@ -502,6 +504,11 @@ impl Compiler<'_> {
             span,
             bare,
             output: output_events(&query),
+            rate: query
+                .output
+                .as_ref()
+                .map(|output| Rate::new(output, self.text))
+                .transpose()?,
         });
         Ok(())
     }
@@ -786,7 +793,7 @@ impl Compiled {
         };
         let number = plan.queries.len();
         let schema = plan.streams[target].def.schema.clone();
-        let mut lowering = Lowering::new(plan, number, &query.name, query.output);
+        let mut lowering = Lowering::new(plan, number, &query.name, query.output, query.rate.clone());
         let lowered = lowering.lower(&query.plan, &schema);
         let first = std::mem::take(&mut lowering.first);
         let last = lowered.map_err(|error| text.at(error, query.span))?;

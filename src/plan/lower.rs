@@ -11,14 +11,18 @@ use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{
-    Aggregate, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, SkipType, Sort, TableScan,
+    Aggregate, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, Projection, SkipType, Sort,
+    SubqueryAlias, TableScan,
 };
 use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
+use eventflux_sqlparser::OutputKind;
+
 use super::context::Source;
 use super::failure;
 use super::lower_aggregate::AggregateColumns;
+use super::lower_rate::{Groups, Rate};
 use super::lower_slices::{Bounds, Sliced, sliced};
 use super::lower_window::{Windowed, window_plan};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
@@ -48,6 +52,8 @@ pub struct Lowering<'a> {
     pub first: Vec<NodeId>,
     /// Which changes become events of the target.
     pub output: OutputEventsPlan,
+    /// OUTPUT … EVERY.
+    pub rate: Option<Rate>,
     operators: usize,
     /// Whether what is being lowered feeds an aggregate, which needs to know what leaves a window.
     retracts: bool,
@@ -83,13 +89,20 @@ struct Pipe {
 
 impl<'a> Lowering<'a> {
     /// For a query of a plan.
-    pub fn new(plan: &'a mut StreamPlan, query: usize, name: &str, output: OutputEventsPlan) -> Self {
+    pub fn new(
+        plan: &'a mut StreamPlan,
+        query: usize,
+        name: &str,
+        output: OutputEventsPlan,
+        rate: Option<Rate>,
+    ) -> Self {
         Lowering {
             plan,
             query,
             name: name.to_string(),
             first: Vec::new(),
             output,
+            rate,
             operators: 0,
             retracts: false,
             in_order: false,
@@ -98,14 +111,69 @@ impl<'a> Lowering<'a> {
 
     /// Lowers the whole plan; the node it ends in gives batches of `schema`.
     pub fn lower(&mut self, plan: &LogicalPlan, schema: &SchemaRef) -> Result<NodeId, Diagnostic> {
-        let pipe = self.pipe(plan)?;
-        let flow = pipe.flow;
-        let (node, errors) = self.flush(pipe, schema)?;
-        let node = self.events_of(node, errors, flow)?;
+        let (node, errors, flow) = match self.rate.clone() {
+            Some(rate) => {
+                let pipe = self.limited(plan, &rate)?;
+                let (node, errors) = self.flush(pipe, schema)?;
+                (node, errors, Flow::Inserts)
+            }
+            None => {
+                let pipe = self.pipe(plan)?;
+                let flow = pipe.flow;
+                let (node, errors) = self.flush(pipe, schema)?;
+                (node, errors, flow)
+            }
+        };
+        let node = match self.rate {
+            Some(_) => node,
+            None => self.events_of(node, errors, flow)?,
+        };
         if self.first.is_empty() {
             self.first.push(node);
         }
         Ok(node)
+    }
+
+    /// A query with OUTPUT … EVERY: the rate stands below the last projections, where rows still have their groups.
+    fn limited(&mut self, plan: &LogicalPlan, rate: &Rate) -> Result<Pipe, Diagnostic> {
+        let mut above = Vec::new();
+        let mut inner = plan;
+        while let LogicalPlan::Projection(Projection { input, .. })
+        | LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. }) = inner
+        {
+            above.push(inner);
+            inner = input;
+        }
+        let groups = Groups::of(inner)?;
+        let asked = self.output;
+        if rate.kind == OutputKind::Snapshot {
+            (self.output.current, self.output.expired) = (true, true);
+        }
+        let pipe = self.pipe(inner)?;
+        let mut pipe = self.flushed(pipe, inner.schema())?;
+        let flow = pipe.flow;
+        self.output = asked;
+        if rate.kind != OutputKind::Snapshot {
+            pipe.from = self.events_of(pipe.from, pipe.errors, flow)?;
+        }
+        let operator = rate.plan(groups, flow, &pipe.from_schema);
+        let node = self.add("rate", pipe.errors, Arc::new(operator));
+        self.plan.connect(pipe.from, node);
+        (pipe.from, pipe.flow) = (node, Flow::Inserts);
+        for node in above.into_iter().rev() {
+            match node {
+                LogicalPlan::Projection(projection) => {
+                    if pipe.projection.is_some() {
+                        pipe = self.flushed(pipe, projection.input.schema())?;
+                    }
+                    let exprs = projection.expr.iter().map(|expr| pipe.physical(expr));
+                    pipe.projection = Some(exprs.collect::<Result<_, _>>()?);
+                }
+                other if pipe.projection.is_none() => pipe.base = other.schema().clone(),
+                _ => {}
+            }
+        }
+        Ok(pipe)
     }
 
     /// Makes events of changes, as the query's target takes them.

@@ -9,6 +9,7 @@ mod failure;
 pub mod logical;
 mod lower;
 mod lower_aggregate;
+mod lower_rate;
 mod lower_slices;
 mod lower_window;
 mod match_text;

@@ -56,9 +56,6 @@ pub fn query(query: &Query, text: &Text) -> Result<(), Diagnostic> {
             .hint("leave it out: without a window each event gives its row at once");
         return Err(text.at(error, emit.span));
     }
-    if let Some(output) = &query.output {
-        return Err(text.at(unsupported("OUTPUT … EVERY"), output.span));
-    }
     let windowed = query.relations.iter().any(|relation| relation.window.is_some());
     let order = if windowed { Order::Emissions } else { Order::None };
     sql_query(&query.body, order, text)?;
