@@ -468,7 +468,7 @@ pub struct RowError {
     pub kind: ErrorKind,
     /// The reason, with the column and value where known.
     pub message: String,
-    /// The event: raw text for decode errors (cut at [`RAW_LIMIT`] bytes), else its columns as JSON.
+    /// The event: raw text for decode errors (cut at [`RAW_LIMIT`] bytes), else its columns as `name=value`.
     pub event: String,
     /// Where the event stood in its input: line number of a file, from 1.
     pub line: Option<u64>,

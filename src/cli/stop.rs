@@ -23,9 +23,15 @@ impl StopOnSignal {
         let cannot = |error| Error::io("cannot listen to signals", error);
         let asked = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal finds the flag unset and sets it, the second finds it set.
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, asked.clone()).map_err(cannot)?;
-            signal_hook::flag::register(signal, asked.clone()).map_err(cannot)?;
+            let asked = asked.clone();
+            // One step, so that of two signals that come together one is the second.
+            let handle = move || {
+                if asked.swap(true, Ordering::SeqCst) {
+                    signal_hook::low_level::exit(128 + signal);
+                }
+            };
+            // SAFETY: the handler only swaps an atomic and exits, both of which signal handlers may do.
+            unsafe { signal_hook::low_level::register(signal, handle) }.map_err(cannot)?;
         }
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(cannot)?;
         let handle = signals.handle();

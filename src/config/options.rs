@@ -2,6 +2,7 @@
 //! and completes it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 use super::nearest::nearest;
@@ -112,8 +113,8 @@ impl std::fmt::Display for OptionKind {
     }
 }
 
-/// An option as the user wrote it.
-#[derive(Debug, Clone)]
+/// An option as the user wrote it. Its value may be a secret, which no `Debug` shows.
+#[derive(Clone)]
 pub struct RawOption {
     /// The key, with its prefix if it had one.
     pub key: String,
@@ -149,11 +150,29 @@ struct Given {
     source: Option<SourceText>,
 }
 
-/// The options of one owner, checked against its table: names without prefix, defaults filled in.
-#[derive(Debug, Clone, Default)]
+impl fmt::Debug for RawOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawOption")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The options of one owner, checked against its table: names without prefix, defaults filled in. `Debug` shows no values.
+#[derive(Clone, Default)]
 pub struct Options {
     owner: String,
     given: BTreeMap<String, Given>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.names().collect();
+        f.debug_struct("Options")
+            .field("owner", &self.owner)
+            .field("names", &names)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Options {

@@ -8,7 +8,8 @@
 //!
 //! # Time
 //! Every input of a node remembers its watermark; the node's is the least of those that are not idle. An operator learns of
-//! a new watermark after all events before it and passes it on after what it emits for it.
+//! a new watermark after all events before it and passes it on after what it emits for it. When the last input becomes idle,
+//! nothing is held back any more: the node comes up to the largest watermark that any of them had, and then is idle, too.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -67,6 +68,10 @@ pub enum Stage {
 
 struct Node {
     spec: NodeSpec,
+    /// The largest watermark that any input had; the end of one does not count.
+    reached: Micros,
+    /// The `reached` up to which the node has come because all inputs were idle.
+    caught_up: Micros,
     wake_at: Option<Micros>,
     done: bool,
 }
@@ -97,6 +102,8 @@ impl Graph {
     pub fn new(specs: Vec<NodeSpec>) -> Self {
         let nodes = specs.into_iter().map(|spec| Node {
             spec,
+            reached: BEGINNING_OF_TIME,
+            caught_up: BEGINNING_OF_TIME,
             wake_at: None,
             done: false,
         });
@@ -229,6 +236,7 @@ impl Graph {
                 let mut state = StateReader::new(bytes);
                 let (inputs, passed): (Vec<Watermark>, Watermark) = state.value()?;
                 if inputs.len() == node.spec.inputs.len() {
+                    node.reached = inputs.iter().filter_map(reached_by).max().unwrap_or(BEGINNING_OF_TIME);
                     (node.spec.inputs, node.spec.passed) = (inputs, passed);
                 }
                 if !state.is_empty() {
@@ -293,9 +301,27 @@ impl Graph {
         if let Some(input) = node.spec.inputs.get_mut(port) {
             *input = watermark;
         }
+        node.reached = reached_by(&watermark).map_or(node.reached, |time| node.reached.max(time));
+        if node.caught_up < node.reached && are_idle(&node.spec.inputs) {
+            node.caught_up = node.reached;
+            let catch_up = Watermark::At(node.reached);
+            // Looked at again when what the catching up releases is through.
+            self.work.push(Work::Time {
+                node: index,
+                port,
+                watermark,
+            });
+            return self.pass_combined(index, catch_up, now);
+        }
         let Some(combined) = combine(&node.spec.inputs).filter(|combined| *combined != node.spec.passed) else {
             return Ok(());
         };
+        self.pass_combined(index, combined, now)
+    }
+
+    /// Passes a node's own watermark on.
+    fn pass_combined(&mut self, index: NodeIndex, combined: Watermark, now: Micros) -> Result<()> {
+        let node = &mut self.nodes[index];
         if let (Watermark::At(new), Watermark::At(old)) = (combined, node.spec.passed)
             && new < old
         {
@@ -452,6 +478,19 @@ fn combine(inputs: &[Watermark]) -> Option<Watermark> {
         Some(END_OF_TIME) if idle => None,
         Some(time) => Some(Watermark::At(time)),
     }
+}
+
+/// The time that an input has come to, if it is neither idle nor at its end.
+fn reached_by(input: &Watermark) -> Option<Micros> {
+    match *input {
+        Watermark::At(time) if time != END_OF_TIME => Some(time),
+        _ => None,
+    }
+}
+
+/// Whether all inputs that have not ended are idle, and there is one.
+fn are_idle(inputs: &[Watermark]) -> bool {
+    inputs.contains(&Watermark::Idle) && inputs.iter().all(|input| reached_by(input).is_none())
 }
 
 /// The state of an input before anything has come.

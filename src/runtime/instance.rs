@@ -12,7 +12,7 @@ use super::graph::{Counters, Graph, NodeIndex, NodeSpec, Stage, initial};
 use super::metrics::{Metrics, QueryMetrics, StreamMetrics};
 use super::snapshot::Snapshot;
 use super::source_thread::{Ended, SourceThread};
-use super::tap::{SinkThread, Tap};
+use super::tap::{OwnSink, SinkThread, Tap};
 use super::task::{Control, Sent, SourceInput, Task};
 use crate::catalog::streams::Role;
 use crate::connectors::{Emitted, Registry, Source, StopSignal};
@@ -503,11 +503,10 @@ impl Builder<'_> {
         }
         let def = &self.plan.streams[stream].def;
         if self.setup.connect
-            && let Some(mut sink) = self.registry.build_sink(def)?
+            && let Some(sink) = self.registry.build_sink(def)?
         {
             if self.setup.mode == Mode::Inline || sink.is_immediate() {
-                sink.open()?;
-                taps.push(Tap::Sink(sink));
+                taps.push(Tap::Sink(OwnSink::open(&def.name, sink)?));
             } else {
                 taps.push(Tap::Thread(SinkThread::start(&def.name, sink)?));
             }

@@ -12,7 +12,7 @@ const SINK_QUEUE: usize = 16;
 /// Somebody who gets the events of a stream.
 pub enum Tap {
     /// A sink on this thread.
-    Sink(Box<dyn Sink>),
+    Sink(OwnSink),
     /// A sink on a thread of its own.
     Thread(SinkThread),
     /// A function, called on this thread.
@@ -55,7 +55,7 @@ impl Tap {
     /// Hands over a batch; waits where the receiver is slower.
     pub fn deliver(&mut self, batch: &EventBatch) -> Result<()> {
         match self {
-            Tap::Sink(sink) => sink.write(batch),
+            Tap::Sink(own) => own.sink.write(batch).map_err(|error| of_sink(&own.stream, error)),
             Tap::Thread(thread) => thread.send(ToSink::Batch(batch.clone())),
             Tap::Callback(callback) => {
                 callback(batch);
@@ -68,7 +68,7 @@ impl Tap {
     /// Makes all that was delivered visible. Sinks on threads of their own do so by themselves.
     pub fn flush(&mut self) -> Result<()> {
         match self {
-            Tap::Sink(sink) => sink.flush(),
+            Tap::Sink(own) => own.sink.flush().map_err(|error| of_sink(&own.stream, error)),
             _ => Ok(()),
         }
     }
@@ -104,7 +104,7 @@ impl Tap {
     /// Flushes and closes.
     pub fn close(self) -> Result<()> {
         match self {
-            Tap::Sink(mut sink) => sink.close(),
+            Tap::Sink(mut own) => own.sink.close().map_err(|error| of_sink(&own.stream, error)),
             Tap::Thread(thread) => thread.close(),
             Tap::Callback(_) | Tap::Channel(_) => Ok(()),
         }
@@ -114,6 +114,34 @@ impl Tap {
 enum ToSink {
     Batch(EventBatch),
     Barrier(Sender<()>),
+}
+
+/// A sink on the thread of the pipeline.
+pub struct OwnSink {
+    sink: Box<dyn Sink>,
+    stream: String,
+}
+
+impl OwnSink {
+    /// Opens the sink of `stream`.
+    pub fn open(stream: &str, mut sink: Box<dyn Sink>) -> Result<Self> {
+        sink.open().map_err(|error| of_sink(stream, error))?;
+        Ok(OwnSink {
+            sink,
+            stream: stream.to_string(),
+        })
+    }
+}
+
+/// The error of the sink of `stream`.
+fn of_sink(stream: &str, error: Error) -> Error {
+    match error {
+        Error::Io { context, source } => Error::Io {
+            context: format!("sink of stream {stream}: {context}"),
+            source,
+        },
+        other => Error::failed(format!("sink of stream {stream}: {other}")),
+    }
 }
 
 /// A sink on a thread of its own, behind a bounded channel.
@@ -126,7 +154,7 @@ pub struct SinkThread {
 impl SinkThread {
     /// Opens the sink, here and now so that a failure is known at the start, and starts its thread.
     pub fn start(stream: &str, mut sink: Box<dyn Sink>) -> Result<Self> {
-        sink.open()?;
+        sink.open().map_err(|error| of_sink(stream, error))?;
         let (events, inbox) = bounded(SINK_QUEUE);
         let (report, result) = bounded(1);
         std::thread::Builder::new()
@@ -169,13 +197,7 @@ impl SinkThread {
     }
 
     fn named(&self, error: Error) -> Error {
-        match error {
-            Error::Io { context, source } => Error::Io {
-                context: format!("sink of stream {}: {context}", self.stream),
-                source,
-            },
-            other => Error::failed(format!("sink of stream {}: {other}", self.stream)),
-        }
+        of_sink(&self.stream, error)
     }
 }
 

@@ -144,7 +144,7 @@ impl Task {
             if !self.has_work() {
                 return Ok(());
             }
-            match self.wait() {
+            match self.wait()? {
                 Ready::Source(index) => self.take_source(index)?,
                 Ready::Api => self.take_api()?,
                 Ready::Control => self.take_control()?,
@@ -170,19 +170,23 @@ impl Task {
     }
 
     /// Waits until something is there. Sources first in line are those furthest behind in event time.
-    fn wait(&mut self) -> Ready {
+    fn wait(&mut self) -> Result<Ready> {
         let order = self.source_order();
         for &index in &order {
             if !self.sources[index].input.events.is_empty() {
                 // Control, API and stop must not starve behind a busy source.
                 if !self.control.is_empty() {
-                    return Ready::Control;
+                    return Ok(Ready::Control);
                 }
                 if self.api_open && !self.api.is_empty() {
-                    return Ready::Api;
+                    return Ok(Ready::Api);
                 }
-                return Ready::Source(index);
+                return Ok(Ready::Source(index));
             }
+        }
+        if self.api.is_empty() {
+            // About to wait: nothing may be held back meanwhile.
+            self.graph.all_taps().try_for_each(Tap::flush)?;
         }
         let sinks: Vec<_> = self.graph.taps().filter_map(Tap::ended).collect();
         let mut select = Select::new();
@@ -212,7 +216,7 @@ impl Task {
                 select.ready_timeout(Duration::from_micros(micros.unsigned_abs())).ok()
             }
         };
-        selected.map_or(Ready::Timer, |index| ready.swap_remove(index))
+        Ok(selected.map_or(Ready::Timer, |index| ready.swap_remove(index)))
     }
 
     /// The open sources that somebody still needs, furthest behind first. If one that will certainly bring something is furthest behind,

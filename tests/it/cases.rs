@@ -11,3 +11,11 @@ fn all_language_cases_pass() {
     // A folder that was moved or a runner that skips would pass, too.
     assert!(report.passed() > 200, "only {}", report.summary());
 }
+
+#[test]
+fn every_file_of_cases_is_one_that_is_run() {
+    for entry in std::fs::read_dir(repository().join("tests/cases")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(name.ends_with(".test.toml") || name.ends_with(".test.json"), "{name}");
+    }
+}

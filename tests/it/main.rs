@@ -5,4 +5,5 @@ mod cli;
 mod diagnostics;
 mod examples;
 mod follow;
+mod runtime;
 mod support;
