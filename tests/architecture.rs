@@ -271,11 +271,13 @@ fn unsafe_code_calls_the_operating_system_and_nothing_else() {
             .expect("a file")
             .matches("// SAFETY:")
             .count();
-        if blocks > 0 && (!source.code.contains("libc::") || reasons < blocks) {
+        // Signal handlers are registered with the operating system, too.
+        let system = source.code.contains("libc::") || source.code.contains("signal_hook::low_level::");
+        if blocks > 0 && (!system || reasons < blocks) {
             wrong.push(source.name);
         }
     }
-    assert_none(wrong, "unsafe code without libc or without its reason");
+    assert_none(wrong, "unsafe code that calls no system, or without its reason");
 }
 
 #[test]
