@@ -5,3 +5,4 @@ pub mod functions;
 pub mod names;
 pub mod streams;
 pub mod types;
+pub mod windows;

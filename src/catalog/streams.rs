@@ -5,6 +5,7 @@ use std::ops::Range;
 use arrow::datatypes::SchemaRef;
 use sqlparser::ast::Expr;
 
+use super::windows::WindowKind;
 use crate::config::options::{Options, RawOption};
 
 /// A stream as declared, or as inferred from the first query that inserts into it.
@@ -22,6 +23,19 @@ pub struct StreamDef {
     pub settings: Settings,
     /// Where its name stands in the app; `None` when inferred.
     pub span: Option<Range<usize>>,
+    /// For a named window: what holds the events.
+    pub window: Option<NamedWindow>,
+}
+
+/// `CREATE WINDOW`: a stream of the changes of a window's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedWindow {
+    /// How events are held.
+    pub kind: WindowKind,
+    /// Whether what enters goes on.
+    pub current: bool,
+    /// Whether what leaves goes on.
+    pub expired: bool,
 }
 
 /// `WATERMARK FOR column AS bound`.

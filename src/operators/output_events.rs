@@ -7,9 +7,9 @@ use super::{Operator, OperatorPlan, Output, Port};
 use crate::error::Result;
 use crate::event::EventBatch;
 
-/// Passes on what entered (`CURRENT EVENTS`), what left (`EXPIRED EVENTS`), or both, as inserts.
+/// Passes on what entered (`CURRENT EVENTS`), what left (`EXPIRED EVENTS`), or both.
 ///
-/// *Ops.* Takes inserts and deletes; gives inserts. *State.* None.
+/// *Ops.* Takes inserts and deletes; gives inserts, or the same. *State.* None.
 pub struct OutputEvents {
     plan: OutputEventsPlan,
 }
@@ -21,6 +21,17 @@ pub struct OutputEventsPlan {
     pub current: bool,
     /// What left goes on.
     pub expired: bool,
+    /// As what.
+    pub form: OutputForm,
+}
+
+/// What changes become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputForm {
+    /// Events of their own.
+    Events,
+    /// They stay changes: the output of a named window.
+    Changes,
 }
 
 impl OperatorPlan for OutputEventsPlan {
@@ -57,8 +68,13 @@ impl Operator for OutputEvents {
                 batch.filter(&kept)?
             }
         };
-        let (columns, times, _) = batch.into_parts();
-        out.emit(EventBatch::inserts(columns, times));
+        match self.plan.form {
+            OutputForm::Changes => out.emit(batch),
+            OutputForm::Events => {
+                let (columns, times, _) = batch.into_parts();
+                out.emit(EventBatch::inserts(columns, times));
+            }
+        }
         Ok(())
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use datafusion_expr::LogicalPlan;
-use eventflux_sqlparser::{CreateView, OutputEvents, Query, RelationSource, Statement, StatementKind, StreamRelation};
+use eventflux_sqlparser::{
+    CreateView, CreateWindow, OutputEvents, Query, RelationSource, Statement, StatementKind, StreamRelation,
+};
 use sqlparser::ast::Spanned;
 
 use super::context::Source;
@@ -15,6 +17,7 @@ use super::logical::{
 };
 use super::lower::{Lowering, columns_read};
 use super::lower_rate::Rate;
+use super::lower_window::named_window;
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
@@ -23,14 +26,15 @@ use super::{current_values, failure, match_text, refuse, resolve};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{LatePolicy, Role, StreamDef};
+use crate::catalog::windows::WindowKind;
 use crate::config::layers::Layers;
 use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic, SourceText};
 use crate::formats::DecodeSchema;
 use crate::operators::event_time_order::EventTimeOrderPlan;
-use crate::operators::output_events::OutputEventsPlan;
+use crate::operators::output_events::{OutputEventsPlan, OutputForm};
 use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
-use crate::windows::kind::WindowKind;
+use crate::windows::TimeDomain;
 
 /// What an app is compiled with.
 pub struct Environment<'a> {
@@ -138,6 +142,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         streams: Vec::new(),
         sources: HashMap::new(),
         known: BTreeMap::new(),
+        undeclared: Vec::new(),
         queries: Vec::new(),
         explained: BTreeSet::new(),
     };
@@ -174,6 +179,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
 fn stream_names(statements: &[Statement]) -> impl Iterator<Item = &str> {
     statements.iter().filter_map(|statement| match &statement.kind {
         StatementKind::CreateStream(create) => Some(create.name.value.as_str()),
+        StatementKind::CreateWindow(create) => Some(create.name.value.as_str()),
         StatementKind::Query(query) => query.target.as_ref().map(|target| target.name.value.as_str()),
         _ => None,
     })
@@ -186,6 +192,8 @@ struct Compiler<'a> {
     streams: Vec<Arc<StreamDef>>,
     sources: HashMap<String, Arc<Source>>,
     known: resolve::Known,
+    /// Named windows without columns: they get those of the first query that feeds them.
+    undeclared: Vec<CreateWindow>,
     queries: Vec<CompiledQuery>,
     explained: BTreeSet<String>,
 }
@@ -212,6 +220,16 @@ impl Compiler<'_> {
                 let def = self.definer.stream(create).map_err(|error| self.text.finish(error))?;
                 self.check_free(&def.name, create.name.span)?;
                 self.declare(def);
+            }
+            if let StatementKind::CreateWindow(create) = &statement.kind {
+                self.check_free(&create.name.value, create.name.span)?;
+                match create.columns.is_empty() {
+                    true => self.undeclared.push(create.clone()),
+                    false => {
+                        let def = self.definer.window(create, None)?;
+                        self.declare(def);
+                    }
+                }
             }
         }
         let mut pending = self.pending(statements)?;
@@ -266,7 +284,7 @@ impl Compiler<'_> {
                 },
                 _ => continue,
             };
-            refuse::query(query, self.text)?;
+            refuse::query(query, self.reads_window(query), self.text)?;
             let name = match &query.target {
                 Some(target) => format!("{}#{}", target.name.value, number + 1),
                 None => {
@@ -277,6 +295,17 @@ impl Compiler<'_> {
             pending.push(Pending { query, name, explain });
         }
         Ok(pending)
+    }
+
+    /// Whether a query reads a named window.
+    fn reads_window(&self, query: &Query) -> bool {
+        let tables = resolve::tables(&query.body, &query.relations);
+        tables.iter().any(|table| {
+            let windows = self.streams.iter().filter(|stream| stream.window.is_some());
+            let declared = windows.map(|stream| stream.name.as_str());
+            let undeclared = self.undeclared.iter().map(|window| window.name.value.as_str());
+            resolve_name(&table.value, declared.chain(undeclared)) != Resolved::None
+        })
     }
 
     /// The first relation of a query that is not known yet.
@@ -356,7 +385,7 @@ impl Compiler<'_> {
 
     fn view(&mut self, view: &CreateView) -> Result<(), Diagnostic> {
         self.check_free(&view.name.value, view.name.span)?;
-        refuse::query(&view.query, self.text)?;
+        refuse::query(&view.query, self.reads_window(&view.query), self.text)?;
         let (query, windows) = self.resolved(&view.query)?;
         let planner = Planner {
             sources: &self.sources,
@@ -461,11 +490,15 @@ impl Compiler<'_> {
                     return Err(self.text.at(error, place));
                 }
                 let schema = inferred_schema(&plan).map_err(|error| self.text.at(error, query.body.span()))?;
-                Arc::new(
-                    self.definer
-                        .inferred(target_name, schema)
-                        .map_err(|error| self.text.at(error, place))?,
-                )
+                let window = self
+                    .undeclared
+                    .iter()
+                    .position(|window| window.name.value == target_name);
+                let def = match window {
+                    Some(window) => self.definer.window(&self.undeclared.remove(window), Some(schema)),
+                    None => self.definer.inferred(target_name, schema),
+                };
+                Arc::new(def.map_err(|error| self.text.at(error, place))?)
             }
         };
         let columns = query
@@ -564,6 +597,7 @@ fn output_events(query: &Query) -> OutputEventsPlan {
     OutputEventsPlan {
         current: events != Some(OutputEvents::Expired),
         expired: matches!(events, Some(OutputEvents::Expired | OutputEvents::All)),
+        form: OutputForm::Events,
     }
 }
 
@@ -773,6 +807,21 @@ impl Compiled {
             }
             entry = entry.or(Some(node));
             last = Some(node);
+        }
+        if let Some(window) = &def.window {
+            let domain = match plan.event_time.contains(&def.name) {
+                true => TimeDomain::Event,
+                false => TimeDomain::Processing,
+            };
+            for (kind, operator) in named_window(window, &def.schema, domain).map_err(|error| text.finish(error))? {
+                let id = format!("{}/{kind}", def.name);
+                let node = plan.add(PlanNodeKind::Operator(operator), None, stream, id);
+                if let Some(last) = last {
+                    plan.connect(last, node);
+                }
+                entry = entry.or(Some(node));
+                last = Some(node);
+            }
         }
         let node = plan.add(PlanNodeKind::Stream(stream), None, stream, def.name.clone());
         if let Some(last) = last {

@@ -21,7 +21,7 @@ use sqlparser::ast::{BinaryOperator, ObjectName, TableFactor};
 use super::window_node::WindowNode;
 use crate::catalog::functions::Functions;
 use crate::catalog::types;
-use crate::windows::kind::WindowKind;
+use crate::catalog::windows::WindowKind;
 
 /// A stream, or a view with its plan, as DataFusion sees it.
 pub struct Source {

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use eventflux_sqlparser::{ColumnDef, CreateStream, OptionDef, SinkClause, StreamOrigin};
+use eventflux_sqlparser::{ColumnDef, CreateStream, CreateWindow, OptionDef, OutputEvents, SinkClause, StreamOrigin};
 
 use super::text::Text;
+use super::window_args::window_kind;
 use crate::catalog::names::{Resolved, resolve};
-use crate::catalog::streams::{Connection, LatePolicy, OnError, Role, Settings, StreamDef, WatermarkDef};
+use crate::catalog::streams::{Connection, LatePolicy, NamedWindow, OnError, Role, Settings, StreamDef, WatermarkDef};
 use crate::catalog::types;
 use crate::config::environment::substitute;
 use crate::config::layers::Layers;
@@ -103,6 +104,7 @@ impl Definer<'_> {
             role,
             settings,
             span: text.range(create.name.span),
+            window: None,
         })
     }
 
@@ -126,6 +128,36 @@ impl Definer<'_> {
             role,
             settings,
             span: None,
+            window: None,
+        })
+    }
+
+    /// A named window with its columns, which are declared or those of the first query that feeds it.
+    pub fn window(&self, create: &CreateWindow, inferred: Option<Schema>) -> Result<StreamDef, Diagnostic> {
+        let schema = match inferred {
+            Some(schema) => schema,
+            None => self.schema(&create.columns)?,
+        };
+        let queryable = |option: &RawOption| option.key.eq_ignore_ascii_case("queryable");
+        let mut options = self.raw_options(&create.options)?;
+        options.retain(|option| !queryable(option));
+        let kind = window_kind(&create.window, &schema, self.text)?;
+        let (role, settings) = self
+            .connect(&create.name.value, options, false)
+            .map_err(|error| self.text.at(error, create.name.span))?;
+        let output = create.output.unwrap_or(OutputEvents::All);
+        Ok(StreamDef {
+            name: create.name.value.clone(),
+            schema: Arc::new(schema),
+            watermark: None,
+            role,
+            settings,
+            span: self.text.range(create.name.span),
+            window: Some(NamedWindow {
+                kind,
+                current: output != OutputEvents::Expired,
+                expired: output != OutputEvents::Current,
+            }),
         })
     }
 

@@ -31,9 +31,9 @@ use super::text::Text;
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::types;
+use crate::catalog::windows::WindowKind;
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
-use crate::windows::kind::WindowKind;
 
 /// Plans queries.
 pub struct Planner<'a> {

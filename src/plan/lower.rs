@@ -28,7 +28,9 @@ use super::lower_window::{Windowed, window_plan};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
 use super::window_node::WindowNode;
 use crate::catalog::functions::EVENT_TIMESTAMP;
+use crate::catalog::streams::NamedWindow;
 use crate::catalog::types;
+use crate::catalog::windows::{Family, WindowKind};
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
 use crate::operators::emission_order::EmissionOrderPlan;
@@ -37,7 +39,6 @@ use crate::operators::filter_project::{EVENT_TIME, FilterProjectPlan};
 use crate::operators::limit::LimitPlan;
 use crate::operators::output_events::OutputEventsPlan;
 use crate::operators::slice_aggregate::SliceAggregatePlan;
-use crate::windows::kind::Family;
 use crate::windows::{Retained, TimeDomain};
 
 /// Turns one query's plan into nodes.
@@ -85,6 +86,25 @@ struct Pipe {
     projection: Option<Vec<Arc<dyn PhysicalExpr>>>,
     is_stream: bool,
     flow: Flow,
+}
+
+impl Flow {
+    /// Of the changes of a window.
+    fn of(kind: &WindowKind) -> Self {
+        match (kind.family(), kind.streams_current()) {
+            (Family::Batch, false) => Flow::Emissions,
+            (Family::Batch, true) => Flow::Changes { fifo: true },
+            (Family::Sliding, _) => Flow::Changes { fifo: kind.is_fifo() },
+        }
+    }
+}
+
+/// What a named window gives.
+fn flow_of(window: &NamedWindow) -> Flow {
+    match Flow::of(&window.kind) {
+        Flow::Changes { .. } if !window.expired => Flow::Inserts,
+        flow => flow,
+    }
 }
 
 impl<'a> Lowering<'a> {
@@ -328,14 +348,7 @@ impl<'a> Lowering<'a> {
         let in_order = std::mem::replace(&mut self.in_order, domain == TimeDomain::Event);
         let pipe = self.pipe(&window.input);
         self.in_order = in_order;
-        let pipe = pipe?;
-        if pipe.flow != Flow::Inserts {
-            return Err(Diagnostic::new(
-                Code::Unsupported,
-                "not supported yet: a window over a window in one query",
-            )
-            .hint("send the first to a stream with INSERT INTO, and read that"));
-        }
+        let pipe = of_inserts(pipe?)?;
         let input = Arc::new(window.input.schema().as_arrow().clone());
         let schema = Arc::new(
             datafusion_expr::UserDefinedLogicalNodeCore::schema(window)
@@ -362,13 +375,7 @@ impl<'a> Lowering<'a> {
             errors,
             datafusion_expr::UserDefinedLogicalNodeCore::schema(window),
         );
-        pipe.flow = match (window.kind.family(), window.kind.streams_current()) {
-            (Family::Batch, false) => Flow::Emissions,
-            (Family::Batch, true) => Flow::Changes { fifo: true },
-            (Family::Sliding, _) => Flow::Changes {
-                fifo: window.kind.is_fifo(),
-            },
-        };
+        pipe.flow = Flow::of(&window.kind);
         Ok(pipe)
     }
 
@@ -378,7 +385,8 @@ impl<'a> Lowering<'a> {
         let in_order = std::mem::replace(&mut self.in_order, sliced.ordered && domain == TimeDomain::Event);
         let pipe = self.pipe(&sliced.input);
         self.in_order = in_order;
-        let (from, errors, mut columns, input) = self.aggregated(pipe?, aggregate, &sliced.input, &sliced.bounds)?;
+        let (from, errors, mut columns, input) =
+            self.aggregated(of_inserts(pipe?)?, aggregate, &sliced.input, &sliced.bounds)?;
         let operator = SliceAggregatePlan {
             grid: sliced.grid,
             domain,
@@ -485,6 +493,7 @@ impl<'a> Lowering<'a> {
             .map(|&index| place.def.schema.fields()[index].clone())
             .collect();
         let from_schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let flow = place.def.window.as_ref().map_or(Flow::Inserts, flow_of);
         let from = match self.in_order {
             true => self.ordered(stream, &from_schema),
             false => place.node,
@@ -499,7 +508,7 @@ impl<'a> Lowering<'a> {
             filter: None,
             projection: None,
             is_stream: true,
-            flow: Flow::Inserts,
+            flow,
         })
     }
 
@@ -570,6 +579,18 @@ impl Pipe {
         }
         self.event_time = true;
         physical_expr(expr, &with_event_time(&self.base)?)
+    }
+}
+
+/// What a window can hold: events, not the changes of another window.
+fn of_inserts(pipe: Pipe) -> Result<Pipe, Diagnostic> {
+    match pipe.flow {
+        Flow::Inserts => Ok(pipe),
+        _ => Err(Diagnostic::new(
+            Code::Unstreamable,
+            "a window cannot hold what another window gives in the same query",
+        )
+        .hint("send the first to a stream with INSERT INTO, and read that")),
     }
 }
 

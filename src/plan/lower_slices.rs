@@ -9,9 +9,9 @@ use datafusion_expr::{Aggregate, Expr, Extension, LogicalPlan, Projection, UserD
 
 use super::window_node::WindowNode;
 use crate::catalog::aggregates::CURRENT;
+use crate::catalog::windows::WindowKind;
 use crate::operators::slice_aggregate::SliceColumn;
 use crate::windows::hop::Grid;
-use crate::windows::kind::WindowKind;
 
 /// An aggregation that can go slice by slice.
 pub struct Sliced {

@@ -5,11 +5,16 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Column;
 
+use super::window_args::with_bounds;
+use crate::catalog::streams::NamedWindow;
+use crate::catalog::windows::WindowKind;
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
+use crate::operators::event_time_order::EventTimeOrderPlan;
+use crate::operators::filter_project::FilterProjectPlan;
+use crate::operators::output_events::{OutputEventsPlan, OutputForm};
 use crate::windows::fifo::FifoPlan;
 use crate::windows::hop::{Grid, HopPlan};
-use crate::windows::kind::WindowKind;
 use crate::windows::length_batch::LengthBatchPlan;
 use crate::windows::{Retained, TimeDomain};
 
@@ -91,4 +96,53 @@ fn index(column: &Column, windowed: &Windowed) -> Result<usize, Diagnostic> {
         let message = format!("there is no column '{}' for the window", column.name);
         Diagnostic::new(Code::UnknownColumn, message)
     })
+}
+
+/// The operators of a named window, each with a name for its state: what puts its events in order, the window, and what lets
+/// out the changes it is declared to give.
+pub fn named_window(
+    window: &NamedWindow,
+    columns: &SchemaRef,
+    domain: TimeDomain,
+) -> Result<Vec<(&'static str, Arc<dyn OperatorPlan>)>, Diagnostic> {
+    let mut operators: Vec<(&'static str, Arc<dyn OperatorPlan>)> = Vec::new();
+    if domain == TimeDomain::Event {
+        let schema = columns.clone();
+        operators.push(("in_order", Arc::new(EventTimeOrderPlan { schema })));
+    }
+    let schema = match window.kind.has_bounds() {
+        true => with_bounds(columns),
+        false => columns.clone(),
+    };
+    let windowed = Windowed {
+        input: columns.clone(),
+        schema,
+        domain,
+        retained: if window.expired {
+            Retained::Expired
+        } else {
+            Retained::Nothing
+        },
+        retracts: window.expired,
+    };
+    operators.push(("window", window_plan(&window.kind, &windowed)?));
+    if window.kind.has_bounds() {
+        let columns_only = FilterProjectPlan {
+            input: Some((0..columns.fields().len()).collect()),
+            event_time: false,
+            filter: None,
+            projection: None,
+            schema: columns.clone(),
+        };
+        operators.push(("columns", Arc::new(columns_only)));
+    }
+    if !window.current || !window.expired {
+        let output = OutputEventsPlan {
+            current: window.current,
+            expired: window.expired,
+            form: OutputForm::Changes,
+        };
+        operators.push(("output", Arc::new(output)));
+    }
+    Ok(operators)
 }

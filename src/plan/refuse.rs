@@ -19,11 +19,11 @@ fn unsupported(what: &str) -> Diagnostic {
 pub fn statement(statement: &Statement, text: &Text) -> Result<(), Diagnostic> {
     let what = match &statement.kind {
         StatementKind::CreateStream(_)
+        | StatementKind::CreateWindow(_)
         | StatementKind::CreateView(_)
         | StatementKind::Query(_)
         | StatementKind::Explain(_) => return Ok(()),
         StatementKind::CreateTable(_) => "CREATE TABLE",
-        StatementKind::CreateWindow(_) => "CREATE WINDOW",
         StatementKind::CreateTrigger(_) => "CREATE TRIGGER",
         StatementKind::CreateFunction(_) => "CREATE FUNCTION",
         StatementKind::CreateAggregation(_) => "CREATE AGGREGATION",
@@ -36,8 +36,8 @@ pub fn statement(statement: &Statement, text: &Text) -> Result<(), Diagnostic> {
     Err(text.at(unsupported(what), statement.span))
 }
 
-/// Refuses what cannot be run of a query, at its place.
-pub fn query(query: &Query, text: &Text) -> Result<(), Diagnostic> {
+/// Refuses what cannot be run of a query, at its place. `reads_window`: one of its relations is a named window.
+pub fn query(query: &Query, reads_window: bool, text: &Text) -> Result<(), Diagnostic> {
     if let Some(target) = &query.target {
         if target.inner {
             return Err(text.at(unsupported("'#' streams, which live in a PARTITION"), target.name.span));
@@ -56,7 +56,7 @@ pub fn query(query: &Query, text: &Text) -> Result<(), Diagnostic> {
             .hint("leave it out: without a window each event gives its row at once");
         return Err(text.at(error, emit.span));
     }
-    let windowed = query.relations.iter().any(|relation| relation.window.is_some());
+    let windowed = reads_window || query.relations.iter().any(|relation| relation.window.is_some());
     let order = if windowed { Order::Emissions } else { Order::None };
     sql_query(&query.body, order, text)?;
     let mut inside = Inside { text, order };

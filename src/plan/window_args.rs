@@ -10,10 +10,10 @@ use sqlparser::ast::{Expr, Value, ValueWithSpan};
 use super::text::Text;
 use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::types;
+use crate::catalog::windows::{SortKey, WINDOW_END, WINDOW_START, WindowKind};
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
 use crate::event::Micros;
-use crate::windows::kind::{SortKey, WINDOW_END, WINDOW_START, WindowKind};
 
 /// A kind: its spelling and its parameters in their order. A parameter that ends in `…` takes what is left.
 struct Signature {

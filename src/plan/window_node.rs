@@ -11,7 +11,7 @@ use datafusion_common::{DFSchema, DFSchemaRef, Result, TableReference, internal_
 use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use crate::catalog::types;
-use crate::windows::kind::{WINDOW_END, WINDOW_START, WindowKind};
+use crate::catalog::windows::{WINDOW_END, WINDOW_START, WindowKind};
 
 /// A window over `input`. Its columns are the input's, and [`WINDOW_START`] and [`WINDOW_END`] where the kind has them.
 #[derive(Debug, Clone)]

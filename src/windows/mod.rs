@@ -12,8 +12,6 @@
 //! window that leave (the former batch), then those that enter. The runtime passes batches between the operators of a query
 //! as they are, so what comes after (filter, aggregate, ORDER BY) works emission by emission.
 
-pub mod kind;
-
 pub mod changes;
 pub mod emission;
 pub mod fifo;
