@@ -22,7 +22,7 @@ use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
 use super::window_args::window_kind;
-use super::{current_values, failure, match_text, refuse, resolve};
+use super::{current_values, failure, match_text, refuse, resolve, wildcard};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{LatePolicy, Role, StreamDef};
@@ -435,6 +435,7 @@ impl Compiler<'_> {
             self.functions,
             self.text,
         )?;
+        wildcard::expand(&mut query, &self.known, self.functions);
         name_fields(&mut query);
         match_text::rewrite(&mut query, self.text)?;
         check_output_names(&query).map_err(|(error, span)| self.text.at(error, span))?;

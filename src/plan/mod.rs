@@ -18,5 +18,6 @@ mod resolve;
 pub mod stream_plan;
 mod text;
 mod watermark;
+mod wildcard;
 mod window_args;
 mod window_node;
