@@ -46,6 +46,11 @@ impl Functions {
         {
             functions.add_aggregate(aggregate);
         }
+        for (name, engine) in aggregates::ALIASES {
+            if let Some(function) = functions.aggregate(engine) {
+                functions.aggregates.insert(name.to_string(), function);
+            }
+        }
         // Of the engine underneath, these would be the time of planning; of a stream, it is the time of the event's processing.
         for (name, kind) in ClockKind::NAMES {
             let function = ClockFunction::new(name, *kind, clock.clone());

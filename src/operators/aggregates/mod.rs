@@ -11,8 +11,16 @@
 //! | file | aggregates |
 //! |---|---|
 //! | [`count`] | `count` |
-//! | [`sum`], [`average`] | `sum`, `avg` |
+//! | [`sum`] | `sum`, `avg` |
 //! | [`extreme`] | `min`, `max`, `minForever`, `maxForever` |
+//! | [`variance`] | `variance`, `var_pop`, `stddev`, `stddev_pop` |
+//! | [`booleans`] | `bool_and` (`and`), `bool_or` (`or`) |
+//! | [`bits`] | `bit_and`, `bit_or`, `bit_xor` |
+//! | [`quantile`] | `median`, `percentile_cont` (`percentile`) and their approximate kin, exactly |
+//! | [`sequence`] | `first`, `last`, `nth_value`, `array_agg` (`collect`), `string_agg` |
+//! | [`sets`] | `unionSet` |
+//! | [`distinct`] | `f(DISTINCT x)`, `distinctCount` |
+//! | [`foreign`] | all others of the SQL engine underneath |
 //! | [`current`] | the current event's value of a column that is neither grouped nor aggregated |
 
 use std::any::Any;
@@ -24,18 +32,25 @@ use super::state::{StateReader, StateWriter};
 use crate::error::Result;
 use crate::event::Op;
 
-mod average;
+mod bits;
+mod booleans;
 mod build;
 mod changes;
 mod count;
 mod current;
+mod distinct;
 mod extreme;
+mod foreign;
 mod grouped;
 mod kinds;
+mod quantile;
 mod saved;
+mod sequence;
+mod sets;
 mod spec;
 mod sum;
 mod sum2;
+mod variance;
 
 #[cfg(test)]
 mod tests;

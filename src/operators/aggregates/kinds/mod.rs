@@ -13,11 +13,13 @@ mod bools;
 mod bytes;
 mod encoded;
 mod native;
+mod placed;
 
 pub(super) use bools::Bools;
 pub(super) use bytes::Bytes;
 pub(super) use encoded::Encoded;
 pub(super) use native::{Native, Number, Numbers, Ordered};
+pub(super) use placed::{Nulls, Place, Placed};
 
 use crate::error::Result;
 
