@@ -13,7 +13,7 @@ use super::current::Current;
 use super::distinct::Distinct;
 use super::extreme::{Best, Deque, End, Greatest, Least, Multiset};
 use super::grouped::{Grouped, Kernel};
-use super::kinds::{Bytes, Kind, Native, Nulls, Placed, Visitor, with_kind};
+use super::kinds::{Bytes, Kind, Native, Nulls, Placed, Visitor, with_common_kind, with_kind};
 use super::quantile::{Between, Quantile, Rank};
 use super::sequence::Sequence;
 use super::sequence::shapes::{Joined, List, Pick, Shape};
@@ -66,10 +66,10 @@ fn plain(spec: &AggregateSpec, retraction: Retraction) -> Built {
         "median" | "approx_median" => quantile(spec, retraction, Rank::Median),
         "percentile_cont" | "approx_percentile_cont" => quantile(spec, retraction, fraction(spec)?),
         "array_agg" | "first_value" | "last_value" | "nth_value" | "any_value" => {
-            with_kind(spec.argument(0)?, SequenceOf { spec, retraction })?
+            with_common_kind(spec.argument(0)?, SequenceOf { spec, retraction })?
         }
         "string_agg" => string_agg(spec, retraction),
-        "unionset" => with_kind(item(spec.argument(0)?), UnionOf { spec })?,
+        "unionset" => with_common_kind(item(spec.argument(0)?), UnionOf { spec })?,
         CURRENT => with_kind(spec.argument(0)?, CurrentOf)?,
         _ => foreign::build(spec, retraction),
     }
@@ -154,7 +154,7 @@ fn distinct_of(spec: &AggregateSpec, retraction: Retraction) -> Built {
         }
     };
     let columns = columns + spec.order_by.len();
-    with_kind(argument, DistinctOf { columns, inner })
+    with_common_kind(argument, DistinctOf { columns, inner })
 }
 
 struct DistinctOf {

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Decimal128Array, Decimal256Array, Int64Array};
+use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, i256};
 
 use super::grouped::{Kernel, Overflow};
@@ -108,6 +109,10 @@ impl<G: Give> Kernel for Floats<G> {
         if weight != 0 {
             sum.change(value.0, weight);
         }
+    }
+
+    fn add_all(&self, sum: &mut FloatSum, column: &ScalarBuffer<f64>, rows: usize) {
+        sum.add_all(&column[..rows]);
     }
 
     fn output(&self, rows: usize) -> Numbers<f64> {

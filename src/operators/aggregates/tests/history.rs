@@ -81,7 +81,7 @@ impl Left {
                 rows.extend(takes.then_some(row));
                 (
                     row,
-                    if draw.victim % 2 == 0 {
+                    if draw.victim.is_multiple_of(2) {
                         Op::Insert
                     } else {
                         Op::UpdateAfter
@@ -93,7 +93,7 @@ impl Left {
                 first.map(|first| rows.remove(first));
                 (
                     victim,
-                    if draw.victim % 2 == 0 {
+                    if draw.victim.is_multiple_of(2) {
                         Op::Delete
                     } else {
                         Op::UpdateBefore
