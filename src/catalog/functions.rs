@@ -104,9 +104,10 @@ impl Functions {
         self.scalars.keys().map(String::as_str)
     }
 
-    /// The names of all aggregates.
+    /// The names of all aggregates, without the hidden one.
     pub fn aggregate_names(&self) -> impl Iterator<Item = &str> {
-        self.aggregates.keys().map(String::as_str)
+        let names = self.aggregates.keys().map(String::as_str);
+        names.filter(|name| *name != aggregates::CURRENT)
     }
 
     /// The names of all functions that take functions.

@@ -47,7 +47,7 @@ pub fn build(spec: &AggregateSpec, retraction: Retraction) -> Built {
 /// A call without DISTINCT.
 fn plain(spec: &AggregateSpec, retraction: Retraction) -> Built {
     match spec.name().as_str() {
-        "count" | "distinctcount" => grouped(Count::new(spec.return_type.clone())),
+        "count" | "distinctcount" if spec.arguments.len() <= 1 => grouped(Count::new(spec.return_type.clone())),
         "sum" => sum::<Total>(spec, retraction),
         "avg" => sum::<Mean>(spec, retraction),
         "min" => extreme::<Least>(spec, retraction),
