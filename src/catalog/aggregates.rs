@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::{DataFusionError, not_impl_err};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
@@ -13,17 +13,31 @@ use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Vo
 /// nor aggregated.
 pub const CURRENT: &str = "__current";
 
-/// All of them.
+/// Other names of the engine's aggregates.
+pub const ALIASES: &[(&str, &str)] = &[
+    ("and", "bool_and"),
+    ("or", "bool_or"),
+    ("first", "first_value"),
+    ("last", "last_value"),
+    ("collect", "array_agg"),
+    ("variance", "var_samp"),
+    ("percentile", "percentile_cont"),
+    ("approx_percentile", "percentile_cont"),
+];
+
+/// Those that the engine lacks.
 pub fn all() -> Vec<Arc<AggregateUDF>> {
-    let functions = [
-        (CURRENT, Signature::any(1, Volatility::Immutable), same as ReturnType),
-        ("minForever", Signature::any(1, Volatility::Immutable), same),
-        ("maxForever", Signature::any(1, Volatility::Immutable), same),
+    let functions: [(&'static str, ReturnType); 5] = [
+        (CURRENT, same),
+        ("minForever", same),
+        ("maxForever", same),
+        ("distinctCount", |_| DataType::Int64),
+        ("unionSet", list),
     ];
-    let udf = |(name, signature, return_type)| {
+    let udf = |(name, return_type)| {
         Arc::new(AggregateUDF::new_from_impl(Streaming {
             name,
-            signature,
+            signature: Signature::any(1, Volatility::Immutable),
             return_type,
         }))
     };
@@ -35,6 +49,14 @@ type ReturnType = fn(&[DataType]) -> DataType;
 /// The type of the first argument.
 fn same(arguments: &[DataType]) -> DataType {
     arguments.first().cloned().unwrap_or(DataType::Null)
+}
+
+/// The list of the first argument's items, or of it.
+fn list(arguments: &[DataType]) -> DataType {
+    match same(arguments) {
+        DataType::List(item) => DataType::List(item),
+        other => DataType::List(Arc::new(Field::new_list_field(other, true))),
+    }
 }
 
 /// An aggregate that only streams can compute.

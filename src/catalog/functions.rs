@@ -56,6 +56,11 @@ impl Functions {
         {
             functions.add_aggregate(aggregate);
         }
+        for (name, engine) in aggregates::ALIASES {
+            if let Some(function) = functions.aggregate(engine) {
+                functions.aggregates.insert(name.to_string(), function);
+            }
+        }
         // Of the engine underneath, these would be the time of planning; of a stream, it is the time of the event's processing.
         for (name, kind) in ClockKind::NAMES {
             let function = ClockFunction::new(name, *kind, clock.clone());
@@ -109,9 +114,10 @@ impl Functions {
         self.scalars.keys().map(String::as_str)
     }
 
-    /// The names of all aggregates.
+    /// The names of all aggregates, without the hidden one.
     pub fn aggregate_names(&self) -> impl Iterator<Item = &str> {
-        self.aggregates.keys().map(String::as_str)
+        let names = self.aggregates.keys().map(String::as_str);
+        names.filter(|name| *name != aggregates::CURRENT)
     }
 
     /// The names of all functions that take functions.

@@ -6,26 +6,35 @@ use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::DataType;
 
 use super::grouped::{Kernel, Overflow};
-use super::kinds::Presence;
+use super::kinds::{Numbers, Presence};
 use super::saved;
 use crate::error::Result;
 use crate::operators::state::{StateReader, StateWriter};
 
 /// Counts.
 #[derive(Clone)]
-pub(super) struct Count;
+pub(super) struct Count {
+    data_type: DataType,
+}
+
+impl Count {
+    /// Giving a 64-bit integer type.
+    pub fn new(data_type: DataType) -> Self {
+        Count { data_type }
+    }
+}
 
 impl Kernel for Count {
     type Argument = Presence;
     type State = i64;
-    type Output = Vec<i64>;
+    type Output = Numbers<i64>;
 
     fn argument(&self) -> &Presence {
         &Presence
     }
 
     fn data_type(&self) -> &DataType {
-        &DataType::Int64
+        &self.data_type
     }
 
     fn add(&self, count: &mut i64, (): ()) {
@@ -41,18 +50,18 @@ impl Kernel for Count {
         *count += i64::from(weight);
     }
 
-    fn output(&self, rows: usize) -> Vec<i64> {
-        Vec::with_capacity(rows)
+    fn output(&self, rows: usize) -> Numbers<i64> {
+        Numbers::new(rows)
     }
 
     #[inline(always)]
-    fn emit(&self, count: &i64, output: &mut Vec<i64>) -> Result<(), Overflow> {
-        output.push(*count);
+    fn emit(&self, count: &i64, output: &mut Numbers<i64>) -> Result<(), Overflow> {
+        output.push(Some(*count));
         Ok(())
     }
 
-    fn finish(&self, output: Vec<i64>) -> Result<ArrayRef> {
-        Ok(Arc::new(Int64Array::from(output)))
+    fn finish(&self, output: Numbers<i64>) -> Result<ArrayRef> {
+        output.finish(&self.data_type)
     }
 
     fn merge(&self, from: &i64, into: &mut i64) {

@@ -48,6 +48,13 @@ pub(super) trait Kernel: Clone + Send + 'static {
         }
     }
 
+    /// Takes the first `rows` rows of a column in.
+    fn add_all(&self, state: &mut Self::State, column: &<Self::Argument as Argument>::Column, rows: usize) {
+        for row in 0..rows {
+            self.add(state, Self::Argument::get(column, row));
+        }
+    }
+
     /// An empty column of results for this many rows.
     fn output(&self, rows: usize) -> Self::Output;
 
@@ -135,7 +142,13 @@ impl<K: Kernel> Aggregate for Grouped<K> {
         let (column, nulls) = self.kernel.argument().open(changes.arguments)?;
         self.grow(changes.group_count());
         match weights(changes, nulls.as_ref()) {
-            None => self.take(changes.groups, &column, &AllAdd),
+            None => match one_group(changes.groups) {
+                Some(group) => {
+                    let state = &mut self.states[group as usize];
+                    self.kernel.add_all(state, &column, changes.rows());
+                }
+                None => self.take(changes.groups, &column, &AllAdd),
+            },
             Some(weights) => self.take(changes.groups, &column, &weights),
         }
         Ok(())
@@ -203,6 +216,12 @@ impl<K: Kernel> Aggregate for Grouped<K> {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// The group that all rows are of.
+fn one_group(groups: &[GroupId]) -> Option<GroupId> {
+    let first = *groups.first()?;
+    groups.iter().all(|group| *group == first).then_some(first)
 }
 
 #[cold]

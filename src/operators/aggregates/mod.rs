@@ -6,14 +6,22 @@
 //! ordered multiset otherwise); percentiles keep two ordered halves; the rest keeps its rows. Nothing rescans a window.
 //!
 //! The state is an array by group number ([`GroupId`], given by [`super::group_table::GroupTable`]), and each batch is one
-//! loop over it ([`grouped`]), compiled for the aggregate's own types ([`kinds`]).
+//! loop over it (`grouped`), compiled for the aggregate's own types (`kinds`).
 //!
 //! | file | aggregates |
 //! |---|---|
-//! | [`count`] | `count` |
-//! | [`sum`], [`average`] | `sum`, `avg` |
-//! | [`extreme`] | `min`, `max`, `minForever`, `maxForever` |
-//! | [`current`] | the current event's value of a column that is neither grouped nor aggregated |
+//! | `count` | `count` |
+//! | `sum` | `sum`, `avg` |
+//! | `extreme` | `min`, `max`, `minForever`, `maxForever` |
+//! | `variance` | `variance`, `var_pop`, `stddev`, `stddev_pop` |
+//! | `booleans` | `bool_and` (`and`), `bool_or` (`or`) |
+//! | `bits` | `bit_and`, `bit_or`, `bit_xor` |
+//! | `quantile` | `median`, `percentile_cont` (`percentile`) and their approximate kin, exactly |
+//! | `sequence` | `first`, `last`, `nth_value`, `array_agg` (`collect`), `string_agg` |
+//! | `sets` | `unionSet` |
+//! | `distinct` | `f(DISTINCT x)`, `distinctCount` |
+//! | `foreign` | all others of the SQL engine underneath |
+//! | `current` | the current event's value of a column that is neither grouped nor aggregated |
 
 use std::any::Any;
 
@@ -24,18 +32,25 @@ use super::state::{StateReader, StateWriter};
 use crate::error::Result;
 use crate::event::Op;
 
-mod average;
+mod bits;
+mod booleans;
 mod build;
 mod changes;
 mod count;
 mod current;
+mod distinct;
 mod extreme;
+mod foreign;
 mod grouped;
 mod kinds;
+mod quantile;
 mod saved;
+mod sequence;
+mod sets;
 mod spec;
 mod sum;
 mod sum2;
+mod variance;
 
 #[cfg(test)]
 mod tests;
@@ -53,8 +68,9 @@ pub struct Changes<'a> {
     pub groups: &'a [GroupId],
     /// Insert and UpdateAfter add, Delete and UpdateBefore retract; `None`: all add.
     pub ops: Option<&'a [Op]>,
-    /// The evaluated arguments (none for `COUNT(*)`), then the ORDER BY expressions, each as long as `groups`. Constant
-    /// arguments (`percentile(x, 0.9)`) are columns too, or left out: only [`AggregateSpec::constants`] is read.
+    /// The evaluated arguments (none for `COUNT(*)`), then the ORDER BY expressions, each as long as `groups`. Of constant
+    /// arguments after the first (`percentile(x, 0.9)`) only [`AggregateSpec::constants`] is read; their columns may be left
+    /// out when there is no ORDER BY.
     pub arguments: &'a [ArrayRef],
     /// `FILTER (WHERE …)`: rows where it is not true neither add nor retract.
     pub filter: Option<&'a BooleanArray>,

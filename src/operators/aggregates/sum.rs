@@ -1,11 +1,14 @@
-//! `sum`: of floats without drift, of integers and decimals exactly. O(1) a row.
+//! `sum` and `avg`: of floats without drift, of integers, decimals and durations exactly. O(1) a row.
 //!
 //! Integers are summed in 128 bits and decimals in 256, which cannot overflow; only the value that is asked for must fit
-//! the result's type, else it is NULL and a [`super::Failure`]. State: 32 to 48 bytes a group.
+//! the result's type, else it is NULL and a [`super::Failure`]. The mean of decimals has four digits more and is cut off
+//! towards zero. State: 32 to 48 bytes a group.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Decimal128Array, Decimal256Array, Int64Array};
+use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, i256};
 
 use super::grouped::{Kernel, Overflow};
@@ -15,13 +18,70 @@ use super::sum2::FloatSum;
 use crate::error::Result;
 use crate::operators::state::{StateReader, StateWriter};
 
-/// Sums floats.
-#[derive(Clone)]
-pub(super) struct SumFloats {
-    pub argument: Native<f64>,
+/// What is made of a sum and a count that is not 0: the sum itself or the mean.
+pub(super) trait Give: Clone + Send + 'static {
+    /// Of floats.
+    fn float(sum: f64, count: i64) -> f64;
+    /// Of integers.
+    fn integer(sum: i128, count: i64) -> i128;
+    /// Of decimals.
+    fn decimal(sum: i256, count: i64) -> i256;
 }
 
-impl Kernel for SumFloats {
+/// `sum`.
+#[derive(Clone)]
+pub(super) struct Total;
+
+/// `avg`.
+#[derive(Clone)]
+pub(super) struct Mean;
+
+impl Give for Total {
+    #[inline(always)]
+    fn float(sum: f64, _count: i64) -> f64 {
+        sum
+    }
+    #[inline(always)]
+    fn integer(sum: i128, _count: i64) -> i128 {
+        sum
+    }
+    #[inline(always)]
+    fn decimal(sum: i256, _count: i64) -> i256 {
+        sum
+    }
+}
+
+impl Give for Mean {
+    #[inline(always)]
+    fn float(sum: f64, count: i64) -> f64 {
+        sum / count as f64
+    }
+    fn integer(sum: i128, count: i64) -> i128 {
+        sum.checked_div(count.into()).unwrap_or_default()
+    }
+    fn decimal(sum: i256, count: i64) -> i256 {
+        sum.checked_div(i256::from_i128(count.into())).unwrap_or_default()
+    }
+}
+
+/// Of floats.
+#[derive(Clone)]
+pub(super) struct Floats<G> {
+    argument: Native<f64>,
+    give: PhantomData<G>,
+}
+
+impl<G> Floats<G> {
+    /// Of DOUBLEs.
+    pub fn new() -> Self {
+        Floats {
+            argument: Native::new(DataType::Float64),
+            give: PhantomData,
+        }
+    }
+}
+
+impl<G: Give> Kernel for Floats<G> {
     type Argument = Native<f64>;
     type State = FloatSum;
     type Output = Numbers<f64>;
@@ -51,13 +111,17 @@ impl Kernel for SumFloats {
         }
     }
 
+    fn add_all(&self, sum: &mut FloatSum, column: &ScalarBuffer<f64>, rows: usize) {
+        sum.add_all(&column[..rows]);
+    }
+
     fn output(&self, rows: usize) -> Numbers<f64> {
         Numbers::new(rows)
     }
 
     #[inline(always)]
     fn emit(&self, sum: &FloatSum, output: &mut Numbers<f64>) -> Result<(), Overflow> {
-        output.push((sum.count != 0).then(|| sum.value()));
+        output.push((sum.count != 0).then(|| G::float(sum.value(), sum.count)));
         Ok(())
     }
 
@@ -81,19 +145,30 @@ impl Kernel for SumFloats {
 /// The sum and number of exact values.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ExactSum<S> {
-    pub sum: S,
-    pub count: i64,
+    sum: S,
+    count: i64,
 }
 
-/// Sums integers (and durations): `N` is the type of the values and of the sum.
+/// Of integers and durations: `N` is the type of the values and of the result.
 #[derive(Clone)]
-pub(super) struct SumIntegers<N> {
-    /// The argument; its type is the sum's too.
-    pub argument: Native<N>,
-    pub data_type: DataType,
+pub(super) struct Integers<N, G> {
+    argument: Native<N>,
+    data_type: DataType,
+    give: PhantomData<G>,
 }
 
-impl<N: Number + Into<i128> + TryFrom<i128>> Kernel for SumIntegers<N> {
+impl<N, G> Integers<N, G> {
+    /// Of values of this type, which is also the result's.
+    pub fn new(data_type: DataType) -> Self {
+        Integers {
+            argument: Native::new(data_type.clone()),
+            data_type,
+            give: PhantomData,
+        }
+    }
+}
+
+impl<N: Number + Into<i128> + TryFrom<i128>, G: Give> Kernel for Integers<N, G> {
     type Argument = Native<N>;
     type State = ExactSum<i128>;
     type Output = Numbers<N>;
@@ -124,12 +199,13 @@ impl<N: Number + Into<i128> + TryFrom<i128>> Kernel for SumIntegers<N> {
 
     #[inline(always)]
     fn emit(&self, state: &ExactSum<i128>, output: &mut Numbers<N>) -> Result<(), Overflow> {
-        let sum = N::try_from(state.sum).ok();
-        output.push(sum.filter(|_| state.count != 0));
-        match sum {
-            Some(_) => Ok(()),
-            None => Err(Overflow),
+        if state.count == 0 {
+            output.push(None);
+            return Ok(());
         }
+        let value = N::try_from(G::integer(state.sum, state.count));
+        output.push(value.as_ref().ok().copied());
+        value.map(drop).map_err(|_| Overflow)
     }
 
     fn finish(&self, output: Numbers<N>) -> Result<ArrayRef> {
@@ -155,16 +231,36 @@ impl<N: Number + Into<i128> + TryFrom<i128>> Kernel for SumIntegers<N> {
     }
 }
 
-/// Sums decimals of one scale.
+/// Of decimals of one scale.
 #[derive(Clone)]
-pub(super) struct SumDecimals {
-    pub argument: Native<i128>,
-    pub data_type: DataType,
-    /// The least number with more digits than the sum may have.
-    pub limit: i128,
+pub(super) struct Decimals<G> {
+    argument: Native<i128>,
+    data_type: DataType,
+    /// Ten to the number of digits after the point that the result has more.
+    factor: i128,
+    /// The least number with more digits than the result may have.
+    limit: i128,
+    give: PhantomData<G>,
 }
 
-impl Kernel for SumDecimals {
+impl<G> Decimals<G> {
+    /// Of values of one decimal type, giving another.
+    pub fn new(argument: &DataType, result: &DataType) -> Option<Self> {
+        let (DataType::Decimal128(_, from), DataType::Decimal128(precision, to)) = (argument, result) else {
+            return None;
+        };
+        let digits = to.checked_sub(*from)?;
+        Some(Decimals {
+            argument: Native::new(argument.clone()),
+            data_type: result.clone(),
+            factor: 10_i128.checked_pow(u32::try_from(digits).ok()?)?,
+            limit: 10_i128.checked_pow(u32::from(*precision))?,
+            give: PhantomData,
+        })
+    }
+}
+
+impl<G: Give> Kernel for Decimals<G> {
     type Argument = Native<i128>;
     type State = ExactSum<i256>;
     type Output = Numbers<i128>;
@@ -194,7 +290,15 @@ impl Kernel for SumDecimals {
     }
 
     fn emit(&self, state: &ExactSum<i256>, output: &mut Numbers<i128>) -> Result<(), Overflow> {
-        emit_decimal((state.count != 0).then_some(state.sum), self.limit, output)
+        if state.count == 0 {
+            output.push(None);
+            return Ok(());
+        }
+        let scaled = state.sum.wrapping_mul(i256::from_i128(self.factor));
+        let value = G::decimal(scaled, state.count).to_i128();
+        let fits = value.filter(|value| value.unsigned_abs() < self.limit.unsigned_abs());
+        output.push(fits);
+        fits.map(drop).ok_or(Overflow)
     }
 
     fn finish(&self, output: Numbers<i128>) -> Result<ArrayRef> {
@@ -207,43 +311,17 @@ impl Kernel for SumDecimals {
     }
 
     fn save(&self, states: &[ExactSum<i256>], writer: &mut StateWriter) -> Result<()> {
-        save_wide(states, writer)
+        let sums = Decimal256Array::from_iter_values(states.iter().map(|state| state.sum));
+        write_exact(Arc::new(sums), states, writer)
     }
 
     fn load(&self, reader: &mut StateReader) -> Result<Vec<ExactSum<i256>>> {
-        load_wide(reader)
+        let [sums, counts] = saved::read(reader)?;
+        let sums = saved::typed::<Decimal256Array>(&sums)?.values();
+        let counts = saved::typed::<Int64Array>(&counts)?.values();
+        let states = sums.iter().zip(counts);
+        Ok(states.map(|(&sum, &count)| ExactSum { sum, count }).collect())
     }
-}
-
-/// Appends a decimal that must have an absolute value below `limit`.
-pub(super) fn emit_decimal(value: Option<i256>, limit: i128, output: &mut Numbers<i128>) -> Result<(), Overflow> {
-    let narrow = value.and_then(i256::to_i128);
-    let fits = narrow.filter(|value| value.unsigned_abs() < limit.unsigned_abs());
-    output.push(fits);
-    match value.is_some() && fits.is_none() {
-        true => Err(Overflow),
-        false => Ok(()),
-    }
-}
-
-/// The least number with more than `precision` digits.
-pub(super) fn decimal_limit(precision: u8) -> i128 {
-    10_i128.checked_pow(u32::from(precision)).unwrap_or(i128::MAX)
-}
-
-/// Writes sums in 256 bits.
-pub(super) fn save_wide(states: &[ExactSum<i256>], writer: &mut StateWriter) -> Result<()> {
-    let sums = Decimal256Array::from_iter_values(states.iter().map(|state| state.sum));
-    write_exact(Arc::new(sums), states, writer)
-}
-
-/// Reads what [`save_wide`] wrote.
-pub(super) fn load_wide(reader: &mut StateReader) -> Result<Vec<ExactSum<i256>>> {
-    let [sums, counts] = saved::read(reader)?;
-    let sums = saved::typed::<Decimal256Array>(&sums)?.values();
-    let counts = saved::typed::<Int64Array>(&counts)?.values();
-    let states = sums.iter().zip(counts);
-    Ok(states.map(|(&sum, &count)| ExactSum { sum, count }).collect())
 }
 
 fn write_exact<S>(sums: ArrayRef, states: &[ExactSum<S>], writer: &mut StateWriter) -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! A grouping operator looks every row's key up once and from there on works with a number, so that the state of its
 //! aggregates is an array. Three ways of holding keys, chosen by the columns' types:
-//! [`words`]: one column whose values fit into 64 or 128 bits; [`text`]: one column of strings or bytes; [`rows`]:
+//! `words`: one column whose values fit into 64 or 128 bits; `text`: one column of strings or bytes; `rows`:
 //! anything else, each key encoded as one run of bytes. Hashes are seeded at random per table, so that nobody can send keys
 //! made to collide.
 

@@ -86,7 +86,10 @@ fn numbers_are_given_again_in_order_of_appearance() {
     assert_eq!(table.live(), [1, 2, 0, 3]);
 }
 
-fn keys(kind: usize) -> (Vec<DataType>, fn(&[Option<u8>]) -> Vec<ArrayRef>) {
+/// Makes key columns of small numbers.
+type Columns = fn(&[Option<u8>]) -> Vec<ArrayRef>;
+
+fn keys(kind: usize) -> (Vec<DataType>, Columns) {
     fn ints(values: &[Option<u8>]) -> ArrayRef {
         Arc::new(values.iter().map(|v| v.map(i64::from)).collect::<Int64Array>())
     }

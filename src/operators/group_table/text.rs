@@ -166,7 +166,7 @@ impl TextKeys {
         Ok(match self.strings {
             true => Arc::new(StringViewArray::try_new(
                 bytes.views().clone(),
-                bytes.data_buffers().iter().cloned().collect::<Vec<_>>(),
+                bytes.data_buffers().to_vec(),
                 bytes.nulls().cloned(),
             )?),
             false => Arc::new(bytes),

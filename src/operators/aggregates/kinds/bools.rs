@@ -1,12 +1,10 @@
-//! Booleans: false before true.
+//! Booleans, one bit each.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, BooleanBuilder};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::DataType;
 
-use super::{Argument, Kind, column};
+use super::{Argument, column};
 use crate::error::Result;
 
 /// Columns of booleans.
@@ -25,31 +23,5 @@ impl Argument for Bools {
     #[inline(always)]
     fn get(column: &BooleanBuffer, row: usize) -> bool {
         column.value(row)
-    }
-}
-
-impl Kind for Bools {
-    type Key = bool;
-    type Held = bool;
-    type Builder = BooleanBuilder;
-
-    fn hold(value: &bool) -> bool {
-        *value
-    }
-
-    fn data_type(&self) -> &DataType {
-        &DataType::Boolean
-    }
-
-    fn builder(&self, rows: usize) -> BooleanBuilder {
-        BooleanBuilder::with_capacity(rows)
-    }
-
-    fn push(builder: &mut BooleanBuilder, value: Option<&bool>) {
-        builder.append_option(value.copied());
-    }
-
-    fn finish(&self, mut builder: BooleanBuilder) -> Result<ArrayRef> {
-        Ok(Arc::new(builder.finish()))
     }
 }

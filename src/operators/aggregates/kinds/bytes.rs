@@ -79,7 +79,7 @@ impl Kind for Bytes {
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Arc::new(bytes),
             _ => Arc::new(StringViewArray::try_new(
                 bytes.views().clone(),
-                bytes.data_buffers().iter().cloned().collect::<Vec<_>>(),
+                bytes.data_buffers().to_vec(),
                 bytes.nulls().cloned(),
             )?),
         };

@@ -13,11 +13,13 @@ mod bools;
 mod bytes;
 mod encoded;
 mod native;
+mod placed;
 
 pub(super) use bools::Bools;
 pub(super) use bytes::Bytes;
 pub(super) use encoded::Encoded;
 pub(super) use native::{Native, Number, Numbers, Ordered};
+pub(super) use placed::{Nulls, Place, Placed};
 
 use crate::error::Result;
 
@@ -77,7 +79,6 @@ pub(super) trait Visitor {
 pub(super) fn with_kind<V: Visitor>(data_type: &DataType, visitor: V) -> Result<V::Output, String> {
     let of = data_type.clone();
     Ok(match data_type {
-        DataType::Boolean => visitor.visit(Bools),
         DataType::Int32 | DataType::Date32 | DataType::Time32(_) => visitor.visit(Native::<i32>::new(of)),
         DataType::Int64
         | DataType::Timestamp(_, _)
@@ -93,6 +94,18 @@ pub(super) fn with_kind<V: Visitor>(data_type: &DataType, visitor: V) -> Result<
         | DataType::Binary
         | DataType::LargeBinary
         | DataType::BinaryView => visitor.visit(Bytes::new(of)),
+        _ => visitor.visit(Encoded::new(of)?),
+    })
+}
+
+/// Like [`with_kind`], for aggregates that keep all their rows: only the commonest types have a kind of their own, so that
+/// the many of these aggregates are compiled for few kinds.
+pub(super) fn with_common_kind<V: Visitor>(data_type: &DataType, visitor: V) -> Result<V::Output, String> {
+    let of = data_type.clone();
+    Ok(match data_type {
+        DataType::Int64 | DataType::Timestamp(_, _) => visitor.visit(Native::<i64>::new(of)),
+        DataType::Float64 => visitor.visit(Native::<f64>::new(of)),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => visitor.visit(Bytes::new(of)),
         _ => visitor.visit(Encoded::new(of)?),
     })
 }
