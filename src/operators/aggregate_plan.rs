@@ -1,16 +1,18 @@
 //! What an aggregation computes, common to all its forms: running, at the close of a window, in slices.
 
+use std::collections::BTreeSet;
+
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::aggregates::{Aggregate, AggregateSpec, Changes, GroupId, Retraction, build};
+use super::aggregates::{Aggregate, AggregateSpec, Changes, Failure, GroupId, Retraction, build};
 use super::batch_aggregate::BatchAggregate;
 
 use super::running_aggregate::{RunningAggregate, filter_mask};
 use super::state::{StateReader, StateWriter};
-use super::{Operator, OperatorPlan};
-use crate::error::{Error, Result};
-use crate::event::{EventBatch, Op};
+use super::{Operator, OperatorPlan, Output};
+use crate::error::{Error, ErrorKind, Result, RowError};
+use crate::event::{EventBatch, Op, pretty};
 
 /// Keys and aggregates over the columns of the input. The output has the keys, then the aggregates.
 #[derive(Debug, Clone)]
@@ -158,6 +160,30 @@ impl Built {
             .iter_mut()
             .map(|aggregate| aggregate.values(groups))
             .collect()
+    }
+
+    /// The rows of a result without those of which a value could not be given (a sum that overflows): they are reported.
+    pub fn checked(&mut self, result: EventBatch, out: &mut Output) -> Result<EventBatch> {
+        let failures: Vec<Failure> = self
+            .aggregates
+            .iter_mut()
+            .flat_map(|aggregate| aggregate.failures())
+            .collect();
+        if failures.is_empty() {
+            return Ok(result);
+        }
+        for failure in &failures {
+            out.error(RowError {
+                kind: ErrorKind::Evaluate,
+                message: failure.message.clone(),
+                event: pretty::row(result.columns(), failure.row),
+                line: None,
+                at: out.now(),
+            });
+        }
+        let bad: BTreeSet<usize> = failures.into_iter().map(|failure| failure.row).collect();
+        let good = (0..result.num_rows()).filter(|row| !bad.contains(row));
+        result.take(good.map(|row| row as u32).collect())
     }
 
     /// Merges groups of others into these.

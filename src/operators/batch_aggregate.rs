@@ -115,7 +115,8 @@ impl Operator for BatchAggregate {
             let grouped = self.aggregate(&entering, &mut groups)?;
             let values = self.aggregates.values(&grouped.groups)?;
             let keys = groups.keys(&grouped.groups)?;
-            current = Some(self.row_batch(keys, values, grouped.time, Op::Insert)?);
+            let rows = self.row_batch(keys, values, grouped.time, Op::Insert)?;
+            current = Some(self.aggregates.checked(rows, out)?);
             entered = grouped.groups;
         }
         let mut parts = Vec::new();

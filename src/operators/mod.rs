@@ -13,6 +13,7 @@ pub mod emission_order;
 pub mod event_time_order;
 pub mod filter_project;
 pub mod group_table;
+pub mod keyed;
 pub mod limit;
 pub mod output_events;
 pub mod output_rate;
@@ -56,6 +57,12 @@ pub trait Operator: Send {
     /// earlier for those that delay.
     fn watermark(&self, input: Micros) -> Micros {
         input
+    }
+
+    /// The least watermark at which [`Operator::advance`] would do anything; `None` when none but the last. Spares those who
+    /// own many operators to tell all of them of every watermark.
+    fn next_watermark(&self) -> Option<Micros> {
+        Some(BEGINNING_OF_TIME)
     }
 
     /// Whether nothing more will come from it whatever comes in (LIMIT reached).

@@ -8,7 +8,7 @@ use super::group_table::GroupTable;
 use super::state::{StateReader, StateWriter};
 use super::{Operator, Output, Port};
 use crate::error::Result;
-use crate::event::{EventBatch, Op};
+use crate::event::{EventBatch, Micros, Op};
 
 /// Groups a changelog and gives, for each of its rows, the group's values after it.
 ///
@@ -76,7 +76,7 @@ impl Operator for RunningAggregate {
         let mut columns = keys;
         columns.extend(self.aggregates.running(&self.ids, ops.as_deref(), &batch)?);
         let columns = RecordBatch::try_new(self.plan.schema.clone(), columns)?;
-        let result = batch.with_columns(columns);
+        let result = self.aggregates.checked(batch.with_columns(columns), out)?;
         match &ops {
             None => out.emit(result),
             Some(ops) => {
@@ -88,7 +88,8 @@ impl Operator for RunningAggregate {
                 match self.plan.expired {
                     true => out.emit(result),
                     false => {
-                        let entered: BooleanArray = ops.iter().map(|op| Some(adds(*op))).collect();
+                        let rows = 0..result.num_rows();
+                        let entered: BooleanArray = rows.map(|row| Some(adds(result.op(row)))).collect();
                         let entered = result.filter(&entered)?;
                         let (columns, times, _) = entered.into_parts();
                         out.emit(EventBatch::inserts(columns, times));
@@ -101,6 +102,10 @@ impl Operator for RunningAggregate {
             self.count(&all);
         }
         Ok(())
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

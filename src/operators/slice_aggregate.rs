@@ -222,14 +222,19 @@ impl SliceAggregate {
                 let values = first.aggregates.values(&ids)?;
                 (first.groups.keys(&ids)?, values, first.latest)
             }
-            Some(_) => self.merged(start, end)?,
+            Some(_) => return self.close_merged(start, end, out),
         };
-        out.emit(self.emission(rows, start, end)?);
+        let emission = self.emission(rows, start, end)?;
+        let emission = match self.slices.range_mut(start..end).next() {
+            Some((_, slice)) => slice.aggregates.checked(emission, out)?,
+            None => emission,
+        };
+        out.emit(emission);
         Ok(())
     }
 
     /// The groups of several slices as one.
-    fn merged(&mut self, start: Micros, end: Micros) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>, Micros)> {
+    fn close_merged(&mut self, start: Micros, end: Micros, out: &mut Output) -> Result<()> {
         let mut whole = self.fresh_slice()?;
         let mut into = Vec::new();
         for slice in self.slices.range(start..end).map(|(_, slice)| slice) {
@@ -240,7 +245,10 @@ impl SliceAggregate {
         }
         let ids = whole.groups.live();
         let values = whole.aggregates.values(&ids)?;
-        Ok((whole.groups.keys(&ids)?, values, whole.latest))
+        let emission = self.emission((whole.groups.keys(&ids)?, values, whole.latest), start, end)?;
+        let emission = whole.aggregates.checked(emission, out)?;
+        out.emit(emission);
+        Ok(())
     }
 
     fn emission(

@@ -109,6 +109,13 @@ impl Operator for Fifo {
         Ok(())
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        match self.plan.domain {
+            TimeDomain::Event if self.plan.column.is_none() => self.leaves_at(),
+            _ => None,
+        }
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.held.snapshot(state)
     }

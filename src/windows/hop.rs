@@ -167,6 +167,10 @@ impl Operator for Hop {
         oldest.map_or(input, |oldest| (*oldest).min(input))
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        self.next.filter(|_| self.plan.domain == TimeDomain::Event)
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         state.value(&(self.next, self.slices.len()))?;
         for (slice, events) in &self.slices {

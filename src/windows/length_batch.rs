@@ -99,6 +99,10 @@ impl Operator for LengthBatch {
         }
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        None
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         write_batches(&self.held, state)?;
         self.emissions.snapshot(state)

@@ -6,7 +6,7 @@ use super::last::LastRows;
 use super::period::Period;
 use super::{OutputRatePlan, RateKind};
 use crate::error::Result;
-use crate::event::EventBatch;
+use crate::event::{EventBatch, Micros};
 use crate::operators::group_table::GroupTable;
 use crate::operators::state::{StateReader, StateWriter};
 use crate::operators::{END_OF_TIME, Operator, Output, Port, TimeUpdate};
@@ -112,6 +112,10 @@ impl Operator for Collect {
             true => self.end_period(out),
             false => Ok(()),
         }
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

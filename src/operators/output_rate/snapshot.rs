@@ -9,7 +9,7 @@ use super::last::{LastRows, group_ids};
 use super::period::Period;
 use super::{Content, OutputRatePlan};
 use crate::error::Result;
-use crate::event::{EventBatch, Times};
+use crate::event::{EventBatch, Micros, Times};
 use crate::operators::running_aggregate::adds;
 use crate::operators::state::{StateReader, StateWriter};
 use crate::operators::{Operator, Output, Port, TimeUpdate};
@@ -175,6 +175,10 @@ impl Operator for SnapshotRate {
             true => self.show(out),
             false => Ok(()),
         }
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
