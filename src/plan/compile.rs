@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
-use datafusion_expr::LogicalPlan;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion_common::Column;
+use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
 use eventflux_sqlparser::{
-    CreateView, CreateWindow, OutputEvents, Query, RelationSource, Statement, StatementKind, StreamRelation,
+    CreateView, CreateWindow, OutputEvents, Partition, PartitionKey, Query, RelationSource, Statement, StatementKind,
+    StreamRelation,
 };
-use sqlparser::ast::Spanned;
+use sqlparser::ast::{Ident, Spanned};
 
 use super::context::Source;
 use super::define::Definer;
@@ -18,6 +20,7 @@ use super::logical::{
 use super::lower::{Lowering, columns_read};
 use super::lower_rate::Rate;
 use super::lower_window::named_window;
+use super::partition::{PARTITION_KEY, Scope, keyed_stream};
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
@@ -76,6 +79,8 @@ struct CompiledQuery {
     bare: bool,
     output: OutputEventsPlan,
     rate: Option<Rate>,
+    /// The PARTITION it stands in.
+    partition: Option<Arc<Scope>>,
 }
 
 /// Which columns of source streams are built.
@@ -199,13 +204,15 @@ struct Compiler<'a> {
 }
 
 /// A query waiting to be planned.
-struct Pending<'s> {
-    query: &'s Query,
+struct Pending {
+    query: Query,
     name: String,
     explain: bool,
+    /// The PARTITION it stands in.
+    scope: Option<Arc<Scope>>,
 }
 
-impl Pending<'_> {
+impl Pending {
     fn feeds(&self, name: &str) -> bool {
         let target = self.query.target.as_ref();
         target.is_some_and(|target| target.name.value.eq_ignore_ascii_case(name))
@@ -253,7 +260,7 @@ impl Compiler<'_> {
             views = later;
             let mut later = Vec::new();
             for next in std::mem::take(&mut pending) {
-                match self.missing(next.query) {
+                match self.missing(&next.query) {
                     Some(missing) if self.comes_later_than(&missing, &next, statements) => later.push(next),
                     Some(missing) if next.feeds(&missing) => return Err(self.circle(Some(&next), None)),
                     _ => self.query(next)?,
@@ -269,32 +276,116 @@ impl Compiler<'_> {
         self.check_redirects()
     }
 
-    fn pending<'s>(&self, statements: &'s [Statement]) -> Result<Vec<Pending<'s>>, Diagnostic> {
+    fn pending(&self, statements: &[Statement]) -> Result<Vec<Pending>, Diagnostic> {
         let mut pending = Vec::new();
         let mut bare = 0;
+        let mut partitions = 0;
         for (number, statement) in statements.iter().enumerate() {
-            let (query, explain) = match &statement.kind {
-                StatementKind::Query(query) => (query, false),
+            match &statement.kind {
+                StatementKind::Query(query) => {
+                    self.add_pending(&mut pending, query, number + 1, &mut bare, None, false)?
+                }
                 StatementKind::Explain(inner) => match &inner.kind {
-                    StatementKind::Query(query) => (query, true),
+                    StatementKind::Query(query) => {
+                        self.add_pending(&mut pending, query, number + 1, &mut bare, None, true)?
+                    }
                     _ => {
                         let error = Diagnostic::new(Code::Unstreamable, "EXPLAIN is for queries");
                         return Err(self.text.at(error, statement.span));
                     }
                 },
-                _ => continue,
-            };
-            refuse::query(query, self.reads_window(query), self.text)?;
-            let name = match &query.target {
-                Some(target) => format!("{}#{}", target.name.value, number + 1),
-                None => {
-                    bare += 1;
-                    format!("query_{bare}")
+                StatementKind::Partition(partition) => {
+                    partitions += 1;
+                    let scope = Arc::new(self.scope(partitions, partition)?);
+                    for (inside, statement) in partition.body.iter().enumerate() {
+                        let StatementKind::Query(query) = &statement.kind else {
+                            let error =
+                                Diagnostic::new(Code::Unsupported, "not supported yet: this statement in a PARTITION");
+                            return Err(self.text.at(error, statement.span));
+                        };
+                        let number = (number + 1) * 1_000 + inside + 1;
+                        self.add_pending(&mut pending, query, number, &mut bare, Some(scope.clone()), false)?;
+                    }
                 }
-            };
-            pending.push(Pending { query, name, explain });
+                _ => {}
+            }
         }
         Ok(pending)
+    }
+
+    fn add_pending(
+        &self,
+        pending: &mut Vec<Pending>,
+        query: &Query,
+        number: usize,
+        bare: &mut usize,
+        scope: Option<Arc<Scope>>,
+        explain: bool,
+    ) -> Result<(), Diagnostic> {
+        let mut query = query.clone();
+        if let Some(scope) = &scope {
+            scope.localise(&mut query);
+        }
+        refuse::query(&query, self.reads_window(&query), self.text)?;
+        let name = match &query.target {
+            Some(target) => format!("{}#{number}", target.name.value),
+            None => {
+                *bare += 1;
+                format!("query_{bare}")
+            }
+        };
+        pending.push(Pending {
+            query,
+            name,
+            explain,
+            scope,
+        });
+        Ok(())
+    }
+
+    /// A PARTITION's keys, their streams by exact names.
+    fn scope(&self, number: usize, partition: &Partition) -> Result<Scope, Diagnostic> {
+        // A stream that is only inserted into has its name from there.
+        let name = |key: &PartitionKey| match resolve::table(&key.stream, &self.known, self.text) {
+            Ok(exact) => exact.value,
+            Err(_) => key.stream.value.clone(),
+        };
+        let streams = partition.keys.iter().map(name).collect();
+        Scope::new(number, partition, streams, self.text)
+    }
+
+    /// The relations of queries in a PARTITION: partitioned streams have their key as a column.
+    fn scoped_sources(&self, scope: &Scope, query: &Query) -> Result<HashMap<String, Arc<Source>>, Diagnostic> {
+        let mut sources = self.sources.clone();
+        let read = resolve::tables(&query.body, &query.relations);
+        for (stream, key) in &scope.keys {
+            if !read.iter().any(|table| table.value == *stream) {
+                continue;
+            }
+            let keyed = keyed_stream(stream, key, scope.keys.len() > 1)?;
+            let mut keyed = keyed.clone();
+            resolve::resolve_query(
+                &mut keyed.body,
+                &mut keyed.relations,
+                &self.known,
+                self.functions,
+                self.text,
+            )?;
+            let planner = Planner {
+                sources: &self.sources,
+                functions: self.functions,
+                windows: &[],
+            };
+            let fail = |error| failure::diagnose(&error, &keyed, &planner, self.text);
+            let plan = planner.plan(&keyed.body, &[]).map_err(fail)?;
+            let plan = planner.analyze(plan).map_err(fail)?;
+            let has_key = datafusion_expr::Expr::Column(Column::new_unqualified(PARTITION_KEY)).is_not_null();
+            let plan = LogicalPlanBuilder::from(plan)
+                .filter(has_key)
+                .and_then(|plan| plan.build());
+            sources.insert(stream.clone(), Arc::new(Source::view(plan.map_err(fail)?)));
+        }
+        Ok(sources)
     }
 
     /// Whether a query reads a named window.
@@ -386,7 +477,7 @@ impl Compiler<'_> {
     fn view(&mut self, view: &CreateView) -> Result<(), Diagnostic> {
         self.check_free(&view.name.value, view.name.span)?;
         refuse::query(&view.query, self.reads_window(&view.query), self.text)?;
-        let (query, windows) = self.resolved(&view.query)?;
+        let (query, windows) = self.resolved(&view.query, None)?;
         let planner = Planner {
             sources: &self.sources,
             functions: self.functions,
@@ -425,7 +516,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn resolved(&self, query: &Query) -> Result<(Query, Vec<Option<WindowKind>>), Diagnostic> {
+    fn resolved(&self, query: &Query, scope: Option<&Scope>) -> Result<(Query, Vec<Option<WindowKind>>), Diagnostic> {
         let mut query = query.clone();
         name_columns(&mut query, self.functions, self.text);
         resolve::resolve_query(
@@ -435,11 +526,14 @@ impl Compiler<'_> {
             self.functions,
             self.text,
         )?;
-        wildcard::expand(&mut query, &self.known, self.functions);
+        wildcard::expand(&mut query, scope.is_some(), &self.known, self.functions);
         name_fields(&mut query);
         match_text::rewrite(&mut query, self.text)?;
         check_output_names(&query).map_err(|(error, span)| self.text.at(error, span))?;
         let windows = self.windows(&query)?;
+        if let Some(scope) = scope {
+            scope.carry_key(&mut query, &self.known, self.functions, self.text)?;
+        }
         current_values::wrap_query(&mut query.body, self.functions);
         Ok((query, windows))
     }
@@ -461,9 +555,11 @@ impl Compiler<'_> {
     }
 
     fn query(&mut self, pending: Pending) -> Result<(), Diagnostic> {
-        let (query, windows) = self.resolved(pending.query)?;
+        let scope = pending.scope.as_deref();
+        let (query, windows) = self.resolved(&pending.query, scope)?;
+        let scoped = scope.map(|scope| self.scoped_sources(scope, &query)).transpose()?;
         let planner = Planner {
-            sources: &self.sources,
+            sources: scoped.as_ref().unwrap_or(&self.sources),
             functions: self.functions,
             windows: &windows,
         };
@@ -491,6 +587,10 @@ impl Compiler<'_> {
                     return Err(self.text.at(error, place));
                 }
                 let schema = inferred_schema(&plan).map_err(|error| self.text.at(error, query.body.span()))?;
+                let schema = match scope.is_some() && !target_name.starts_with('#') {
+                    true => without_key(&schema),
+                    false => schema,
+                };
                 let window = self
                     .undeclared
                     .iter()
@@ -502,19 +602,14 @@ impl Compiler<'_> {
                 Arc::new(def.map_err(|error| self.text.at(error, place))?)
             }
         };
-        let columns = query
-            .target
-            .as_ref()
-            .map(|target| target.columns.as_slice())
-            .unwrap_or_default();
-        let fitted = fit_target(
-            plan,
-            &target.schema,
-            columns,
-            &target.name,
-            self.text,
-            &output_spans(&query),
-        );
+        let columns = query.target.as_ref().map(|target| target.columns.clone());
+        let mut columns = columns.unwrap_or_default();
+        // The key goes along to the last operator.
+        let wanted = match scope.is_some() && !target.name.starts_with('#') {
+            true => with_key(&target.schema, &plan, &mut columns),
+            false => target.schema.clone(),
+        };
+        let fitted = fit_target(plan, &wanted, &columns, &target.name, self.text, &output_spans(&query));
         let plan = fitted.map_err(|error| self.text.at(error, place))?;
         let plan = planner
             .analyze(plan)
@@ -532,6 +627,7 @@ impl Compiler<'_> {
         }
         let (span, bare) = (query.span, query.target.is_none());
         self.queries.push(CompiledQuery {
+            partition: pending.scope,
             name: pending.name,
             target: name,
             plan,
@@ -591,6 +687,28 @@ impl Compiler<'_> {
         }
         Ok(())
     }
+}
+
+/// Columns without the partition's key, which is the last.
+fn without_key(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().filter(|field| field.name() != PARTITION_KEY);
+    Schema::new(fields.cloned().collect::<Vec<_>>())
+}
+
+/// A target's columns and after them the partition's key.
+fn with_key(target: &SchemaRef, plan: &LogicalPlan, columns: &mut Vec<Ident>) -> SchemaRef {
+    let mut fields: Vec<_> = target.fields().iter().cloned().collect();
+    fields.extend(
+        plan.schema()
+            .fields()
+            .iter()
+            .filter(|field| field.name() == PARTITION_KEY)
+            .cloned(),
+    );
+    if !columns.is_empty() {
+        columns.push(Ident::with_quote('"', PARTITION_KEY));
+    }
+    Arc::new(Schema::new(fields))
 }
 
 fn output_events(query: &Query) -> OutputEventsPlan {
@@ -844,6 +962,7 @@ impl Compiled {
         let number = plan.queries.len();
         let schema = plan.streams[target].def.schema.clone();
         let mut lowering = Lowering::new(plan, number, &query.name, query.output, query.rate.clone());
+        lowering.partition = query.partition.as_ref().map(|scope| scope.purge);
         let lowered = lowering.lower(&query.plan, &schema);
         let first = std::mem::take(&mut lowering.first);
         let last = lowered.map_err(|error| text.at(error, query.span))?;

@@ -25,6 +25,7 @@ use super::lower_aggregate::AggregateColumns;
 use super::lower_rate::{Groups, Rate};
 use super::lower_slices::{Bounds, Sliced, sliced};
 use super::lower_window::{Windowed, window_plan};
+use super::partition::PARTITION_KEY;
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
 use super::window_node::WindowNode;
 use crate::catalog::functions::EVENT_TIMESTAMP;
@@ -36,6 +37,7 @@ use crate::operators::OperatorPlan;
 use crate::operators::emission_order::EmissionOrderPlan;
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::filter_project::{EVENT_TIME, FilterProjectPlan};
+use crate::operators::keyed::{KeyedForm, KeyedPlan, Purge};
 use crate::operators::limit::LimitPlan;
 use crate::operators::output_events::OutputEventsPlan;
 use crate::operators::slice_aggregate::SliceAggregatePlan;
@@ -55,11 +57,15 @@ pub struct Lowering<'a> {
     pub output: OutputEventsPlan,
     /// OUTPUT … EVERY.
     pub rate: Option<Rate>,
+    /// In a PARTITION: when unused keys are forgotten, if they are.
+    pub partition: Option<Option<Purge>>,
     operators: usize,
     /// Whether what is being lowered feeds an aggregate, which needs to know what leaves a window.
     retracts: bool,
     /// Whether what is being lowered must come in event-time order.
     in_order: bool,
+    /// Whether the query sorts or limits its emissions: then those of different keys must stay apart.
+    sorts: bool,
 }
 
 /// What the batches of a pipe are.
@@ -123,14 +129,25 @@ impl<'a> Lowering<'a> {
             first: Vec::new(),
             output,
             rate,
+            partition: None,
             operators: 0,
             retracts: false,
             in_order: false,
+            sorts: false,
         }
     }
 
     /// Lowers the whole plan; the node it ends in gives batches of `schema`.
     pub fn lower(&mut self, plan: &LogicalPlan, schema: &SchemaRef) -> Result<NodeId, Diagnostic> {
+        let sorting = |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::Sort(_) | LogicalPlan::Limit(_)));
+        self.sorts = plan.exists(sorting).unwrap_or(true);
+        let target = schema;
+        let schema = &Arc::new(plan.schema().as_arrow().clone());
+        let schema = if schema.fields().len() > target.fields().len() {
+            schema
+        } else {
+            target
+        };
         let (node, errors, flow) = match self.rate.clone() {
             Some(rate) => {
                 let pipe = self.limited(plan, &rate)?;
@@ -148,10 +165,28 @@ impl<'a> Lowering<'a> {
             Some(_) => node,
             None => self.events_of(node, errors, flow)?,
         };
+        let node = match schema.fields().len() > target.fields().len() {
+            true => self.without_key(node, errors, target),
+            false => node,
+        };
         if self.first.is_empty() {
             self.first.push(node);
         }
         Ok(node)
+    }
+
+    /// The columns of the target, without the key of a PARTITION behind them.
+    fn without_key(&mut self, from: NodeId, errors: StreamId, target: &SchemaRef) -> NodeId {
+        let operator = FilterProjectPlan {
+            input: Some((0..target.fields().len()).collect()),
+            event_time: false,
+            filter: None,
+            projection: None,
+            schema: target.clone(),
+        };
+        let node = self.add("columns", errors, Arc::new(operator));
+        self.plan.connect(from, node);
+        node
     }
 
     /// A query with OUTPUT … EVERY: the rate stands below the last projections, where rows still have their groups.
@@ -161,6 +196,9 @@ impl<'a> Lowering<'a> {
         while let LogicalPlan::Projection(Projection { input, .. })
         | LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. }) = inner
         {
+            if self.partition.is_some() && !has_key(input) {
+                break;
+            }
             above.push(inner);
             inner = input;
         }
@@ -177,7 +215,9 @@ impl<'a> Lowering<'a> {
             pipe.from = self.events_of(pipe.from, pipe.errors, flow)?;
         }
         let operator = rate.plan(groups, flow, &pipe.from_schema);
-        let node = self.add("rate", pipe.errors, Arc::new(operator));
+        let schema = pipe.from_schema.clone();
+        let operator = self.keyed(Arc::new(operator), &schema, &schema, KeyedForm::Joined);
+        let node = self.add("rate", pipe.errors, operator);
         self.plan.connect(pipe.from, node);
         (pipe.from, pipe.flow) = (node, Flow::Inserts);
         for node in above.into_iter().rev() {
@@ -290,6 +330,10 @@ impl<'a> Lowering<'a> {
                     }),
                     _ => Arc::new(LimitPlan { skip, fetch }),
                 };
+                let operator = match flow {
+                    Flow::Emissions => operator,
+                    _ => self.keyed(operator, &schema, &schema, KeyedForm::Joined),
+                };
                 let node = self.add("limit", errors, operator);
                 self.plan.connect(from, node);
                 let mut pipe = self.pipe_from(node, schema, errors, limit.input.schema());
@@ -360,13 +404,18 @@ impl<'a> Lowering<'a> {
         let operator = window_plan(
             &window.kind,
             &Windowed {
-                input,
+                input: input.clone(),
                 schema: schema.clone(),
                 domain,
                 retained: if expired { Retained::Expired } else { Retained::Nothing },
                 retracts: self.retracts,
             },
         )?;
+        let form = match Flow::of(&window.kind) {
+            Flow::Emissions => KeyedForm::Emissions,
+            _ => KeyedForm::Joined,
+        };
+        let operator = self.keyed(operator, &input, &schema, form);
         let node = self.add("window", errors, operator);
         self.plan.connect(from, node);
         let mut pipe = self.pipe_from(
@@ -422,6 +471,7 @@ impl<'a> Lowering<'a> {
 
     fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Pipe, Diagnostic> {
         if !self.output.expired
+            && !(self.partition.is_some() && self.sorts)
             && let Some(sliced) = sliced(aggregate)
         {
             return self.slices(aggregate, &sliced);
@@ -444,6 +494,27 @@ impl<'a> Lowering<'a> {
             flow => flow,
         };
         Ok(pipe)
+    }
+
+    /// An operator with state: in a PARTITION one for each key, which its input has as a column.
+    fn keyed(
+        &self,
+        operator: Arc<dyn OperatorPlan>,
+        input: &SchemaRef,
+        schema: &SchemaRef,
+        form: KeyedForm,
+    ) -> Arc<dyn OperatorPlan> {
+        let (Some(purge), Ok(key)) = (self.partition, input.index_of(PARTITION_KEY)) else {
+            return operator;
+        };
+        Arc::new(KeyedPlan {
+            operator,
+            key,
+            key_type: input.field(key).data_type().clone(),
+            purge,
+            form,
+            schema: schema.clone(),
+        })
     }
 
     /// The node from which a stream comes in event-time order. Queries share it.
@@ -592,6 +663,11 @@ fn of_inserts(pipe: Pipe) -> Result<Pipe, Diagnostic> {
         )
         .hint("send the first to a stream with INSERT INTO, and read that")),
     }
+}
+
+/// Whether rows carry the key of a PARTITION.
+fn has_key(plan: &LogicalPlan) -> bool {
+    plan.schema().fields().iter().any(|field| field.name() == PARTITION_KEY)
 }
 
 fn constant(what: &str) -> Diagnostic {

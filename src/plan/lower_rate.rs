@@ -82,7 +82,10 @@ impl Groups {
             LogicalPlan::Sort(sort) => Groups::of(&sort.input),
             LogicalPlan::Limit(limit) => Groups::of(&limit.input),
             LogicalPlan::Aggregate(aggregate) => Ok(Groups::of_aggregate(aggregate)),
-            LogicalPlan::TableScan(_) | LogicalPlan::Extension(_) | LogicalPlan::Union(_) => Ok(Groups::default()),
+            LogicalPlan::TableScan(_)
+            | LogicalPlan::Extension(_)
+            | LogicalPlan::Union(_)
+            | LogicalPlan::Projection(_) => Ok(Groups::default()),
             LogicalPlan::SubqueryAlias(alias) => Groups::of(&alias.input).map(|_| Groups::default()),
             _ => Err(
                 Diagnostic::new(Code::Unsupported, "not supported yet: OUTPUT … EVERY over this query")

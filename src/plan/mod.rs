@@ -13,6 +13,7 @@ mod lower_rate;
 mod lower_slices;
 mod lower_window;
 mod match_text;
+mod partition;
 mod refuse;
 mod resolve;
 pub mod stream_plan;

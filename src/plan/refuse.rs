@@ -20,6 +20,7 @@ pub fn statement(statement: &Statement, text: &Text) -> Result<(), Diagnostic> {
     let what = match &statement.kind {
         StatementKind::CreateStream(_)
         | StatementKind::CreateWindow(_)
+        | StatementKind::Partition(_)
         | StatementKind::CreateView(_)
         | StatementKind::Query(_)
         | StatementKind::Explain(_) => return Ok(()),
@@ -27,7 +28,6 @@ pub fn statement(statement: &Statement, text: &Text) -> Result<(), Diagnostic> {
         StatementKind::CreateTrigger(_) => "CREATE TRIGGER",
         StatementKind::CreateFunction(_) => "CREATE FUNCTION",
         StatementKind::CreateAggregation(_) => "CREATE AGGREGATION",
-        StatementKind::Partition(_) => "PARTITION",
         StatementKind::Update(_) => "UPDATE",
         StatementKind::Delete(_) => "DELETE",
         StatementKind::Begin | StatementKind::Commit | StatementKind::Rollback => "transactions",

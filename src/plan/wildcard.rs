@@ -8,23 +8,27 @@ use sqlparser::ast::{
 };
 
 use super::current_values::aggregates;
+use super::partition::PARTITION_KEY;
 use super::resolve::Known;
 use crate::catalog::functions::Functions;
 
-/// Writes out the columns of `*` in SELECTs from one windowed stream, and in those that aggregate.
-pub fn expand(query: &mut Query, known: &Known, functions: &Functions) {
+/// Writes out the columns of `*` in SELECTs from one windowed or partitioned stream, and in those that aggregate.
+pub fn expand(query: &mut Query, partitioned: bool, known: &Known, functions: &Functions) {
     let streams: Vec<(String, String, bool)> = query
         .relations
         .iter()
         .enumerate()
         .filter_map(|(index, relation)| match &relation.source {
-            RelationSource::Stream { name, .. } => {
-                Some((relation_name(index), name.value.clone(), relation.window.is_some()))
-            }
+            RelationSource::Stream { name, .. } => Some((
+                relation_name(index),
+                name.value.clone(),
+                relation.window.is_some() || partitioned,
+            )),
             _ => None,
         })
         .collect();
     let mut expander = Expander {
+        partitioned,
         streams,
         known,
         functions,
@@ -33,6 +37,8 @@ pub fn expand(query: &mut Query, known: &Known, functions: &Functions) {
 }
 
 struct Expander<'a> {
+    /// Whether rows carry the key of a PARTITION.
+    partitioned: bool,
     /// Placeholder, stream, and whether it has a window.
     streams: Vec<(String, String, bool)>,
     known: &'a Known,
@@ -69,7 +75,9 @@ impl Expander<'_> {
         };
         let name = name.to_string().replace('"', "");
         let lifted = self.streams.iter().find(|(placeholder, ..)| *placeholder == name);
-        let (stream, windowed) = lifted.map_or((name.as_str(), false), |(_, stream, windowed)| (stream, *windowed));
+        let (stream, windowed) = lifted.map_or((name.as_str(), self.partitioned), |(_, stream, windowed)| {
+            (stream, *windowed)
+        });
         let Some(schema) = self.known.get(stream).filter(|_| from.joins.is_empty()) else {
             return;
         };
@@ -87,7 +95,8 @@ impl Expander<'_> {
                         ident.span = span;
                         SelectItem::UnnamedExpr(Expr::Identifier(ident))
                     };
-                    schema.fields().iter().map(|field| column(field.name())).collect()
+                    let names = schema.fields().iter().map(|field| field.name());
+                    names.filter(|name| *name != PARTITION_KEY).map(column).collect()
                 }
                 _ => vec![item],
             })

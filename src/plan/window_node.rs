@@ -10,6 +10,7 @@ use arrow::datatypes::Field;
 use datafusion_common::{DFSchema, DFSchemaRef, Result, TableReference, internal_err};
 use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
+use super::partition::PARTITION_KEY;
 use crate::catalog::types;
 use crate::catalog::windows::{WINDOW_END, WINDOW_START, WindowKind};
 
@@ -96,11 +97,13 @@ impl UserDefinedLogicalNodeCore for WindowNode {
             let mut fields = input.fields().iter();
             fields.position(|field| *field.name() == column.name)
         });
+        // The key of a PARTITION decides which window a row belongs to.
+        let key = input.fields().iter().position(|field| field.name() == PARTITION_KEY);
         let read = output_columns
             .iter()
             .copied()
             .filter(|index| *index < self.input_columns());
-        let mut needed: Vec<usize> = read.chain(own).collect();
+        let mut needed: Vec<usize> = read.chain(own).chain(key).collect();
         needed.sort_unstable();
         needed.dedup();
         Some(vec![needed])
