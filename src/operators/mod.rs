@@ -15,6 +15,7 @@ pub mod group_table;
 pub mod limit;
 pub mod output_events;
 pub mod running_aggregate;
+pub mod session_aggregate;
 pub mod slice_aggregate;
 pub mod state;
 pub mod watermark;

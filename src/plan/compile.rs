@@ -16,7 +16,7 @@ use super::lower::{Lowering, columns_read, physical_expr};
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::window_args::window_kind;
-use super::{current_values, failure, match_text, refuse, resolve};
+use super::{current_values, failure, match_text, refuse, resolve, session_keys};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{Role, StreamDef, WatermarkDef};
@@ -401,7 +401,8 @@ impl Compiler<'_> {
                 .get(&name.value)
                 .cloned()
                 .unwrap_or_else(|| Arc::new(Schema::empty()));
-            window_kind(spec, &schema, self.text).map(Some)
+            let kind = window_kind(spec, &schema, self.text)?;
+            Ok(Some(session_keys::from_grouping(kind, &query.body, &schema)))
         };
         query.relations.iter().map(kind).collect()
     }

@@ -17,6 +17,7 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::context::Source;
 use super::lower_aggregate::AggregateColumns;
+use super::lower_sessions::{Sessions, sessions};
 use super::lower_slices::{Bounds, Sliced, sliced};
 use super::lower_window::{Windowed, window_plan};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
@@ -29,6 +30,7 @@ use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::filter_project::{EVENT_TIME, FilterProjectPlan};
 use crate::operators::limit::LimitPlan;
 use crate::operators::output_events::OutputEventsPlan;
+use crate::operators::session_aggregate::SessionAggregatePlan;
 use crate::operators::slice_aggregate::SliceAggregatePlan;
 use crate::windows::kind::Family;
 use crate::windows::{Retained, TimeDomain};
@@ -286,6 +288,29 @@ impl<'a> Lowering<'a> {
         Ok(pipe)
     }
 
+    /// An aggregation over sessions, session by session.
+    fn sessions(&mut self, aggregate: &Aggregate, sessions: &Sessions) -> Result<Pipe, Diagnostic> {
+        let domain = self.plan.time_domain(&sessions.input);
+        let in_order = std::mem::replace(&mut self.in_order, sessions.ordered && domain == TimeDomain::Event);
+        let pipe = self.pipe(&sessions.input);
+        self.in_order = in_order;
+        let (from, errors, mut columns, input) =
+            self.aggregated(pipe?, aggregate, &sessions.input, &sessions.bounds)?;
+        let operator = SessionAggregatePlan {
+            gap: sessions.gap,
+            lateness: sessions.lateness,
+            domain,
+            aggregate: columns.plan(Flow::Inserts, self.output, input),
+            columns: columns.columns,
+        };
+        let schema = operator.aggregate.schema.clone();
+        let node = self.add("sessions", errors, Arc::new(operator));
+        self.plan.connect(from, node);
+        let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
+        pipe.flow = Flow::Emissions;
+        Ok(pipe)
+    }
+
     /// Computes the columns that an aggregation reads: the node that gives them.
     fn aggregated(
         &mut self,
@@ -310,6 +335,11 @@ impl<'a> Lowering<'a> {
             && let Some(sliced) = sliced(aggregate)
         {
             return self.slices(aggregate, &sliced);
+        }
+        if !self.output.expired
+            && let Some(sessions) = sessions(aggregate)
+        {
+            return self.sessions(aggregate, &sessions);
         }
         let retracts = std::mem::replace(&mut self.retracts, true);
         let pipe = self.pipe(&aggregate.input);

@@ -7,10 +7,13 @@ use datafusion_common::Column;
 
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
+use crate::windows::cron::CronPlan;
 use crate::windows::fifo::FifoPlan;
 use crate::windows::hop::{Grid, HopPlan};
 use crate::windows::kind::WindowKind;
 use crate::windows::length_batch::LengthBatchPlan;
+use crate::windows::session::SessionPlan;
+use crate::windows::time_batch::TimeBatchPlan;
 use crate::windows::{Retained, TimeDomain};
 
 /// Where a window stands.
@@ -50,6 +53,35 @@ pub fn window_plan(kind: &WindowKind, windowed: &Windowed) -> Result<Arc<dyn Ope
         WindowKind::Cumulate { step, size, offset } => hop(*size, *step, *offset, true, windowed),
         WindowKind::LengthBatch { size, stream_current } => length_batch(Some(*size), *stream_current, windowed),
         WindowKind::Batch => length_batch(None, false, windowed),
+        WindowKind::Cron { schedule } => Arc::new(CronPlan {
+            schedule: schedule.clone(),
+            retained: windowed.retained,
+            schema: windowed.schema.clone(),
+        }),
+        WindowKind::Session { gap, keys, lateness } => Arc::new(SessionPlan {
+            gap: *gap,
+            lateness: *lateness,
+            keys: indices(keys, windowed)?,
+            domain: windowed.domain,
+            retained: windowed.retained,
+            schema: windowed.schema.clone(),
+        }),
+        WindowKind::TimeBatch {
+            duration,
+            start,
+            column,
+            timeout,
+            stream_current,
+        } => Arc::new(TimeBatchPlan {
+            duration: *duration,
+            start: *start,
+            column: column.as_ref().map(|column| index(column, windowed)).transpose()?,
+            timeout: *timeout,
+            stream_current: *stream_current,
+            domain: windowed.domain,
+            retained: retained(*stream_current, windowed),
+            schema: windowed.schema.clone(),
+        }),
         _ => {
             return Err(Diagnostic::new(
                 Code::Unsupported,
@@ -74,16 +106,20 @@ fn hop(size: i64, slide: i64, offset: i64, cumulate: bool, windowed: &Windowed) 
 }
 
 fn length_batch(size: Option<usize>, stream_current: bool, windowed: &Windowed) -> Arc<dyn OperatorPlan> {
-    let retained = match stream_current && windowed.retracts {
-        true => Retained::Expired,
-        false => windowed.retained,
-    };
     Arc::new(LengthBatchPlan {
         size,
         stream_current,
-        retained,
+        retained: retained(stream_current, windowed),
         schema: windowed.schema.clone(),
     })
+}
+
+/// A batch window that lets arrivals through must tell an aggregate what leaves.
+fn retained(stream_current: bool, windowed: &Windowed) -> Retained {
+    match stream_current && windowed.retracts {
+        true => Retained::Expired,
+        false => windowed.retained,
+    }
 }
 
 fn index(column: &Column, windowed: &Windowed) -> Result<usize, Diagnostic> {
@@ -91,4 +127,8 @@ fn index(column: &Column, windowed: &Windowed) -> Result<usize, Diagnostic> {
         let message = format!("there is no column '{}' for the window", column.name);
         Diagnostic::new(Code::UnknownColumn, message)
     })
+}
+
+fn indices(columns: &[Column], windowed: &Windowed) -> Result<Vec<usize>, Diagnostic> {
+    columns.iter().map(|column| index(column, windowed)).collect()
 }

@@ -13,6 +13,7 @@ use crate::catalog::types;
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
 use crate::event::Micros;
+use crate::event::cron::Schedule;
 use crate::windows::kind::{SortKey, WINDOW_END, WINDOW_START, WindowKind};
 
 /// A kind: its spelling and its parameters in their order. A parameter that ends in `…` takes what is left.
@@ -279,7 +280,7 @@ impl Arguments<'_> {
                 condition: self.string("condition")?,
             },
             "cron" => WindowKind::Cron {
-                schedule: self.string("schedule")?,
+                schedule: self.schedule()?,
             },
             "tumbling" | "tumble" => {
                 let size = self.duration("size")?;
@@ -486,6 +487,19 @@ impl Arguments<'_> {
             _ => {
                 let error = Diagnostic::new(Code::Type, format!("'{name}' must be a text in single quotes"));
                 Err(self.text.at(error, arg.span))
+            }
+        }
+    }
+
+    fn schedule(&self) -> Result<String, Diagnostic> {
+        let text = self.string("schedule")?;
+        match Schedule::parse(&text) {
+            Ok(_) => Ok(text),
+            Err(error) => {
+                let message = format!("'{text}' is no cron expression: {error}");
+                let error = Diagnostic::new(Code::Syntax, message)
+                    .hint("five fields, or six with seconds first, such as '0 */5 * * * ?'");
+                Err(self.at("schedule", error))
             }
         }
     }

@@ -15,11 +15,17 @@
 pub mod kind;
 
 pub mod changes;
+pub mod cron;
+pub mod deadlines;
 pub mod emission;
 pub mod fifo;
 pub mod held;
 pub mod hop;
 pub mod length_batch;
+pub mod row_store;
+pub mod session;
+pub mod session_index;
+pub mod time_batch;
 pub mod time_column;
 
 /// What moves a window's time.
