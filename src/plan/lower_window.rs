@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
+use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Column;
 
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
 use crate::windows::cron::CronPlan;
+use crate::windows::delay::DelayPlan;
 use crate::windows::fifo::FifoPlan;
+use crate::windows::frequent::{FrequentPlan, Measure};
 use crate::windows::hop::{Grid, HopPlan};
-use crate::windows::kind::WindowKind;
+use crate::windows::kind::{SortKey, WindowKind};
 use crate::windows::length_batch::LengthBatchPlan;
 use crate::windows::session::SessionPlan;
+use crate::windows::sort::SortPlan;
 use crate::windows::time_batch::TimeBatchPlan;
+use crate::windows::unique::{FirstUniquePlan, UniquePlan};
 use crate::windows::{Retained, TimeDomain};
 
 /// Where a window stands.
@@ -53,6 +58,36 @@ pub fn window_plan(kind: &WindowKind, windowed: &Windowed) -> Result<Arc<dyn Ope
         WindowKind::Cumulate { step, size, offset } => hop(*size, *step, *offset, true, windowed),
         WindowKind::LengthBatch { size, stream_current } => length_batch(Some(*size), *stream_current, windowed),
         WindowKind::Batch => length_batch(None, false, windowed),
+        WindowKind::Delay { duration } => Arc::new(DelayPlan {
+            duration: *duration,
+            domain: windowed.domain,
+            schema: windowed.schema.clone(),
+        }),
+        WindowKind::Unique { keys, size } => Arc::new(UniquePlan {
+            keys: indices(keys, windowed)?,
+            size: *size,
+            retained: windowed.retained,
+            schema: windowed.schema.clone(),
+        }),
+        WindowKind::FirstUnique { keys } => Arc::new(FirstUniquePlan {
+            keys: indices(keys, windowed)?,
+            schema: windowed.schema.clone(),
+        }),
+        WindowKind::Sort { size, keys } => Arc::new(SortPlan {
+            size: *size,
+            keys: keys.iter().map(|key| sort_key(key, windowed)).collect::<Result<_, _>>()?,
+            retained: windowed.retained,
+            schema: windowed.schema.clone(),
+        }),
+        WindowKind::Frequent { size, keys } => frequent(Measure::Counters(*size), keys, windowed)?,
+        WindowKind::LossyFrequent { support, error, keys } => {
+            let share = |millionths: u32| f64::from(millionths) / 1e6;
+            let measure = Measure::Shares {
+                support: share(*support),
+                error: share(*error),
+            };
+            frequent(measure, keys, windowed)?
+        }
         WindowKind::Cron { schedule } => Arc::new(CronPlan {
             schedule: schedule.clone(),
             retained: windowed.retained,
@@ -112,6 +147,23 @@ fn length_batch(size: Option<usize>, stream_current: bool, windowed: &Windowed) 
         retained: retained(stream_current, windowed),
         schema: windowed.schema.clone(),
     })
+}
+
+fn frequent(measure: Measure, keys: &[Column], windowed: &Windowed) -> Result<Arc<dyn OperatorPlan>, Diagnostic> {
+    Ok(Arc::new(FrequentPlan {
+        measure,
+        keys: indices(keys, windowed)?,
+        retained: windowed.retained,
+        schema: windowed.schema.clone(),
+    }))
+}
+
+fn sort_key(key: &SortKey, windowed: &Windowed) -> Result<(usize, SortOptions), Diagnostic> {
+    let options = SortOptions {
+        descending: key.descending,
+        nulls_first: key.descending,
+    };
+    Ok((index(&key.column, windowed)?, options))
 }
 
 /// A batch window that lets arrivals through must tell an aggregate what leaves.

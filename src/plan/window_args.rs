@@ -116,7 +116,7 @@ fn assign<'a>(
                 );
                 text.at(error.hint(format!("it takes {}", known.join(", "))), name.span)
             })?,
-            None => positional(arg, signature, &mut next, schema).ok_or_else(|| {
+            None => positional(arg, signature, &mut next, schema, &given).ok_or_else(|| {
                 let message = format!(
                     "window '{}' has too many arguments, or one of the wrong kind",
                     spec.kind
@@ -146,11 +146,18 @@ fn named(name: &str, signature: &Signature) -> Option<&'static str> {
     })
 }
 
-/// The parameter for the next argument without a name. A list takes columns as long as they come; what is optional and
-/// of another kind is skipped.
-fn positional(arg: &WindowArg, signature: &Signature, next: &mut usize, schema: &Schema) -> Option<&'static str> {
+/// The parameter for the next argument without a name. A list takes columns as long as they come; what is given by name, and
+/// what is optional and of another kind, is skipped.
+fn positional(
+    arg: &WindowArg,
+    signature: &Signature,
+    next: &mut usize,
+    schema: &Schema,
+    given: &Assigned,
+) -> Option<&'static str> {
     while let Some(parameter) = signature.parameters.get(*next).copied() {
         let takes = match parameter {
+            one if !is_list(one) && given.iter().any(|(name, _)| *name == one) => false,
             list if is_list(list) => is_column(&arg.value, schema) || is_name(&arg.value),
             "stream_current" => is_bool(&arg.value),
             "start" => !is_bool(&arg.value),
@@ -270,7 +277,7 @@ impl Arguments<'_> {
             },
             "frequent" => WindowKind::Frequent {
                 size: self.count("size", 1)?,
-                keys: self.keys(false)?,
+                keys: self.keys_or_all()?,
             },
             "lossyfrequent" => self.lossy_frequent()?,
             "expression" => WindowKind::Expression {
@@ -366,7 +373,7 @@ impl Arguments<'_> {
         Ok(WindowKind::LossyFrequent {
             support,
             error: error.max(1),
-            keys: self.keys(false)?,
+            keys: self.keys_or_all()?,
         })
     }
 
@@ -542,6 +549,16 @@ impl Arguments<'_> {
             self.required("keys")?;
         }
         self.list("keys").map(|arg| self.column(arg)).collect()
+    }
+
+    /// The columns given, or else all.
+    fn keys_or_all(&self) -> Result<Vec<Column>, Diagnostic> {
+        let keys = self.keys(false)?;
+        if !keys.is_empty() {
+            return Ok(keys);
+        }
+        let all = self.schema.fields().iter();
+        Ok(all.map(|field| Column::new_unqualified(field.name())).collect())
     }
 
     fn sort_keys(&self) -> Result<Vec<SortKey>, Diagnostic> {

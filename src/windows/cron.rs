@@ -4,6 +4,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::Retained;
 use super::emission::{Emissions, read_batches, write_batches};
+use super::gather::gather;
 use super::length_batch::latest;
 use crate::error::{Error, Result};
 use crate::event::cron::Schedule;
@@ -57,8 +58,7 @@ impl OperatorPlan for CronPlan {
 
 impl Operator for CronWindow {
     fn process(&mut self, _port: Port, batch: EventBatch, _out: &mut Output) -> Result<()> {
-        self.held.push(batch);
-        Ok(())
+        gather(&mut self.held, batch)
     }
 
     fn advance(&mut self, time: TimeUpdate, out: &mut Output) -> Result<()> {

@@ -17,16 +17,21 @@ pub mod kind;
 pub mod changes;
 pub mod cron;
 pub mod deadlines;
+pub mod delay;
 pub mod emission;
 pub mod fifo;
+pub mod frequent;
+pub mod gather;
 pub mod held;
 pub mod hop;
 pub mod length_batch;
 pub mod row_store;
 pub mod session;
 pub mod session_index;
+pub mod sort;
 pub mod time_batch;
 pub mod time_column;
+pub mod unique;
 
 /// What moves a window's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,15 +5,13 @@ use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::changes::{Changes, Source};
+use super::gather::{SMALL, is_joined, without_slack};
 use crate::error::{Error, Result};
 use crate::event::{EventBatch, Micros, Op, Times};
 use crate::operators::state::{StateReader, StateWriter};
 
 /// The number of an event in a [`RowStore`]. Given again once the event has left.
 pub type RowId = u32;
-
-/// Chunks below so many rows are put together with their neighbours.
-const SMALL: usize = 4_096;
 
 /// So many rows that have left are no reason to copy the others.
 const SLACK: usize = 1_024;
@@ -116,6 +114,22 @@ impl RowStore {
         }
     }
 
+    /// Events by their numbers, in that order; `None` for none.
+    pub fn get(&self, ids: &[RowId]) -> Result<Option<EventBatch>> {
+        let mut copy = Changes::default();
+        let sources: Vec<Option<Source>> = self
+            .chunks
+            .iter()
+            .map(|chunk| chunk.as_ref().map(|chunk| copy.source(&chunk.events)))
+            .collect();
+        for (chunk, row) in ids.iter().filter_map(|id| self.place(*id)) {
+            if let Some(source) = sources[chunk as usize] {
+                copy.push(source, row as usize, Op::Insert, 0);
+            }
+        }
+        copy.finish()
+    }
+
     /// The event time of an event.
     pub fn time(&self, id: RowId) -> Option<Micros> {
         let (chunk, row) = self.place(id)?;
@@ -151,8 +165,7 @@ impl RowStore {
         }
         while let [.., before, last] = self.small.as_slice() {
             let (before, last) = (*before, *last);
-            let (held, added) = (self.chunk_rows(before), self.chunk_rows(last));
-            if added > 0 && held > 2 * added {
+            if !is_joined(self.chunk_rows(before), self.chunk_rows(last)) {
                 break;
             }
             self.small.truncate(self.small.len() - 2);
@@ -279,7 +292,7 @@ impl RowStore {
             return Ok(());
         }
         let sources: Vec<&RecordBatch> = chunks.iter().map(|chunk| chunk.events.columns()).collect();
-        let columns = interleave_record_batch(&sources, &picks)?;
+        let columns = without_slack(&interleave_record_batch(&sources, &picks)?)?;
         self.rows += ids.len();
         self.add_chunk(EventBatch::inserts(columns, Times::Each(times.into())), ids);
         // It is settled as it is.

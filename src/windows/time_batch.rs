@@ -5,6 +5,7 @@ use std::ops::Range;
 use arrow::datatypes::SchemaRef;
 
 use super::emission::{Bounds, Emissions, read_batches, write_batches};
+use super::gather::gather;
 use super::hop::floor;
 use super::time_column::column_times;
 use super::{Retained, TimeDomain};
@@ -162,7 +163,7 @@ impl TimeBatch {
         if self.plan.stream_current {
             out.emit(self.emissions.bounded(&events, self.bounds())?);
         }
-        self.held.push(events);
+        gather(&mut self.held, events)?;
         self.state.fresh = true;
         if let Some(timeout) = self.plan.timeout {
             let at = out.now().saturating_add(timeout);
