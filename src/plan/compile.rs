@@ -401,7 +401,7 @@ impl Compiler<'_> {
                 .get(&name.value)
                 .cloned()
                 .unwrap_or_else(|| Arc::new(Schema::empty()));
-            let kind = window_kind(spec, &schema, self.text)?;
+            let kind = window_kind(spec, &schema, self.functions, self.text)?;
             Ok(Some(session_keys::from_grouping(kind, &query.body, &schema)))
         };
         query.relations.iter().map(kind).collect()

@@ -6,10 +6,12 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Column;
 
+use super::condition;
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
 use crate::windows::cron::CronPlan;
 use crate::windows::delay::DelayPlan;
+use crate::windows::expression::{ExpressionBatchPlan, ExpressionPlan};
 use crate::windows::fifo::FifoPlan;
 use crate::windows::frequent::{FrequentPlan, Measure};
 use crate::windows::hop::{Grid, HopPlan};
@@ -75,7 +77,10 @@ pub fn window_plan(kind: &WindowKind, windowed: &Windowed) -> Result<Arc<dyn Ope
         }),
         WindowKind::Sort { size, keys } => Arc::new(SortPlan {
             size: *size,
-            keys: keys.iter().map(|key| sort_key(key, windowed)).collect::<Result<_, _>>()?,
+            keys: keys
+                .iter()
+                .map(|key| sort_key(key, windowed))
+                .collect::<Result<_, _>>()?,
             retained: windowed.retained,
             schema: windowed.schema.clone(),
         }),
@@ -88,6 +93,15 @@ pub fn window_plan(kind: &WindowKind, windowed: &Windowed) -> Result<Arc<dyn Ope
             };
             frequent(measure, keys, windowed)?
         }
+        WindowKind::Expression { condition } => Arc::new(ExpressionPlan {
+            condition: condition::lower(condition, &windowed.input)?,
+            retained: windowed.retained,
+        }),
+        WindowKind::ExpressionBatch { condition } => Arc::new(ExpressionBatchPlan {
+            condition: condition::lower(condition, &windowed.input)?,
+            retained: windowed.retained,
+            schema: windowed.schema.clone(),
+        }),
         WindowKind::Cron { schedule } => Arc::new(CronPlan {
             schedule: schedule.clone(),
             retained: windowed.retained,
@@ -117,12 +131,6 @@ pub fn window_plan(kind: &WindowKind, windowed: &Windowed) -> Result<Arc<dyn Ope
             retained: retained(*stream_current, windowed),
             schema: windowed.schema.clone(),
         }),
-        _ => {
-            return Err(Diagnostic::new(
-                Code::Unsupported,
-                "not supported yet: this kind of window",
-            ));
-        }
     })
 }
 

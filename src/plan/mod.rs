@@ -1,6 +1,7 @@
 //! The compiler: statements → logical plan → stream plan.
 
 pub mod compile;
+mod condition;
 pub mod context;
 mod current_values;
 pub mod define;

@@ -7,14 +7,16 @@ use datafusion_common::Column;
 use eventflux_sqlparser::{WindowArg, WindowArgOrder, WindowSpec, duration_micros};
 use sqlparser::ast::{Expr, Value, ValueWithSpan};
 
+use super::condition;
 use super::text::Text;
+use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::types;
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
 use crate::event::Micros;
 use crate::event::cron::Schedule;
-use crate::windows::kind::{SortKey, WINDOW_END, WINDOW_START, WindowKind};
+use crate::windows::kind::{Condition, SortKey, WINDOW_END, WINDOW_START, WindowKind};
 
 /// A kind: its spelling and its parameters in their order. A parameter that ends in `…` takes what is left.
 struct Signature {
@@ -72,7 +74,12 @@ const SYNONYMS: &[(&str, &str)] = &[
 ];
 
 /// The kind that a clause means for rows of `schema`.
-pub fn window_kind(spec: &WindowSpec, schema: &Schema, text: &Text) -> Result<WindowKind, Diagnostic> {
+pub fn window_kind(
+    spec: &WindowSpec,
+    schema: &Schema,
+    functions: &Functions,
+    text: &Text,
+) -> Result<WindowKind, Diagnostic> {
     let Some(signature) = SIGNATURES.iter().find(|signature| signature.kind == spec.kind) else {
         let kinds = SIGNATURES.iter().map(|signature| signature.kind);
         let error = Diagnostic::new(
@@ -89,6 +96,7 @@ pub fn window_kind(spec: &WindowSpec, schema: &Schema, text: &Text) -> Result<Wi
         spec,
         signature,
         schema,
+        functions,
         text,
         given: assign(spec, signature, schema, text)?,
     };
@@ -234,6 +242,7 @@ struct Arguments<'a> {
     spec: &'a WindowSpec,
     signature: &'a Signature,
     schema: &'a Schema,
+    functions: &'a Functions,
     text: &'a Text<'a>,
     given: Assigned<'a>,
 }
@@ -281,10 +290,10 @@ impl Arguments<'_> {
             },
             "lossyfrequent" => self.lossy_frequent()?,
             "expression" => WindowKind::Expression {
-                condition: self.string("condition")?,
+                condition: self.condition()?,
             },
             "expressionbatch" => WindowKind::ExpressionBatch {
-                condition: self.string("condition")?,
+                condition: self.condition()?,
             },
             "cron" => WindowKind::Cron {
                 schedule: self.schedule()?,
@@ -498,6 +507,12 @@ impl Arguments<'_> {
         }
     }
 
+    fn condition(&self) -> Result<Box<Condition>, Diagnostic> {
+        let text = self.string("condition")?;
+        let condition = condition::read(&text, self.schema, self.functions);
+        condition.map(Box::new).map_err(|error| self.at("condition", error))
+    }
+
     fn schedule(&self) -> Result<String, Diagnostic> {
         let text = self.string("schedule")?;
         match Schedule::parse(&text) {
@@ -595,8 +610,15 @@ pub fn has_bounds(spec: &WindowSpec) -> bool {
         "cumulate",
         "timebatch",
         "externaltimebatch",
+        "sliding",
     ];
-    kinds.contains(&spec.kind.as_str()) || spec.kind == "sliding"
+    kinds.contains(&spec.kind.as_str())
+}
+
+/// Whether that window gathers events and closes; known before its arguments are.
+pub fn closes(spec: &WindowSpec) -> bool {
+    let kinds = ["lengthbatch", "batch", "cron", "expressionbatch"];
+    kinds.contains(&spec.kind.as_str()) || has_bounds(spec)
 }
 
 /// Columns with those of a window's bounds after them, unless they are taken.

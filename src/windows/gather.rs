@@ -1,10 +1,11 @@
-//! Small batches put together: an Arrow batch costs about a kilobyte, however few its rows.
+//! Batches put together: an Arrow batch costs about a kilobyte, however few its rows.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::DataType;
 use std::sync::Arc;
 
-use crate::error::Result;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, SchemaRef};
+
+use crate::error::{Error, Result};
 use crate::event::EventBatch;
 
 /// Batches of at least so many rows are left as they are.
@@ -32,7 +33,7 @@ pub fn is_joined(before: usize, last: usize) -> bool {
 /// Batches of one schema as one that shares no memory with them.
 pub fn join(batches: &[EventBatch]) -> Result<EventBatch> {
     let Some(first) = batches.first() else {
-        return Err(crate::error::Error::failed("no batch to join"));
+        return Err(Error::failed("no batch to join"));
     };
     let joined = EventBatch::concat(&first.schema(), batches)?;
     let columns = without_slack(joined.columns())?;
@@ -53,5 +54,23 @@ pub fn without_slack(columns: &RecordBatch) -> Result<RecordBatch> {
         }
     };
     let compacted = columns.columns().iter().map(compact).collect();
-    Ok(RecordBatch::try_new(columns.schema(), compacted)?)
+    batch_of(columns.schema(), compacted, columns.num_rows())
+}
+
+/// Rows of several batches of one schema, in any order. There must be at least one batch.
+pub fn interleave(batches: &[&RecordBatch], picks: &[(usize, usize)]) -> Result<RecordBatch> {
+    let Some(first) = batches.first() else {
+        return Err(Error::failed("no batch to pick rows from"));
+    };
+    let columns = (0..first.num_columns()).map(|column| {
+        let arrays: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(column).as_ref()).collect();
+        Ok(arrow::compute::interleave(&arrays, picks)?)
+    });
+    batch_of(first.schema(), columns.collect::<Result<_>>()?, picks.len())
+}
+
+/// A batch of columns; there may be none, but there are rows.
+pub fn batch_of(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
 }

@@ -88,6 +88,11 @@ impl Held {
         self.batches.front().map(|batch| batch.marks.get(self.gone))
     }
 
+    /// The oldest event: its batch, and which of its rows.
+    pub fn front(&self) -> Option<(&EventBatch, usize)> {
+        self.batches.front().map(|batch| (&batch.events, self.gone))
+    }
+
     /// Lets the oldest event leave, as a change at `time`.
     pub fn expire(&mut self, changes: &mut Changes, time: Micros) {
         let Some(front) = self.batches.front_mut() else {

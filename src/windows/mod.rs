@@ -15,10 +15,12 @@
 pub mod kind;
 
 pub mod changes;
+pub mod condition;
 pub mod cron;
 pub mod deadlines;
 pub mod delay;
 pub mod emission;
+pub mod expression;
 pub mod fifo;
 pub mod frequent;
 pub mod gather;

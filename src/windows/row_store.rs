@@ -1,11 +1,10 @@
 //! Events that a window holds and that leave in any order: each has a number.
 
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::changes::{Changes, Source};
-use super::gather::{SMALL, is_joined, without_slack};
+use super::gather::{SMALL, interleave, is_joined, without_slack};
 use crate::error::{Error, Result};
 use crate::event::{EventBatch, Micros, Op, Times};
 use crate::operators::state::{StateReader, StateWriter};
@@ -292,7 +291,7 @@ impl RowStore {
             return Ok(());
         }
         let sources: Vec<&RecordBatch> = chunks.iter().map(|chunk| chunk.events.columns()).collect();
-        let columns = without_slack(&interleave_record_batch(&sources, &picks)?)?;
+        let columns = without_slack(&interleave(&sources, &picks)?)?;
         self.rows += ids.len();
         self.add_chunk(EventBatch::inserts(columns, Times::Each(times.into())), ids);
         // It is settled as it is.
