@@ -34,8 +34,8 @@ pub struct Frequent {
     plan: FrequentPlan,
     keys: GroupTable,
     counters: BTreeMap<GroupId, Counter>,
-    /// The counters of `frequent` by their values.
-    values: BTreeSet<(u64, GroupId)>,
+    /// The counters of `frequent` by their values, then by when they were taken.
+    values: BTreeSet<(u64, u64, GroupId)>,
     /// What has been taken off all counters.
     zero: u64,
     /// The number of events so far.
@@ -47,6 +47,8 @@ pub struct Frequent {
 struct Counter {
     /// `frequent`: its value above the zero at the time; `lossyFrequent`: how often the key came since it is counted.
     count: u64,
+    /// The number of the event that took it: keys leave in that order.
+    taken: u64,
     /// `lossyFrequent`: how often it may have come before.
     missed: u64,
     /// The events that went through.
@@ -168,7 +170,7 @@ impl Operator for Frequent {
         (counters, self.zero, self.seen) = state.value()?;
         self.counters = counters.into_iter().collect();
         if let Measure::Counters(_) = self.plan.measure {
-            let values = self.counters.iter().map(|(key, counter)| (counter.count, *key));
+            let values = self.counters.iter().map(|(key, counter)| (counter.count, counter.taken, *key));
             self.values = values.collect();
         }
         Ok(())
@@ -181,16 +183,17 @@ type Gone = Vec<(GroupId, Counter)>;
 impl Frequent {
     /// Counts a key with `size` counters: whether its event goes through, and whose counters have gone.
     fn count(&mut self, key: GroupId, size: usize) -> (bool, Gone) {
+        self.seen += 1;
         if let Some(counter) = self.counters.get_mut(&key) {
-            self.values.remove(&(counter.count, key));
+            self.values.remove(&(counter.count, counter.taken, key));
             counter.count += 1;
-            self.values.insert((counter.count, key));
+            self.values.insert((counter.count, counter.taken, key));
             return (true, Vec::new());
         }
         let mut gone = Vec::new();
         if self.counters.len() >= size {
             self.zero += 1;
-            while let Some(&(count, key)) = self.values.first()
+            while let Some(&(count, _, key)) = self.values.first()
                 && count <= self.zero
             {
                 self.values.pop_first();
@@ -201,11 +204,12 @@ impl Frequent {
             }
         }
         let count = self.zero + 1;
-        self.values.insert((count, key));
+        self.values.insert((count, self.seen, key));
         self.counters.insert(
             key,
             Counter {
                 count,
+                taken: self.seen,
                 ..Counter::default()
             },
         );
@@ -219,6 +223,7 @@ impl Frequent {
         let bucket = self.seen.div_ceil(width);
         let counter = self.counters.entry(key).or_insert_with(|| Counter {
             missed: bucket - 1,
+            taken: self.seen,
             ..Counter::default()
         });
         counter.count += 1;
@@ -235,6 +240,7 @@ impl Frequent {
             for key in keys {
                 gone.extend(self.counters.remove(&key).map(|counter| (key, counter)));
             }
+            gone.sort_by_key(|(_, counter)| counter.taken);
         }
         (passes, gone)
     }

@@ -61,3 +61,6 @@ pub enum Retained {
     /// What leaves, too.
     Expired,
 }
+
+#[cfg(test)]
+mod tests;
