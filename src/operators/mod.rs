@@ -79,6 +79,10 @@ pub trait OperatorPlan: Send + Sync {
     fn name(&self) -> &'static str;
     /// What it does, a line an item.
     fn details(&self) -> Vec<String>;
+    /// Whether event time begins at it.
+    fn begins_event_time(&self) -> bool {
+        false
+    }
     /// A fresh operator.
     fn build(&self) -> Result<Box<dyn Operator>>;
 }

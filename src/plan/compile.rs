@@ -15,7 +15,7 @@ use super::logical::{Planner, check_output_names, fit_target, inferred_schema, n
 use super::lower::{Lowering, columns_read, physical_expr};
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
-use super::window_args::window_kind;
+use super::window_args::{table_function_time, window_kind};
 use super::{current_values, failure, match_text, refuse, resolve, session_keys};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
@@ -386,6 +386,7 @@ impl Compiler<'_> {
         match_text::rewrite(&mut query, self.text)?;
         check_output_names(&query).map_err(|(error, span)| self.text.at(error, span))?;
         let windows = self.windows(&query)?;
+        self.table_function_times(&mut query)?;
         current_values::wrap_query(&mut query.body, self.functions);
         Ok((query, windows))
     }
@@ -405,6 +406,24 @@ impl Compiler<'_> {
             Ok(Some(session_keys::from_grouping(kind, &query.body, &schema)))
         };
         query.relations.iter().map(kind).collect()
+    }
+
+    /// Leaves the time columns of table functions only where they are not what their stream goes by anyway.
+    fn table_function_times(&self, query: &mut Query) -> Result<(), Diagnostic> {
+        for relation in &mut query.relations {
+            let (Some(time), RelationSource::Stream { name, .. }) = (&relation.time_column, &relation.source) else {
+                continue;
+            };
+            let Some(schema) = self.known.get(&name.value) else {
+                continue;
+            };
+            let column = table_function_time(time, schema, self.text)?;
+            let stream = self.streams.iter().find(|stream| stream.name == name.value);
+            let own = stream.and_then(|stream| stream.watermark.as_ref());
+            let is_own = own.is_some_and(|own| *schema.field(own.column).name() == column.value);
+            relation.time_column = (!is_own).then_some(sqlparser::ast::Expr::Identifier(column));
+        }
+        Ok(())
     }
 
     fn query(&mut self, pending: Pending) -> Result<(), Diagnostic> {

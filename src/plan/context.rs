@@ -18,6 +18,7 @@ use datafusion_expr::{
 use eventflux_sqlparser::{RelationSource, StreamRelation};
 use sqlparser::ast::{BinaryOperator, ObjectName, TableFactor};
 
+use super::event_time_node::EventTimeNode;
 use super::window_node::WindowNode;
 use crate::catalog::functions::Functions;
 use crate::catalog::types;
@@ -208,6 +209,15 @@ impl RelationPlanner for Relations {
         if let Some(filter) = &lifted.filter {
             let condition = context.sql_to_expr(filter.clone(), plan.schema())?;
             plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
+        }
+        if let Some(Expr::Column(column)) = lifted
+            .time_column
+            .as_ref()
+            .map(|time| context.sql_to_expr(time.clone(), plan.schema()))
+            .transpose()?
+        {
+            let node = Arc::new(EventTimeNode { input: plan, column });
+            plan = LogicalPlan::Extension(Extension { node });
         }
         if let Some(kind) = window {
             let node = Arc::new(WindowNode::new(plan, kind.clone())?);

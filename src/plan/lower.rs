@@ -16,6 +16,7 @@ use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::context::Source;
+use super::event_time_node::EventTimeNode;
 use super::lower_aggregate::AggregateColumns;
 use super::lower_sessions::{Sessions, sessions};
 use super::lower_slices::{Bounds, Sliced, sliced};
@@ -32,6 +33,7 @@ use crate::operators::limit::LimitPlan;
 use crate::operators::output_events::OutputEventsPlan;
 use crate::operators::session_aggregate::SessionAggregatePlan;
 use crate::operators::slice_aggregate::SliceAggregatePlan;
+use crate::operators::watermark::{LatePolicy, WatermarkBound, WatermarkPlan};
 use crate::windows::kind::Family;
 use crate::windows::{Retained, TimeDomain};
 
@@ -209,6 +211,9 @@ impl<'a> Lowering<'a> {
     }
 
     fn extension(&mut self, extension: &Extension) -> Result<Pipe, Diagnostic> {
+        if let Some(node) = extension.node.as_any().downcast_ref::<EventTimeNode>() {
+            return self.event_time(node);
+        }
         match extension.node.as_any().downcast_ref::<WindowNode>() {
             Some(window) => self.window(window),
             None => Err(Diagnostic::new(
@@ -216,6 +221,32 @@ impl<'a> Lowering<'a> {
                 format!("not supported yet: {}", extension.node.name()),
             )),
         }
+    }
+
+    /// Gives events their time from a column, and puts them into its order if that is asked for.
+    fn event_time(&mut self, node: &EventTimeNode) -> Result<Pipe, Diagnostic> {
+        let in_order = std::mem::replace(&mut self.in_order, false);
+        let pipe = self.pipe(&node.input);
+        self.in_order = in_order;
+        let schema = Arc::new(node.input.schema().as_arrow().clone());
+        let (from, errors) = self.flush(pipe?, &schema)?;
+        let column = schema.index_of(&node.column.name);
+        let operator = WatermarkPlan {
+            column: column.map_err(|error| Diagnostic::new(Code::UnknownColumn, error.to_string()))?,
+            name: node.column.name.clone(),
+            bound: WatermarkBound::Delay(0),
+            late: LatePolicy::Drop,
+            idle: self.plan.streams[errors].def.settings.idle_timeout,
+        };
+        let mut last = self.add("event_time", errors, Arc::new(operator));
+        self.plan.connect(from, last);
+        if in_order {
+            let operator = EventTimeOrderPlan { schema: schema.clone() };
+            let order = self.add("in_order", errors, Arc::new(operator));
+            self.plan.connect(last, order);
+            last = order;
+        }
+        Ok(self.pipe_from(last, schema, errors, node.input.schema()))
     }
 
     fn window(&mut self, window: &WindowNode) -> Result<Pipe, Diagnostic> {

@@ -5,6 +5,7 @@ mod condition;
 pub mod context;
 mod current_values;
 pub mod define;
+mod event_time_node;
 pub mod explain;
 mod failure;
 pub mod logical;

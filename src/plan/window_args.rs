@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::Column;
 use eventflux_sqlparser::{WindowArg, WindowArgOrder, WindowSpec, duration_micros};
-use sqlparser::ast::{Expr, Value, ValueWithSpan};
+use sqlparser::ast::{Expr, Ident, Spanned, Value, ValueWithSpan};
 
 use super::condition;
 use super::text::Text;
@@ -101,6 +101,30 @@ pub fn window_kind(
         given: assign(spec, signature, schema, text)?,
     };
     arguments.kind()
+}
+
+/// The column that a table function's time means, which must hold times.
+pub fn table_function_time(time: &Expr, schema: &Schema, text: &Text) -> Result<Ident, Diagnostic> {
+    let at = |error: Diagnostic| text.at(error, time.span());
+    let Some(name) = name_of(time) else {
+        let error = Diagnostic::new(Code::Type, "the time column of the stream is due here");
+        return Err(at(error.hint("such as TUMBLE(S, ts, 5 SECONDS)")));
+    };
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    let Resolved::One(exact) = resolve(name, names.clone()) else {
+        let error = Diagnostic::new(Code::UnknownColumn, format!("there is no column '{name}'"));
+        return Err(at(match nearest(name, names) {
+            Some(near) => error.hint(format!("did you mean '{near}'?")),
+            None => error,
+        }));
+    };
+    match schema.field_with_name(exact).map(|field| field.data_type()) {
+        Ok(DataType::Timestamp(_, _) | DataType::Int64) => Ok(Ident::with_quote('"', exact)),
+        _ => {
+            let error = Diagnostic::new(Code::Type, format!("'{exact}' is no time"));
+            Err(at(error.hint("a time is a TIMESTAMP, or a LONG in milliseconds")))
+        }
+    }
 }
 
 /// Each argument with the parameter it is for.

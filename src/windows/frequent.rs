@@ -170,7 +170,10 @@ impl Operator for Frequent {
         (counters, self.zero, self.seen) = state.value()?;
         self.counters = counters.into_iter().collect();
         if let Measure::Counters(_) = self.plan.measure {
-            let values = self.counters.iter().map(|(key, counter)| (counter.count, counter.taken, *key));
+            let values = self
+                .counters
+                .iter()
+                .map(|(key, counter)| (counter.count, counter.taken, *key));
             self.values = values.collect();
         }
         Ok(())

@@ -87,7 +87,10 @@ fn app_of_all() -> (String, usize) {
             for (events, select) in [
                 ("ALL EVENTS", "k, v FROM @"),
                 ("CURRENT EVENTS", "v, k FROM @ WHERE v > 3"),
-                ("CURRENT EVENTS", "k, sum(v) AS s, count(*) AS n, max(v) AS m FROM @ GROUP BY k"),
+                (
+                    "CURRENT EVENTS",
+                    "k, sum(v) AS s, count(*) AS n, max(v) AS m FROM @ GROUP BY k",
+                ),
                 ("ALL EVENTS", "min(v) AS m, count(*) AS n FROM @"),
             ] {
                 let select = select.replace('@', &format!("{stream} WINDOW({window})"));
@@ -158,7 +161,11 @@ fn a_snapshot_anywhere_changes_nothing() {
         for query in 0..queries {
             let line = sql.lines().find(|line| line.contains(&format!(" INTO T{query} ")));
             let (got, expected) = (rows_of(&got, query), rows_of(&expected, query));
-            let same = got.iter().zip(&expected).take_while(|(got, expected)| got == expected).count();
+            let same = got
+                .iter()
+                .zip(&expected)
+                .take_while(|(got, expected)| got == expected)
+                .count();
             assert_eq!(got.get(same), expected.get(same), "cut at {cut}, row {same}: {line:?}");
         }
     }
