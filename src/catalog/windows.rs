@@ -1,6 +1,7 @@
 //! The table of window kinds and their parameters.
 
 use datafusion_common::Column;
+use datafusion_expr::Expr;
 
 use crate::event::Micros;
 
@@ -41,7 +42,7 @@ pub enum WindowKind {
         keys: Vec<Column>,
     },
     /// The latest events for which a condition over all of them holds.
-    Expression { condition: String },
+    Expression { condition: Box<Condition> },
     /// Fixed periods, aligned to the epoch plus `offset`; `slide` apart.
     Hop {
         size: Micros,
@@ -71,7 +72,7 @@ pub enum WindowKind {
     /// Closes at each firing of a cron expression.
     Cron { schedule: String },
     /// Closes when a condition over its events no longer holds.
-    ExpressionBatch { condition: String },
+    ExpressionBatch { condition: Box<Condition> },
 }
 
 /// A key of a `sort` window.
@@ -81,6 +82,19 @@ pub struct SortKey {
     pub column: Column,
     /// Largest first.
     pub descending: bool,
+}
+
+/// A condition over the events of a window.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub struct Condition {
+    /// As written.
+    pub text: String,
+    /// Its aggregates, over the columns of the events.
+    pub aggregates: Vec<Expr>,
+    /// The condition over the values of its aggregates and the columns of the first and last events.
+    pub expr: Expr,
+    /// The columns of the events that it reads.
+    pub columns: Vec<Column>,
 }
 
 impl WindowKind {
@@ -143,6 +157,9 @@ impl WindowKind {
             | WindowKind::Session { keys, .. } => keys.iter().collect(),
             WindowKind::Sort { keys, .. } => keys.iter().map(|key| &key.column).collect(),
             WindowKind::Time { column, .. } | WindowKind::TimeBatch { column, .. } => column.iter().collect(),
+            WindowKind::Expression { condition } | WindowKind::ExpressionBatch { condition } => {
+                condition.columns.iter().collect()
+            }
             _ => Vec::new(),
         }
     }

@@ -18,6 +18,7 @@ pub mod limit;
 pub mod output_events;
 pub mod output_rate;
 pub mod running_aggregate;
+pub mod session_aggregate;
 pub mod slice_aggregate;
 pub mod state;
 pub mod watermark;
@@ -87,6 +88,10 @@ pub trait OperatorPlan: Send + Sync {
     fn name(&self) -> &'static str;
     /// What it does, a line an item.
     fn details(&self) -> Vec<String>;
+    /// Whether event time begins at it.
+    fn begins_event_time(&self) -> bool {
+        false
+    }
     /// A fresh operator.
     fn build(&self) -> Result<Box<dyn Operator>>;
 }

@@ -24,8 +24,8 @@ use super::partition::{PARTITION_KEY, Scope, keyed_stream};
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
-use super::window_args::window_kind;
-use super::{current_values, failure, match_text, refuse, resolve, wildcard};
+use super::window_args::{table_function_time, window_kind};
+use super::{current_values, failure, match_text, refuse, resolve, session_keys, wildcard};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{LatePolicy, Role, StreamDef};
@@ -233,7 +233,7 @@ impl Compiler<'_> {
                 match create.columns.is_empty() {
                     true => self.undeclared.push(create.clone()),
                     false => {
-                        let def = self.definer.window(create, None)?;
+                        let def = self.definer.window(create, None, self.functions)?;
                         self.declare(def);
                     }
                 }
@@ -531,6 +531,7 @@ impl Compiler<'_> {
         match_text::rewrite(&mut query, self.text)?;
         check_output_names(&query).map_err(|(error, span)| self.text.at(error, span))?;
         let windows = self.windows(&query)?;
+        self.table_function_times(&mut query)?;
         if let Some(scope) = scope {
             scope.carry_key(&mut query, &self.known, self.functions, self.text)?;
         }
@@ -549,9 +550,28 @@ impl Compiler<'_> {
                 .get(&name.value)
                 .cloned()
                 .unwrap_or_else(|| Arc::new(Schema::empty()));
-            window_kind(spec, &schema, self.text).map(Some)
+            let kind = window_kind(spec, &schema, self.functions, self.text)?;
+            Ok(Some(session_keys::from_grouping(kind, &query.body, &schema)))
         };
         query.relations.iter().map(kind).collect()
+    }
+
+    /// Leaves the time columns of table functions only where they are not what their stream goes by anyway.
+    fn table_function_times(&self, query: &mut Query) -> Result<(), Diagnostic> {
+        for relation in &mut query.relations {
+            let (Some(time), RelationSource::Stream { name, .. }) = (&relation.time_column, &relation.source) else {
+                continue;
+            };
+            let Some(schema) = self.known.get(&name.value) else {
+                continue;
+            };
+            let column = table_function_time(time, schema, self.text)?;
+            let stream = self.streams.iter().find(|stream| stream.name == name.value);
+            let own = stream.and_then(|stream| stream.watermark.as_ref());
+            let is_own = own.is_some_and(|own| *schema.field(own.column).name() == column.value);
+            relation.time_column = (!is_own).then_some(sqlparser::ast::Expr::Identifier(column));
+        }
+        Ok(())
     }
 
     fn query(&mut self, pending: Pending) -> Result<(), Diagnostic> {
@@ -596,7 +616,9 @@ impl Compiler<'_> {
                     .iter()
                     .position(|window| window.name.value == target_name);
                 let def = match window {
-                    Some(window) => self.definer.window(&self.undeclared.remove(window), Some(schema)),
+                    Some(window) => self
+                        .definer
+                        .window(&self.undeclared.remove(window), Some(schema), self.functions),
                     None => self.definer.inferred(target_name, schema),
                 };
                 Arc::new(def.map_err(|error| self.text.at(error, place))?)

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DFSchema, DataFusionError, Result, ScalarValue, TableReference, plan_err};
 use datafusion_expr::planner::{
@@ -18,6 +18,7 @@ use datafusion_expr::{
 use eventflux_sqlparser::{RelationSource, StreamRelation};
 use sqlparser::ast::{BinaryOperator, ObjectName, TableFactor};
 
+use super::event_time_node::EventTimeNode;
 use super::window_node::WindowNode;
 use crate::catalog::functions::Functions;
 use crate::catalog::types;
@@ -209,6 +210,15 @@ impl RelationPlanner for Relations {
             let condition = context.sql_to_expr(filter.clone(), plan.schema())?;
             plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
         }
+        if let Some(Expr::Column(column)) = lifted
+            .time_column
+            .as_ref()
+            .map(|time| context.sql_to_expr(time.clone(), plan.schema()))
+            .transpose()?
+        {
+            let node = Arc::new(EventTimeNode { input: plan, column });
+            plan = LogicalPlan::Extension(Extension { node });
+        }
         if let Some(kind) = window {
             let node = Arc::new(WindowNode::new(plan, kind.clone())?);
             plan = LogicalPlan::Extension(Extension { node });
@@ -236,6 +246,10 @@ impl ExprPlanner for Operators {
         };
         let left = adapt_literal(left, &right_type)?;
         let right = adapt_literal(right, &left_type)?;
+        let (left, right) = match is_comparison(&op) {
+            true => (adapt_duration(left, &right_type), adapt_duration(right, &left_type)),
+            false => (left, right),
+        };
         let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
         let mixed = |a: &DataType, b: &DataType| is_text(a) && (b.is_numeric() || *b == DataType::Boolean);
         let bool_arithmetic = is_arithmetic(&op) && (left_type == DataType::Boolean || right_type == DataType::Boolean);
@@ -276,6 +290,28 @@ fn adapt_literal(expr: Expr, other: &DataType) -> Result<Expr> {
         _ => Ok(expr),
     }
 }
+
+/// A literal compared with the distance of two times: an interval is its length, an integer is milliseconds.
+fn adapt_duration(expr: Expr, other: &DataType) -> Expr {
+    let (Expr::Literal(value, metadata), DataType::Duration(TimeUnit::Microsecond)) = (&expr, other) else {
+        return expr;
+    };
+    let micros = match value {
+        ScalarValue::Int32(Some(millis)) => Some(i64::from(*millis) * 1_000),
+        ScalarValue::Int64(Some(millis)) => millis.checked_mul(1_000),
+        ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => i64::from(interval.days)
+            .checked_mul(DAY)
+            .and_then(|days| days.checked_add(interval.nanoseconds / 1_000)),
+        _ => None,
+    };
+    match micros {
+        Some(micros) => Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), metadata.clone()),
+        None => expr,
+    }
+}
+
+/// A day in microseconds.
+const DAY: i64 = 86_400_000_000;
 
 fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)

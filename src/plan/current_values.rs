@@ -87,7 +87,7 @@ fn wrap_select(select: &mut Select, functions: &Functions) {
 }
 
 /// What the query groups by, aliases and positions replaced by what they mean.
-fn group_keys(select: &Select) -> Vec<Expr> {
+pub fn group_keys(select: &Select) -> Vec<Expr> {
     let GroupByExpr::Expressions(exprs, _) = &select.group_by else {
         return Vec::new();
     };
@@ -187,7 +187,7 @@ fn same(a: &Expr, b: &Expr) -> bool {
     }
 }
 
-fn column_name(expr: &Expr) -> Option<&str> {
+pub fn column_name(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Identifier(ident) => Some(&ident.value),
         Expr::CompoundIdentifier(idents) => idents.last().map(|ident| ident.value.as_str()),

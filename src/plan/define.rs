@@ -8,6 +8,7 @@ use eventflux_sqlparser::{ColumnDef, CreateStream, CreateWindow, OptionDef, Outp
 
 use super::text::Text;
 use super::window_args::window_kind;
+use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::streams::{Connection, LatePolicy, NamedWindow, OnError, Role, Settings, StreamDef, WatermarkDef};
 use crate::catalog::types;
@@ -133,7 +134,12 @@ impl Definer<'_> {
     }
 
     /// A named window with its columns, which are declared or those of the first query that feeds it.
-    pub fn window(&self, create: &CreateWindow, inferred: Option<Schema>) -> Result<StreamDef, Diagnostic> {
+    pub fn window(
+        &self,
+        create: &CreateWindow,
+        inferred: Option<Schema>,
+        functions: &Functions,
+    ) -> Result<StreamDef, Diagnostic> {
         let schema = match inferred {
             Some(schema) => schema,
             None => self.schema(&create.columns)?,
@@ -141,7 +147,7 @@ impl Definer<'_> {
         let queryable = |option: &RawOption| option.key.eq_ignore_ascii_case("queryable");
         let mut options = self.raw_options(&create.options)?;
         options.retain(|option| !queryable(option));
-        let kind = window_kind(&create.window, &schema, self.text)?;
+        let kind = window_kind(&create.window, &schema, functions, self.text)?;
         let (role, settings) = self
             .connect(&create.name.value, options, false)
             .map_err(|error| self.text.at(error, create.name.span))?;

@@ -20,16 +20,18 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use eventflux_sqlparser::OutputKind;
 
 use super::context::Source;
+use super::event_time_node::EventTimeNode;
 use super::failure;
 use super::lower_aggregate::AggregateColumns;
 use super::lower_rate::{Groups, Rate};
+use super::lower_sessions::{Sessions, sessions};
 use super::lower_slices::{Bounds, Sliced, sliced};
 use super::lower_window::{Windowed, window_plan};
 use super::partition::PARTITION_KEY;
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
 use super::window_node::WindowNode;
 use crate::catalog::functions::EVENT_TIMESTAMP;
-use crate::catalog::streams::NamedWindow;
+use crate::catalog::streams::{LatePolicy, NamedWindow};
 use crate::catalog::types;
 use crate::catalog::windows::{Family, WindowKind};
 use crate::error::{Code, Diagnostic};
@@ -40,7 +42,9 @@ use crate::operators::filter_project::{EVENT_TIME, FilterProjectPlan};
 use crate::operators::keyed::{KeyedForm, KeyedPlan, Purge};
 use crate::operators::limit::LimitPlan;
 use crate::operators::output_events::OutputEventsPlan;
+use crate::operators::session_aggregate::SessionAggregatePlan;
 use crate::operators::slice_aggregate::SliceAggregatePlan;
+use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
 use crate::windows::{Retained, TimeDomain};
 
 /// Turns one query's plan into nodes.
@@ -378,6 +382,9 @@ impl<'a> Lowering<'a> {
     }
 
     fn extension(&mut self, extension: &Extension) -> Result<Pipe, Diagnostic> {
+        if let Some(node) = extension.node.as_any().downcast_ref::<EventTimeNode>() {
+            return self.event_time(node);
+        }
         match extension.node.as_any().downcast_ref::<WindowNode>() {
             Some(window) => self.window(window),
             None => Err(Diagnostic::new(
@@ -385,6 +392,32 @@ impl<'a> Lowering<'a> {
                 format!("not supported yet: {}", extension.node.name()),
             )),
         }
+    }
+
+    /// Gives events their time from a column, and puts them into its order if that is asked for.
+    fn event_time(&mut self, node: &EventTimeNode) -> Result<Pipe, Diagnostic> {
+        let in_order = std::mem::replace(&mut self.in_order, false);
+        let pipe = self.pipe(&node.input);
+        self.in_order = in_order;
+        let schema = Arc::new(node.input.schema().as_arrow().clone());
+        let (from, errors) = self.flush(pipe?, &schema)?;
+        let column = schema.index_of(&node.column.name);
+        let operator = WatermarkPlan {
+            column: column.map_err(|error| Diagnostic::new(Code::UnknownColumn, error.to_string()))?,
+            name: node.column.name.clone(),
+            bound: WatermarkBound::Delay(0),
+            late: LatePolicy::Drop,
+            idle: self.plan.streams[errors].def.settings.idle_timeout,
+        };
+        let mut last = self.add("event_time", errors, Arc::new(operator));
+        self.plan.connect(from, last);
+        if in_order {
+            let operator = EventTimeOrderPlan { schema: schema.clone() };
+            let order = self.add("in_order", errors, Arc::new(operator));
+            self.plan.connect(last, order);
+            last = order;
+        }
+        Ok(self.pipe_from(last, schema, errors, node.input.schema()))
     }
 
     fn window(&mut self, window: &WindowNode) -> Result<Pipe, Diagnostic> {
@@ -450,6 +483,29 @@ impl<'a> Lowering<'a> {
         Ok(pipe)
     }
 
+    /// An aggregation over sessions, session by session.
+    fn sessions(&mut self, aggregate: &Aggregate, sessions: &Sessions) -> Result<Pipe, Diagnostic> {
+        let domain = self.plan.time_domain(&sessions.input);
+        let in_order = std::mem::replace(&mut self.in_order, sessions.ordered && domain == TimeDomain::Event);
+        let pipe = self.pipe(&sessions.input);
+        self.in_order = in_order;
+        let (from, errors, mut columns, input) =
+            self.aggregated(pipe?, aggregate, &sessions.input, &sessions.bounds)?;
+        let operator = SessionAggregatePlan {
+            gap: sessions.gap,
+            lateness: sessions.lateness,
+            domain,
+            aggregate: columns.plan(Flow::Inserts, self.output, input),
+            columns: columns.columns,
+        };
+        let schema = operator.aggregate.schema.clone();
+        let node = self.add("sessions", errors, Arc::new(operator));
+        self.plan.connect(from, node);
+        let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
+        pipe.flow = Flow::Emissions;
+        Ok(pipe)
+    }
+
     /// Computes the columns that an aggregation reads: the node that gives them.
     fn aggregated(
         &mut self,
@@ -475,6 +531,11 @@ impl<'a> Lowering<'a> {
             && let Some(sliced) = sliced(aggregate)
         {
             return self.slices(aggregate, &sliced);
+        }
+        if !self.output.expired
+            && let Some(sessions) = sessions(aggregate)
+        {
+            return self.sessions(aggregate, &sessions);
         }
         let retracts = std::mem::replace(&mut self.retracts, true);
         let pipe = self.pipe(&aggregate.input);

@@ -30,26 +30,35 @@ pub type Bounds = BTreeMap<String, SliceColumn>;
 
 /// The aggregation slice by slice, unless a window's bounds are used for more than to be passed on.
 pub fn sliced(aggregate: &Aggregate) -> Option<Sliced> {
-    let mut found = None;
-    let bounds = trace(&aggregate.input, &mut found)?;
-    let grid = found?;
-    let aggregates = aggregate.aggr_expr.iter().map(|expr| current_of(expr).unwrap_or(expr));
-    let clean = |expr: &Expr| bound_of(expr, &bounds).is_some() || !reads(expr, &bounds);
-    if !aggregate.group_expr.iter().chain(aggregates).all(clean) {
+    let mut window = None;
+    let bounds = trace(&aggregate.input, &mut window)?;
+    let grid = grid_of(&window?.kind)?;
+    if !passes_bounds(aggregate, &bounds) {
         return None;
     }
-    let ordered = aggregate
-        .aggr_expr
-        .iter()
-        .filter(|expr| current_of(expr).and_then(|column| bound_of(column, &bounds)).is_none())
-        .any(depends_on_order);
     let input = without_window(&aggregate.input).ok()?;
     Some(Sliced {
         grid,
         input,
+        ordered: is_ordered(aggregate, &bounds),
         bounds,
-        ordered,
     })
+}
+
+/// Whether an aggregation does nothing with a window's bounds but pass them on.
+pub fn passes_bounds(aggregate: &Aggregate, bounds: &Bounds) -> bool {
+    let aggregates = aggregate.aggr_expr.iter().map(|expr| current_of(expr).unwrap_or(expr));
+    let clean = |expr: &Expr| bound_of(expr, bounds).is_some() || !reads(expr, bounds);
+    aggregate.group_expr.iter().chain(aggregates).all(clean)
+}
+
+/// Whether an aggregate depends on the order of events.
+pub fn is_ordered(aggregate: &Aggregate, bounds: &Bounds) -> bool {
+    aggregate
+        .aggr_expr
+        .iter()
+        .filter(|expr| current_of(expr).and_then(|column| bound_of(column, bounds)).is_none())
+        .any(depends_on_order)
 }
 
 /// Which bound an expression is, if it is one and nothing more.
@@ -72,24 +81,24 @@ pub fn current_of(expr: &Expr) -> Option<&Expr> {
 
 /// The columns of a plan that are the bounds of the window below it; `None` if they are computed with, or there is no such
 /// window.
-fn trace(plan: &LogicalPlan, grid: &mut Option<Grid>) -> Option<Bounds> {
+pub fn trace<'p>(plan: &'p LogicalPlan, found: &mut Option<&'p WindowNode>) -> Option<Bounds> {
     match plan {
         LogicalPlan::Extension(extension) => {
             let window = extension.node.as_any().downcast_ref::<WindowNode>()?;
-            *grid = Some(grid_of(&window.kind)?);
+            *found = Some(window);
             let fields = UserDefinedLogicalNodeCore::schema(window).fields();
             let bounds = fields[window.input_columns()..]
                 .iter()
                 .zip([SliceColumn::Start, SliceColumn::End]);
             Some(bounds.map(|(field, bound)| (field.name().clone(), bound)).collect())
         }
-        LogicalPlan::SubqueryAlias(alias) => trace(&alias.input, grid),
+        LogicalPlan::SubqueryAlias(alias) => trace(&alias.input, found),
         LogicalPlan::Filter(filter) => {
-            let bounds = trace(&filter.input, grid)?;
+            let bounds = trace(&filter.input, found)?;
             (!reads(&filter.predicate, &bounds)).then_some(bounds)
         }
         LogicalPlan::Projection(projection) => {
-            let below = trace(&projection.input, grid)?;
+            let below = trace(&projection.input, found)?;
             let mut bounds = Bounds::new();
             for (expr, field) in projection.expr.iter().zip(projection.schema.fields()) {
                 match bound_of(expr, &below) {
@@ -171,7 +180,7 @@ fn depends_on_order(expr: &Expr) -> bool {
 }
 
 /// The plan with NULLs in the place of the window's bounds.
-fn without_window(plan: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+pub fn without_window(plan: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
     let replaced = plan.clone().transform_down(|node| {
         let LogicalPlan::Extension(Extension { node: extension }) = &node else {
             return Ok(Transformed::no(node));

@@ -9,6 +9,7 @@ use sqlparser::ast::{
 };
 
 use super::text::Text;
+use super::window_args::closes;
 use crate::error::{Code, Diagnostic};
 
 fn unsupported(what: &str) -> Diagnostic {
@@ -49,12 +50,24 @@ pub fn query(query: &Query, reads_window: bool, text: &Text) -> Result<(), Diagn
     for lifted in &query.relations {
         relation(lifted, text)?;
     }
-    if let Some(emit) = &query.emit
-        && emit.kind == EmitKind::Final
-    {
-        let error = Diagnostic::new(Code::Unstreamable, "EMIT FINAL needs a window that closes")
-            .hint("leave it out: without a window each event gives its row at once");
-        return Err(text.at(error, emit.span));
+    if let Some(emit) = &query.emit {
+        let closes = query
+            .relations
+            .iter()
+            .any(|relation| relation.window.as_ref().is_some_and(closes));
+        match emit.kind {
+            EmitKind::Final if !closes => {
+                let error = Diagnostic::new(Code::Unstreamable, "EMIT FINAL needs a window that closes")
+                    .hint("leave it out: without a window each event gives its row at once");
+                return Err(text.at(error, emit.span));
+            }
+            EmitKind::Changes if closes => {
+                let error = unsupported("EMIT CHANGES over a window that closes")
+                    .hint("a sliding window, such as length or time, gives a row at each event");
+                return Err(text.at(error, emit.span));
+            }
+            _ => {}
+        }
     }
     let windowed = reads_window || query.relations.iter().any(|relation| relation.window.is_some());
     let order = if windowed { Order::Emissions } else { Order::None };

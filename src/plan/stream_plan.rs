@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion_expr::LogicalPlan;
 
+use super::event_time_node::begins_in;
 use super::lower::columns_read;
 use crate::catalog::streams::StreamDef;
 use crate::error::Diagnostic;
@@ -123,8 +124,11 @@ impl StreamPlan {
         self.nodes[from].late_output = Some(Edge { node: to, port });
     }
 
-    /// What moves the time of a query's input: watermarks if all streams it reads have them.
+    /// What moves the time of a query's input: watermarks if all streams it reads have them, or it begins inside the query.
     pub fn time_domain(&self, input: &LogicalPlan) -> TimeDomain {
+        if begins_in(input) {
+            return TimeDomain::Event;
+        }
         let mut read = BTreeMap::new();
         columns_read(input, &mut read);
         match !read.is_empty() && read.keys().all(|stream| self.event_time.contains(stream)) {

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::Column;
 use eventflux_sqlparser::{WindowArg, WindowArgOrder, WindowSpec, duration_micros};
-use sqlparser::ast::{Expr, Value, ValueWithSpan};
+use sqlparser::ast::{Expr, Ident, Spanned, Value, ValueWithSpan};
 
+use super::condition;
 use super::text::Text;
+use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::types;
-use crate::catalog::windows::{SortKey, WINDOW_END, WINDOW_START, WindowKind};
+use crate::catalog::windows::{Condition, SortKey, WINDOW_END, WINDOW_START, WindowKind};
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
 use crate::event::Micros;
+use crate::event::cron::Schedule;
 
 /// A kind: its spelling and its parameters in their order. A parameter that ends in `…` takes what is left.
 struct Signature {
@@ -71,7 +74,12 @@ const SYNONYMS: &[(&str, &str)] = &[
 ];
 
 /// The kind that a clause means for rows of `schema`.
-pub fn window_kind(spec: &WindowSpec, schema: &Schema, text: &Text) -> Result<WindowKind, Diagnostic> {
+pub fn window_kind(
+    spec: &WindowSpec,
+    schema: &Schema,
+    functions: &Functions,
+    text: &Text,
+) -> Result<WindowKind, Diagnostic> {
     let Some(signature) = SIGNATURES.iter().find(|signature| signature.kind == spec.kind) else {
         let kinds = SIGNATURES.iter().map(|signature| signature.kind);
         let error = Diagnostic::new(
@@ -88,10 +96,35 @@ pub fn window_kind(spec: &WindowSpec, schema: &Schema, text: &Text) -> Result<Wi
         spec,
         signature,
         schema,
+        functions,
         text,
         given: assign(spec, signature, schema, text)?,
     };
     arguments.kind()
+}
+
+/// The column that a table function's time means, which must hold times.
+pub fn table_function_time(time: &Expr, schema: &Schema, text: &Text) -> Result<Ident, Diagnostic> {
+    let at = |error: Diagnostic| text.at(error, time.span());
+    let Some(name) = name_of(time) else {
+        let error = Diagnostic::new(Code::Type, "the time column of the stream is due here");
+        return Err(at(error.hint("such as TUMBLE(S, ts, 5 SECONDS)")));
+    };
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    let Resolved::One(exact) = resolve(name, names.clone()) else {
+        let error = Diagnostic::new(Code::UnknownColumn, format!("there is no column '{name}'"));
+        return Err(at(match nearest(name, names) {
+            Some(near) => error.hint(format!("did you mean '{near}'?")),
+            None => error,
+        }));
+    };
+    match schema.field_with_name(exact).map(|field| field.data_type()) {
+        Ok(DataType::Timestamp(_, _) | DataType::Int64) => Ok(Ident::with_quote('"', exact)),
+        _ => {
+            let error = Diagnostic::new(Code::Type, format!("'{exact}' is no time"));
+            Err(at(error.hint("a time is a TIMESTAMP, or a LONG in milliseconds")))
+        }
+    }
 }
 
 /// Each argument with the parameter it is for.
@@ -115,7 +148,7 @@ fn assign<'a>(
                 );
                 text.at(error.hint(format!("it takes {}", known.join(", "))), name.span)
             })?,
-            None => positional(arg, signature, &mut next, schema).ok_or_else(|| {
+            None => positional(arg, signature, &mut next, schema, &given).ok_or_else(|| {
                 let message = format!(
                     "window '{}' has too many arguments, or one of the wrong kind",
                     spec.kind
@@ -145,11 +178,18 @@ fn named(name: &str, signature: &Signature) -> Option<&'static str> {
     })
 }
 
-/// The parameter for the next argument without a name. A list takes columns as long as they come; what is optional and
-/// of another kind is skipped.
-fn positional(arg: &WindowArg, signature: &Signature, next: &mut usize, schema: &Schema) -> Option<&'static str> {
+/// The parameter for the next argument without a name. A list takes columns as long as they come; what is given by name, and
+/// what is optional and of another kind, is skipped.
+fn positional(
+    arg: &WindowArg,
+    signature: &Signature,
+    next: &mut usize,
+    schema: &Schema,
+    given: &Assigned,
+) -> Option<&'static str> {
     while let Some(parameter) = signature.parameters.get(*next).copied() {
         let takes = match parameter {
+            one if !is_list(one) && given.iter().any(|(name, _)| *name == one) => false,
             list if is_list(list) => is_column(&arg.value, schema) || is_name(&arg.value),
             "stream_current" => is_bool(&arg.value),
             "start" => !is_bool(&arg.value),
@@ -226,6 +266,7 @@ struct Arguments<'a> {
     spec: &'a WindowSpec,
     signature: &'a Signature,
     schema: &'a Schema,
+    functions: &'a Functions,
     text: &'a Text<'a>,
     given: Assigned<'a>,
 }
@@ -269,17 +310,17 @@ impl Arguments<'_> {
             },
             "frequent" => WindowKind::Frequent {
                 size: self.count("size", 1)?,
-                keys: self.keys(false)?,
+                keys: self.keys_or_all()?,
             },
             "lossyfrequent" => self.lossy_frequent()?,
             "expression" => WindowKind::Expression {
-                condition: self.string("condition")?,
+                condition: self.condition()?,
             },
             "expressionbatch" => WindowKind::ExpressionBatch {
-                condition: self.string("condition")?,
+                condition: self.condition()?,
             },
             "cron" => WindowKind::Cron {
-                schedule: self.string("schedule")?,
+                schedule: self.schedule()?,
             },
             "tumbling" | "tumble" => {
                 let size = self.duration("size")?;
@@ -365,7 +406,7 @@ impl Arguments<'_> {
         Ok(WindowKind::LossyFrequent {
             support,
             error: error.max(1),
-            keys: self.keys(false)?,
+            keys: self.keys_or_all()?,
         })
     }
 
@@ -490,6 +531,25 @@ impl Arguments<'_> {
         }
     }
 
+    fn condition(&self) -> Result<Box<Condition>, Diagnostic> {
+        let text = self.string("condition")?;
+        let condition = condition::read(&text, self.schema, self.functions);
+        condition.map(Box::new).map_err(|error| self.at("condition", error))
+    }
+
+    fn schedule(&self) -> Result<String, Diagnostic> {
+        let text = self.string("schedule")?;
+        match Schedule::parse(&text) {
+            Ok(_) => Ok(text),
+            Err(error) => {
+                let message = format!("'{text}' is no cron expression: {error}");
+                let error = Diagnostic::new(Code::Syntax, message)
+                    .hint("five fields, or six with seconds first, such as '0 */5 * * * ?'");
+                Err(self.at("schedule", error))
+            }
+        }
+    }
+
     fn column(&self, arg: &WindowArg) -> Result<Column, Diagnostic> {
         let Some(name) = name_of(&arg.value) else {
             let error = Diagnostic::new(Code::Type, "a column is due here, without quotes");
@@ -530,6 +590,16 @@ impl Arguments<'_> {
         self.list("keys").map(|arg| self.column(arg)).collect()
     }
 
+    /// The columns given, or else all.
+    fn keys_or_all(&self) -> Result<Vec<Column>, Diagnostic> {
+        let keys = self.keys(false)?;
+        if !keys.is_empty() {
+            return Ok(keys);
+        }
+        let all = self.schema.fields().iter();
+        Ok(all.map(|field| Column::new_unqualified(field.name())).collect())
+    }
+
     fn sort_keys(&self) -> Result<Vec<SortKey>, Diagnostic> {
         self.required("keys")?;
         let mut keys: Vec<SortKey> = Vec::new();
@@ -564,8 +634,15 @@ pub fn has_bounds(spec: &WindowSpec) -> bool {
         "cumulate",
         "timebatch",
         "externaltimebatch",
+        "sliding",
     ];
-    kinds.contains(&spec.kind.as_str()) || spec.kind == "sliding"
+    kinds.contains(&spec.kind.as_str())
+}
+
+/// Whether that window gathers events and closes; known before its arguments are.
+pub fn closes(spec: &WindowSpec) -> bool {
+    let kinds = ["lengthbatch", "batch", "cron", "expressionbatch"];
+    kinds.contains(&spec.kind.as_str()) || has_bounds(spec)
 }
 
 /// Columns with those of a window's bounds after them, unless they are taken.

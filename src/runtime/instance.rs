@@ -522,7 +522,8 @@ fn event_time_nodes(plan: &StreamPlan) -> Vec<bool> {
         let begins = plan
             .streams
             .iter()
-            .any(|stream| stream.entry == id && stream.def.watermark.is_some());
+            .any(|stream| stream.entry == id && stream.def.watermark.is_some())
+            || matches!(&plan.nodes[id].kind, PlanNodeKind::Operator(operator) if operator.begins_event_time());
         event_time[id] = begins || plan.nodes[id].inputs.iter().any(|&from| event_time[from]);
     }
     event_time

@@ -1,8 +1,8 @@
 //! Builds the changelog of a window's content: rows of held and arriving batches, in the order they change it.
 
 use arrow::array::RecordBatch;
-use arrow::compute::interleave_record_batch;
 
+use super::gather::interleave;
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Op, Times};
 
@@ -47,7 +47,7 @@ impl Changes {
             Some(whole) => whole.clone(),
             None => {
                 let sources: Vec<&RecordBatch> = self.sources.iter().collect();
-                interleave_record_batch(&sources, &self.picks)?
+                interleave(&sources, &self.picks)?
             }
         };
         let times = Times::Each(self.times.into());

@@ -80,7 +80,7 @@ impl Operator for Fifo {
         if self.plan.size == Some(0) {
             self.pass_through(&batch, &mut changes);
         } else {
-            self.slide(&batch, &marks, &mut changes);
+            self.slide(&batch, &marks, &mut changes)?;
         }
         self.held.settle();
         if let Some(changed) = changes.finish()? {
@@ -135,11 +135,11 @@ impl Fifo {
         }
     }
 
-    fn slide(&mut self, batch: &EventBatch, marks: &Times, changes: &mut Changes) {
+    fn slide(&mut self, batch: &EventBatch, marks: &Times, changes: &mut Changes) -> Result<()> {
         let arrivals = changes.source(batch);
         let held = self.held.len();
         // The arriving events are held at once, and leave like the others when later ones of the same batch push them out.
-        self.held.push(batch.clone(), marks.clone());
+        self.held.push(batch.clone(), marks.clone())?;
         let mut entered = held;
         let mut left = 0;
         for row in 0..batch.num_rows() {
@@ -160,6 +160,7 @@ impl Fifo {
             changes.push(arrivals, row, Op::Insert, time);
             entered += 1;
         }
+        Ok(())
     }
 
     /// Whether the oldest event is over at `now`.

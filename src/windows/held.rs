@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 
 use super::changes::{Changes, Source};
-use crate::error::Result;
+use super::gather::{is_joined, join};
+use crate::error::{Error, Result};
 use crate::event::{EventBatch, Micros, Op, Times};
 use crate::operators::state::{StateReader, StateWriter};
 
-/// A queue of events. Batches are shared, not copied; one goes when its last event has left. Each event has a *mark*, the
-/// time that decides when it leaves, which is its event time unless the window goes by a column.
+/// A queue of events. Large batches are shared, not copied; one goes when its last event has left. Each event has a *mark*,
+/// the time that decides when it leaves, which is its event time unless the window goes by a column.
 ///
-/// *Cost.* O(1) an event in and out.
+/// *Cost.* O(1) an event in and out; an event that comes in a small batch is copied O(log) times.
 #[derive(Default)]
 pub struct Held {
     batches: VecDeque<HeldBatch>,
@@ -38,9 +39,9 @@ impl Held {
     }
 
     /// Appends events.
-    pub fn push(&mut self, events: EventBatch, marks: Times) {
+    pub fn push(&mut self, events: EventBatch, marks: Times) -> Result<()> {
         if events.is_empty() {
-            return;
+            return Ok(());
         }
         self.rows += events.num_rows();
         self.batches.push_back(HeldBatch {
@@ -48,11 +49,48 @@ impl Held {
             marks,
             source: None,
         });
+        self.join_small()
+    }
+
+    /// Joins the last batch to the one before as long as that is small and not much larger: sizes grow like powers of two, so
+    /// that there are few batches and each event is copied few times.
+    fn join_small(&mut self) -> Result<()> {
+        loop {
+            let count = self.batches.len();
+            let rows = |index: usize| self.batches[index].events.num_rows();
+            // The first batch is not touched: some of its events may have left.
+            if count < 3 || !is_joined(rows(count - 2), rows(count - 1)) {
+                return Ok(());
+            }
+            let (Some(last), Some(before)) = (self.batches.pop_back(), self.batches.pop_back()) else {
+                return Ok(());
+            };
+            let rows = [before.events.num_rows(), last.events.num_rows()];
+            let marks = match (&before.marks, &last.marks) {
+                (Times::Same(a), Times::Same(b)) if a == b => Times::Same(*a),
+                (before, last) => {
+                    let before = before.to_buffer(rows[0]);
+                    let last = last.to_buffer(rows[1]);
+                    Times::Each(before.iter().chain(last.iter()).copied().collect())
+                }
+            };
+            let events = join(&[before.events, last.events])?;
+            self.batches.push_back(HeldBatch {
+                events,
+                marks,
+                source: None,
+            });
+        }
     }
 
     /// The mark of the oldest event.
     pub fn oldest(&self) -> Option<Micros> {
         self.batches.front().map(|batch| batch.marks.get(self.gone))
+    }
+
+    /// The oldest event: its batch, and which of its rows.
+    pub fn front(&self) -> Option<(&EventBatch, usize)> {
+        self.batches.front().map(|batch| (&batch.events, self.gone))
     }
 
     /// Lets the oldest event leave, as a change at `time`.
@@ -70,6 +108,33 @@ impl Held {
         }
     }
 
+    /// Takes out the oldest events as long as their marks are `limit` or before.
+    pub fn take_until(&mut self, limit: Micros) -> Vec<EventBatch> {
+        let mut taken = Vec::new();
+        while let Some(front) = self.batches.front() {
+            let rows = front.events.num_rows();
+            let over = match &front.marks {
+                Times::Same(mark) if *mark <= limit => rows,
+                Times::Same(_) => self.gone,
+                Times::Each(marks) => {
+                    let over = marks[self.gone..].iter().take_while(|mark| **mark <= limit);
+                    self.gone + over.count()
+                }
+            };
+            if over > self.gone {
+                taken.push(front.events.slice(self.gone, over - self.gone));
+                self.rows -= over - self.gone;
+            }
+            self.gone = over;
+            if over < rows {
+                break;
+            }
+            self.batches.pop_front();
+            self.gone = 0;
+        }
+        taken
+    }
+
     /// Forgets the places that [`Held::expire`] has taken among the sources of a changelog. Call when it is finished.
     pub fn settle(&mut self) {
         // Only batches at the front can have been touched.
@@ -80,7 +145,7 @@ impl Held {
         }
     }
 
-    /// All events, oldest first, as slices of the batches they came in.
+    /// All events, oldest first.
     pub fn events(&self) -> impl Iterator<Item = EventBatch> {
         self.batches.iter().enumerate().map(|(index, batch)| {
             let gone = if index == 0 { self.gone } else { 0 };
@@ -115,7 +180,10 @@ impl Held {
         for _ in 0..batches {
             let events = state.events()?;
             let marks: Vec<Micros> = state.value()?;
-            self.push(events, Times::Each(marks.into()));
+            if marks.len() != events.num_rows() {
+                return Err(Error::failed("the snapshot is damaged: events without times"));
+            }
+            self.push(events, Times::Each(marks.into()))?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 
 use super::emission::{Emissions, read_batches, write_batches};
+use super::gather::gather;
 use super::{Retained, TimeDomain};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros};
@@ -141,7 +142,7 @@ impl Operator for Hop {
             if self.plan.domain == TimeDomain::Processing {
                 self.close_until(slice, out)?;
             }
-            self.slices.entry(slice).or_default().push(part);
+            gather(self.slices.entry(slice).or_default(), part)?;
             let end = grid.first_end(slice);
             self.next = Some(self.next.map_or(end, |next| next.min(end)));
         }

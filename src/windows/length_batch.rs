@@ -4,6 +4,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::Retained;
 use super::emission::{Emissions, read_batches, write_batches};
+use super::gather::gather;
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Op, Times};
 use crate::operators::state::{StateReader, StateWriter};
@@ -76,7 +77,7 @@ impl Operator for LengthBatch {
             if self.plan.stream_current {
                 out.emit(part.clone());
             }
-            self.held.push(part);
+            gather(&mut self.held, part)?;
             if self.rows == size && !self.plan.stream_current {
                 self.close(out)?;
             }

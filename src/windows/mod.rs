@@ -13,12 +13,25 @@
 //! as they are, so what comes after (filter, aggregate, ORDER BY) works emission by emission.
 
 pub mod changes;
+pub mod condition;
+pub mod cron;
+pub mod deadlines;
+pub mod delay;
 pub mod emission;
+pub mod expression;
 pub mod fifo;
+pub mod frequent;
+pub mod gather;
 pub mod held;
 pub mod hop;
 pub mod length_batch;
+pub mod row_store;
+pub mod session;
+pub mod session_index;
+pub mod sort;
+pub mod time_batch;
 pub mod time_column;
+pub mod unique;
 
 /// What moves a window's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,3 +59,6 @@ pub enum Retained {
     /// What leaves, too.
     Expired,
 }
+
+#[cfg(test)]
+mod tests;
