@@ -14,6 +14,7 @@ pub mod filter_project;
 pub mod group_table;
 pub mod limit;
 pub mod output_events;
+pub mod over;
 pub mod running_aggregate;
 pub mod slice_aggregate;
 pub mod state;

@@ -18,7 +18,7 @@ use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
 use super::window_args::window_kind;
-use super::{current_values, failure, match_text, refuse, resolve};
+use super::{current_values, failure, match_text, over, refuse, resolve};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{LatePolicy, Role, StreamDef};
@@ -363,6 +363,7 @@ impl Compiler<'_> {
         };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
+        over::check_order(&plan, &self.streams, self.text, query.span)?;
         let plan = planner.analyze(plan).map_err(fail)?;
         let plan = match view.columns.as_slice() {
             [] => plan,
@@ -409,6 +410,7 @@ impl Compiler<'_> {
         check_output_names(&query).map_err(|(error, span)| self.text.at(error, span))?;
         let windows = self.windows(&query)?;
         current_values::wrap_query(&mut query.body, self.functions);
+        over::complete(&mut query.body, &over::millisecond_times(&self.streams));
         Ok((query, windows))
     }
 
@@ -437,6 +439,7 @@ impl Compiler<'_> {
         };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
+        over::check_order(&plan, &self.streams, self.text, query.span)?;
         let plan = planner.analyze(plan).map_err(fail)?;
         let target_name = query
             .target

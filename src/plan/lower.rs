@@ -10,7 +10,7 @@ use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{
-    Aggregate, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, SkipType, TableScan,
+    Aggregate, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, SkipType, TableScan, Window,
 };
 use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
@@ -18,6 +18,7 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use super::context::Source;
 use super::failure;
 use super::lower_aggregate::AggregateColumns;
+use super::lower_over::{OverOperators, disorders};
 use super::lower_slices::{Bounds, Sliced, sliced};
 use super::lower_window::{Windowed, window_plan};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
@@ -178,6 +179,7 @@ impl<'a> Lowering<'a> {
             }
             LogicalPlan::Extension(extension) => self.extension(extension),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Window(window) => self.over(window),
             LogicalPlan::Limit(limit) => {
                 let pipe = self.pipe(&limit.input)?;
                 if pipe.flow != Flow::Inserts {
@@ -264,6 +266,43 @@ impl<'a> Lowering<'a> {
             },
         };
         Ok(pipe)
+    }
+
+    /// Functions with OVER.
+    fn over(&mut self, window: &Window) -> Result<Pipe, Diagnostic> {
+        let domain = self.plan.time_domain(&window.input);
+        let by_event_time = domain == TimeDomain::Event;
+        let disorders = disorders(&window.input);
+        let in_order = std::mem::replace(&mut self.in_order, by_event_time && !disorders);
+        let pipe = self.pipe(&window.input);
+        self.in_order = in_order;
+        let mut pipe = pipe?;
+        if pipe.flow != Flow::Inserts {
+            let error = Diagnostic::new(Code::Unstreamable, "OVER has a frame of its own, so it takes no WINDOW");
+            return Err(error.hint("give OVER a frame: RANGE BETWEEN 10 SECONDS PRECEDING AND CURRENT ROW"));
+        }
+        if pipe.projection.is_some() {
+            pipe = self.flushed(pipe, window.input.schema())?;
+        }
+        let operators = OverOperators::new(window, domain)?;
+        let exprs = operators.inputs.iter().map(|expr| pipe.physical(expr));
+        pipe.projection = Some(exprs.collect::<Result<_, _>>()?);
+        let (mut node, errors) = self.flush(pipe, &operators.input)?;
+        let sorted: Option<Arc<dyn OperatorPlan>> = (by_event_time && disorders).then(|| {
+            let schema = operators.input.clone();
+            Arc::new(EventTimeOrderPlan { schema }) as _
+        });
+        let over = operators.over.map(|over| Arc::new(over) as _);
+        let lead = operators.lead.map(|lead| Arc::new(lead) as _);
+        for (kind, operator) in [("in_order", sorted), ("over", over), ("lead", lead)] {
+            if let Some(operator) = operator {
+                let next = self.add(kind, errors, operator);
+                self.plan.connect(node, next);
+                node = next;
+            }
+        }
+        let schema = Arc::new(window.schema.as_arrow().clone());
+        Ok(self.pipe_from(node, schema, errors, &window.schema))
     }
 
     /// An aggregation over windows on a grid, slice by slice.

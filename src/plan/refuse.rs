@@ -8,6 +8,7 @@ use sqlparser::ast::{
     TableWithJoins, Visit, Visitor,
 };
 
+use super::over;
 use super::text::Text;
 use crate::error::{Code, Diagnostic};
 
@@ -154,9 +155,7 @@ fn select(select: &Select, text: &Text) -> Result<(), Diagnostic> {
     if let GroupByExpr::All(_) = &select.group_by {
         return Err(text.at(unsupported("GROUP BY ALL"), select.span()));
     }
-    if let Some(qualify) = &select.qualify {
-        return Err(text.at(unsupported("QUALIFY"), qualify.span()));
-    }
+    over::refuse_named(select, text)?;
     if !select.lateral_views.is_empty() || !select.connect_by.is_empty() {
         return Err(text.at(unsupported("this clause"), select.span()));
     }
@@ -196,7 +195,12 @@ impl Visitor for Inside<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         let what = match expr {
-            Expr::Function(function) if function.over.is_some() => "OVER windows",
+            Expr::Function(function) if function.over.is_some() => {
+                return match over::refuse_call(function, self.text) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => ControlFlow::Break(Box::new(error)),
+                };
+            }
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => "subqueries in expressions",
             _ => return ControlFlow::Continue(()),
         };

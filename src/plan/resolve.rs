@@ -317,12 +317,13 @@ impl Scope<'_> {
         if functions.scalar(name).is_some()
             || functions.aggregate(name).is_some()
             || functions.higher_order(name).is_some()
-            || WINDOW_FUNCTIONS.contains(&name.to_lowercase().as_str())
+            || functions.window(name).is_some()
         {
             return Ok(());
         }
         let error = Diagnostic::new(Code::UnknownFunction, format!("there is no function '{name}'"));
         let names = functions.scalar_names().chain(functions.aggregate_names());
+        let names = names.chain(functions.window_names());
         let error = match nearest(name, names) {
             Some(near) => error.hint(format!("did you mean '{near}'?")),
             None => error,
@@ -330,21 +331,6 @@ impl Scope<'_> {
         Err(self.text.at(error, ident.span))
     }
 }
-
-/// Functions that exist only with OVER.
-const WINDOW_FUNCTIONS: &[&str] = &[
-    "row_number",
-    "rank",
-    "dense_rank",
-    "percent_rank",
-    "cume_dist",
-    "ntile",
-    "lag",
-    "lead",
-    "first_value",
-    "last_value",
-    "nth_value",
-];
 
 struct Rewriter<'a, 'b> {
     scope: &'a Scope<'b>,
