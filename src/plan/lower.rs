@@ -10,7 +10,7 @@ use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{
-    Aggregate, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, SkipType, TableScan, Window,
+    Aggregate, Distinct, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, SkipType, TableScan, Window,
 };
 use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
@@ -27,6 +27,7 @@ use crate::catalog::functions::EVENT_TIMESTAMP;
 use crate::catalog::types;
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
+use crate::operators::distinct::{Bound, DistinctPlan};
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::filter_project::{EVENT_TIME, FilterProjectPlan};
 use crate::operators::limit::LimitPlan;
@@ -180,6 +181,7 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Extension(extension) => self.extension(extension),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Window(window) => self.over(window),
+            LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Limit(limit) => {
                 let pipe = self.pipe(&limit.input)?;
                 if pipe.flow != Flow::Inserts {
@@ -265,6 +267,41 @@ impl<'a> Lowering<'a> {
                 fifo: window.kind.is_fifo(),
             },
         };
+        Ok(pipe)
+    }
+
+    /// SELECT DISTINCT, and UNION without ALL.
+    fn distinct(&mut self, input: &LogicalPlan) -> Result<Pipe, Diagnostic> {
+        let ttl = self.plan.state_ttl(input);
+        let by_event_time = self.plan.time_domain(input) == TimeDomain::Event;
+        let in_order = self.in_order;
+        self.in_order |= by_event_time && ttl.is_some();
+        let retracts = std::mem::replace(&mut self.retracts, true);
+        let pipe = self.pipe(input);
+        (self.retracts, self.in_order) = (retracts, in_order);
+        let pipe = pipe?;
+        let flow = pipe.flow;
+        let schema = Arc::new(input.schema().as_arrow().clone());
+        let (from, errors) = self.flush(pipe, &schema)?;
+        let bound = match (flow, ttl) {
+            (Flow::Emissions, _) => Bound::Emission,
+            (Flow::Changes { .. }, _) => Bound::Present,
+            (Flow::Inserts, Some(ttl)) => Bound::Unseen(ttl),
+            (Flow::Inserts, None) => {
+                self.plan.warnings.push(unbounded("DISTINCT remembers every different row"));
+                Bound::Never
+            }
+        };
+        let operator = DistinctPlan {
+            bound,
+            schema: schema.clone(),
+        };
+        let comparable = operator.groups().map(|_| ());
+        comparable.map_err(|error| Diagnostic::new(Code::Type, error.to_string()))?;
+        let node = self.add("distinct", errors, Arc::new(operator));
+        self.plan.connect(from, node);
+        let mut pipe = self.pipe_from(node, schema, errors, input.schema());
+        pipe.flow = flow;
         Ok(pipe)
     }
 
@@ -504,6 +541,12 @@ impl Pipe {
         self.event_time = true;
         physical_expr(expr, &with_event_time(&self.base)?)
     }
+}
+
+/// A warning about state that grows for ever.
+fn unbounded(what: &str) -> Diagnostic {
+    let warning = Diagnostic::new(Code::Unstreamable, format!("{what}, so its memory grows with the stream"));
+    warning.hint("give the stream a WINDOW, or 'state.ttl' = '1 hour', after which what was not seen again is forgotten")
 }
 
 fn constant(what: &str) -> Diagnostic {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use eventflux_sqlparser::{EmitKind, InsertMode, Query, RelationSource, Statement, StatementKind, StreamRelation};
 use sqlparser::ast::{
-    Expr, GroupByExpr, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
+    Distinct, Expr, GroupByExpr, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
     TableWithJoins, Visit, Visitor,
 };
 
@@ -107,7 +107,7 @@ fn set_expr(body: &SetExpr, text: &Text) -> Result<(), Diagnostic> {
         SetExpr::Query(query) => sql_query(query, text),
         SetExpr::SetOperation {
             op: SetOperator::Union,
-            set_quantifier: SetQuantifier::All,
+            set_quantifier: SetQuantifier::All | SetQuantifier::Distinct | SetQuantifier::None,
             left,
             right,
         } => {
@@ -116,10 +116,7 @@ fn set_expr(body: &SetExpr, text: &Text) -> Result<(), Diagnostic> {
         }
         SetExpr::SetOperation {
             op: SetOperator::Union, ..
-        } => {
-            let error = unsupported("UNION without ALL, which removes duplicates").hint("write UNION ALL");
-            Err(text.at(error, body.span()))
-        }
+        } => Err(text.at(unsupported("UNION BY NAME"), body.span())),
         SetExpr::SetOperation { op, .. } => {
             let error = Diagnostic::new(
                 Code::Unstreamable,
@@ -142,9 +139,8 @@ fn select(select: &Select, text: &Text) -> Result<(), Diagnostic> {
         let error = Diagnostic::new(Code::Unstreamable, "a query needs a stream to read").hint("add FROM <stream>");
         return Err(text.at(error, select.span()));
     }
-    if let Some(distinct) = &select.distinct {
-        let _ = distinct;
-        return Err(text.at(unsupported("SELECT DISTINCT"), select.span()));
+    if let Some(Distinct::On(_)) = &select.distinct {
+        return Err(text.at(unsupported("SELECT DISTINCT ON"), select.span()));
     }
     if let [_, second, ..] = select.from.as_slice() {
         return Err(text.at(unsupported("joins"), second.span()));
