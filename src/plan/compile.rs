@@ -789,10 +789,14 @@ impl Compiled {
         };
         let number = plan.queries.len();
         let schema = plan.streams[target].def.schema.clone();
+        let warnings = plan.warnings.len();
         let mut lowering = Lowering::new(plan, number, &query.name, query.output);
         let lowered = lowering.lower(&query.plan, &schema);
         let first = std::mem::take(&mut lowering.first);
         let last = lowered.map_err(|error| text.at(error, query.span))?;
+        let warnings = plan.warnings.split_off(warnings).into_iter();
+        plan.warnings
+            .extend(warnings.map(|warning| text.at(warning, query.span)));
         let entry = plan.streams[target].entry;
         plan.connect(last, entry);
         plan.queries.push(QueryPlan {

@@ -288,7 +288,9 @@ impl<'a> Lowering<'a> {
             (Flow::Changes { .. }, _) => Bound::Present,
             (Flow::Inserts, Some(ttl)) => Bound::Unseen(ttl),
             (Flow::Inserts, None) => {
-                self.plan.warnings.push(unbounded("DISTINCT remembers every different row"));
+                self.plan
+                    .warnings
+                    .push(unbounded("DISTINCT remembers every different row"));
                 Bound::Never
             }
         };
@@ -545,8 +547,12 @@ impl Pipe {
 
 /// A warning about state that grows for ever.
 fn unbounded(what: &str) -> Diagnostic {
-    let warning = Diagnostic::new(Code::Unstreamable, format!("{what}, so its memory grows with the stream"));
-    warning.hint("give the stream a WINDOW, or 'state.ttl' = '1 hour', after which what was not seen again is forgotten")
+    let warning = Diagnostic::new(
+        Code::Unstreamable,
+        format!("{what}, so its memory grows with the stream"),
+    );
+    warning
+        .hint("give the stream a WINDOW, or 'state.ttl' = '1 hour', after which what was not seen again is forgotten")
 }
 
 fn constant(what: &str) -> Diagnostic {

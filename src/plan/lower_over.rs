@@ -126,9 +126,13 @@ impl Builder<'_> {
             domain,
             passed: if leads.is_empty() { passed } else { self.inputs.len() },
             input: input.clone(),
-            schema: if leads.is_empty() { schema.clone() } else { between.clone() },
+            schema: if leads.is_empty() {
+                schema.clone()
+            } else {
+                between.clone()
+            },
         });
-        let lead = (!leads.is_empty()).then(|| LeadPlan {
+        let lead = (!leads.is_empty()).then_some(LeadPlan {
             keys,
             calls: leads,
             columns,
@@ -174,7 +178,8 @@ impl Builder<'_> {
             WindowFunctionDefinition::AggregateUDF(function) => {
                 let frame = frame(&params.window_frame)?;
                 let column = self.aggregate(function, params, data_type, frame)?;
-                return Ok(Call::Back(OverCall::Framed(frame, FrameCall::Aggregate(column))));
+                let call = FrameCall::Aggregate(Box::new(column));
+                return Ok(Call::Back(OverCall::Framed(frame, call)));
             }
             WindowFunctionDefinition::WindowUDF(function) => function,
         };
@@ -209,10 +214,15 @@ impl Builder<'_> {
             given => constant(given),
         };
         let offset = offset.and_then(|offset| offset.checked_mul(way)).ok_or_else(|| {
-            Diagnostic::new(Code::Type, "the second argument of LAG and LEAD is a constant number of rows")
+            Diagnostic::new(
+                Code::Type,
+                "the second argument of LAG and LEAD is a constant number of rows",
+            )
         })?;
         let default = params.args.get(2).filter(|default| !is_null(default));
-        let default = default.map(|default| self.input(default, Some(data_type))).transpose()?;
+        let default = default
+            .map(|default| self.input(default, Some(data_type)))
+            .transpose()?;
         let argument = self.argument(params, data_type)?;
         let rows = offset.unsigned_abs();
         Ok(match offset {
@@ -241,7 +251,10 @@ impl Builder<'_> {
     ) -> Result<Call, Diagnostic> {
         let argument = self.argument(params, data_type)?;
         let frame = frame(&params.window_frame)?;
-        Ok(Call::Back(OverCall::Framed(frame, value_call(position, argument, None))))
+        Ok(Call::Back(OverCall::Framed(
+            frame,
+            value_call(position, argument, None),
+        )))
     }
 
     fn argument(&mut self, params: &WindowFunctionParams, data_type: &DataType) -> Result<usize, Diagnostic> {
@@ -259,12 +272,20 @@ impl Builder<'_> {
     ) -> Result<AggregateColumn, Diagnostic> {
         let (mut arguments, mut fields) = (Vec::new(), Vec::new());
         // What `count(*)` counts is no column.
-        for argument in params.args.iter().filter(|argument| !super::lower_aggregate::is_wildcard(argument)) {
+        for argument in params
+            .args
+            .iter()
+            .filter(|argument| !super::lower_aggregate::is_wildcard(argument))
+        {
             let index = self.input(argument, None)?;
             arguments.push(index);
             fields.push(Arc::new(Field::new("", self.inputs[index].1.data_type().clone(), true)));
         }
-        let filter = params.filter.as_ref().map(|filter| self.input(filter, None)).transpose()?;
+        let filter = params
+            .filter
+            .as_ref()
+            .map(|filter| self.input(filter, None))
+            .transpose()?;
         let constants = params.args.iter().map(|argument| match argument {
             Expr::Literal(value, _) => Some(value.clone()),
             _ => None,
@@ -350,9 +371,9 @@ fn micros(value: &ScalarValue) -> Option<Micros> {
     const DAY: Micros = 86_400_000_000;
     match value {
         ScalarValue::Int64(Some(millis)) => millis.checked_mul(1_000),
-        ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => {
-            Micros::from(interval.days).checked_mul(DAY)?.checked_add(interval.nanoseconds / 1_000)
-        }
+        ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => Micros::from(interval.days)
+            .checked_mul(DAY)?
+            .checked_add(interval.nanoseconds / 1_000),
         _ => None,
     }
 }

@@ -5,14 +5,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::DataFusionError;
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Expr as PlanExpr, LogicalPlan};
 use eventflux_sqlparser::duration_micros;
 use sqlparser::ast::{
     DateTimeField, Expr, Function, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval,
-    NamedWindowExpr, NullTreatment, ObjectName, OrderByExpr, Query, Select, Spanned, Value, VisitMut, VisitorMut,
-    WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+    NamedWindowDefinition, NamedWindowExpr, NullTreatment, ObjectName, OrderByExpr, Query, Select, Spanned, Value,
+    VisitMut, VisitorMut, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType, visit_expressions,
+    visit_expressions_mut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -20,6 +21,7 @@ use super::context::Source;
 use super::text::Text;
 use super::window_node::WindowNode;
 use crate::catalog::functions::EVENT_TIMESTAMP;
+use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::streams::StreamDef;
 use crate::error::{Code, Diagnostic};
 
@@ -55,11 +57,47 @@ pub fn refuse_call(function: &Function, text: &Text) -> Result<(), Diagnostic> {
     }
 }
 
-/// Refuses the windows that a SELECT names.
+/// Refuses the windows that a SELECT names, and names that no window has.
 pub fn refuse_named(select: &Select, text: &Text) -> Result<(), Diagnostic> {
-    select.named_window.iter().try_for_each(|named| match &named.1 {
-        NamedWindowExpr::WindowSpec(spec) => refuse_spec(spec, named.0.span, text),
-        NamedWindowExpr::NamedWindow(other) => Err(text.at(extends(), other.span)),
+    for named in &select.named_window {
+        match &named.1 {
+            NamedWindowExpr::WindowSpec(spec) => refuse_spec(spec, named.0.span, text)?,
+            NamedWindowExpr::NamedWindow(other) => return Err(text.at(extends(), other.span)),
+        }
+    }
+    let known = |expr: &Expr| match named_window(expr) {
+        Some(name) if named_spec(name, &select.named_window).is_none() => ControlFlow::Break(name.clone()),
+        _ => ControlFlow::Continue(()),
+    };
+    let unknown = visit_expressions(&select.projection, known).break_value();
+    let unknown = unknown.or_else(|| visit_expressions(&select.qualify, known).break_value());
+    unknown.map_or(Ok(()), |name| {
+        let error = Diagnostic::new(Code::UnknownColumn, format!("there is no window '{}'", name.value));
+        let hint = format!("define it after FROM: WINDOW {} AS (PARTITION BY …)", name.value);
+        Err(text.at(error.hint(hint), name.span))
+    })
+}
+
+/// The `w` of `f(x) OVER w`.
+fn named_window(expr: &Expr) -> Option<&Ident> {
+    match expr {
+        Expr::Function(function) => match &function.over {
+            Some(WindowType::NamedWindow(name)) => Some(name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What a name of a window stands for.
+fn named_spec<'a>(name: &Ident, named: &'a [NamedWindowDefinition]) -> Option<&'a WindowSpec> {
+    let names = named.iter().map(|named| named.0.value.as_str());
+    let Resolved::One(exact) = resolve(&name.value, names) else {
+        return None;
+    };
+    named.iter().find_map(|named| match &named.1 {
+        NamedWindowExpr::WindowSpec(spec) if named.0.value == exact => Some(spec),
+        _ => None,
     })
 }
 
@@ -96,7 +134,10 @@ fn refuse_frame(frame: &WindowFrame, place: Span, text: &Text) -> Result<(), Dia
         let error = Diagnostic::new(Code::Unsupported, "not supported yet: GROUPS frames");
         return Err(text.at(error.hint("use ROWS or RANGE"), place));
     }
-    for bound in [Some(&frame.start_bound), frame.end_bound.as_ref()].into_iter().flatten() {
+    for bound in [Some(&frame.start_bound), frame.end_bound.as_ref()]
+        .into_iter()
+        .flatten()
+    {
         match bound {
             WindowFrameBound::Following(rows) => {
                 let error = Diagnostic::new(
@@ -112,7 +153,10 @@ fn refuse_frame(frame: &WindowFrame, place: Span, text: &Text) -> Result<(), Dia
     }
     let (start, end) = offsets(frame);
     if end > start {
-        let error = Diagnostic::new(Code::Unstreamable, "the frame ends before it starts, so it never has a row");
+        let error = Diagnostic::new(
+            Code::Unstreamable,
+            "the frame ends before it starts, so it never has a row",
+        );
         return Err(text.at(error, place));
     }
     Ok(())
@@ -160,12 +204,17 @@ pub fn complete(query: &mut Query, millis: &BTreeSet<String>) {
     impl VisitorMut for Completer<'_> {
         type Break = ();
         fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-            for named in &mut select.named_window {
-                if let NamedWindowExpr::WindowSpec(spec) = &mut named.1 {
-                    complete_spec(spec, self.0);
+            let named = std::mem::take(&mut select.named_window);
+            // The engine's planner knows names in the SELECT list only.
+            let put_in = |expr: &mut Expr| {
+                let spec = named_window(expr).and_then(|name| named_spec(name, &named)).cloned();
+                if let (Some(spec), Expr::Function(function)) = (spec, expr) {
+                    function.over = Some(WindowType::WindowSpec(spec));
                 }
-            }
-            ControlFlow::Continue(())
+                ControlFlow::Continue(())
+            };
+            visit_expressions_mut(&mut select.projection, put_in)?;
+            visit_expressions_mut(&mut select.qualify, put_in)
         }
         fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             if let Expr::Function(function) = expr
@@ -189,14 +238,25 @@ fn complete_spec(spec: &mut WindowSpec, millis: &BTreeSet<String>) {
         Some(Expr::CompoundIdentifier(idents)) => idents.last().is_some_and(|ident| millis.contains(&ident.value)),
         Some(_) => false,
     };
-    let Some(frame) = spec.window_frame.as_mut().filter(|frame| frame.units == WindowFrameUnits::Range) else {
+    let Some(frame) = spec
+        .window_frame
+        .as_mut()
+        .filter(|frame| frame.units == WindowFrameUnits::Range)
+    else {
         return;
     };
-    for bound in [Some(&mut frame.start_bound), frame.end_bound.as_mut()].into_iter().flatten() {
+    for bound in [Some(&mut frame.start_bound), frame.end_bound.as_mut()]
+        .into_iter()
+        .flatten()
+    {
         if let WindowFrameBound::Preceding(Some(offset)) = bound
             && let Some(micros) = duration_micros(offset)
         {
-            **offset = if in_millis { number(micros / 1_000) } else { interval(micros) };
+            **offset = if in_millis {
+                number(micros / 1_000)
+            } else {
+                interval(micros)
+            };
         }
     }
 }
@@ -252,10 +312,13 @@ pub fn check_order(plan: &LogicalPlan, streams: &[Arc<StreamDef>], text: &Text, 
     let mut found: Option<Diagnostic> = None;
     let _ = plan.apply(|node| -> Result<TreeNodeRecursion, DataFusionError> {
         if let LogicalPlan::Window(window) = node {
-            let calls = window.window_expr.iter().filter_map(|expr| match expr.clone().unalias() {
-                PlanExpr::WindowFunction(call) => Some(call),
-                _ => None,
-            });
+            let calls = window
+                .window_expr
+                .iter()
+                .filter_map(|expr| match expr.clone().unalias() {
+                    PlanExpr::WindowFunction(call) => Some(call),
+                    _ => None,
+                });
             for sort in calls.flat_map(|call| call.params.order_by) {
                 if found.is_none() && !is_event_time(&sort.expr, &window.input, streams) {
                     found = Some(text.at(no_event_time(&sort.expr, streams), span_of(&sort.expr).unwrap_or(place)));
@@ -316,8 +379,13 @@ fn is_time_column(index: usize, plan: &LogicalPlan, streams: &[Arc<StreamDef>]) 
         LogicalPlan::TableScan(scan) => {
             let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
             let stream = source.and_then(|source| streams.iter().find(|stream| stream.name == source.stream));
-            let column = scan.projection.as_ref().map_or(Some(index), |columns| columns.get(index).copied());
-            let time = stream.and_then(|stream| stream.watermark.as_ref()).map(|watermark| watermark.column);
+            let column = scan
+                .projection
+                .as_ref()
+                .map_or(Some(index), |columns| columns.get(index).copied());
+            let time = stream
+                .and_then(|stream| stream.watermark.as_ref())
+                .map(|watermark| watermark.column);
             time.is_some() && time == column
         }
         LogicalPlan::Projection(projection) => {

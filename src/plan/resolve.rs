@@ -305,7 +305,7 @@ impl Scope<'_> {
         Ok(())
     }
 
-    fn function(&self, name: &ObjectName) -> Result<(), Diagnostic> {
+    fn function(&self, name: &ObjectName, over: bool) -> Result<(), Diagnostic> {
         let [part] = name.0.as_slice() else {
             return Ok(());
         };
@@ -317,9 +317,14 @@ impl Scope<'_> {
         if functions.scalar(name).is_some()
             || functions.aggregate(name).is_some()
             || functions.higher_order(name).is_some()
-            || functions.window(name).is_some()
+            || (over && functions.window(name).is_some())
         {
             return Ok(());
+        }
+        if functions.window(name).is_some() {
+            let error = Diagnostic::new(Code::Type, format!("{name} needs OVER, which says among which events"));
+            let hint = format!("such as {name}(…) OVER (PARTITION BY symbol)");
+            return Err(self.text.at(error.hint(hint), ident.span));
         }
         let error = Diagnostic::new(Code::UnknownFunction, format!("there is no function '{name}'"));
         let names = functions.scalar_names().chain(functions.aggregate_names());
@@ -375,7 +380,7 @@ impl VisitorMut for Rewriter<'_, '_> {
         let result = match expr {
             Expr::Identifier(ident) => self.scope.column(ident).map(|exact| *ident = exact),
             Expr::CompoundIdentifier(idents) => self.scope.compound(idents),
-            Expr::Function(function) => self.scope.function(&function.name),
+            Expr::Function(function) => self.scope.function(&function.name, function.over.is_some()),
             _ => Ok(()),
         };
         self.step(result)

@@ -54,10 +54,7 @@ impl Frame {
     }
 
     fn is_unbounded(&self) -> bool {
-        matches!(
-            self,
-            Frame::Rows { start: None, .. } | Frame::Range { start: None, .. }
-        )
+        matches!(self, Frame::Rows { start: None, .. } | Frame::Range { start: None, .. })
     }
 
     fn ends_before_current(&self) -> bool {
@@ -92,7 +89,7 @@ pub struct ValueCall {
 #[derive(Debug, Clone)]
 pub enum FrameCall {
     /// An aggregate of its rows.
-    Aggregate(AggregateColumn),
+    Aggregate(Box<AggregateColumn>),
     /// The value of one of its rows.
     Value(ValueCall),
 }
@@ -140,7 +137,7 @@ pub struct FrameState {
 }
 
 enum Running {
-    Aggregate(AggregateColumn, Box<dyn Aggregate>),
+    Aggregate(Box<AggregateColumn>, Box<dyn Aggregate>),
     Value(ValueCall, Vec<Pick>),
 }
 
@@ -210,7 +207,11 @@ impl FrameState {
             }) => after.saturating_add(1),
             _ => 0,
         });
-        let head = if frame.is_unbounded() { head.max().unwrap_or(0) } else { 0 };
+        let head = if frame.is_unbounded() {
+            head.max().unwrap_or(0)
+        } else {
+            0
+        };
         let has_values = calls.iter().any(|call| matches!(call, FrameCall::Value(_)));
         let within = |column: usize| columns.iter().position(|known| *known == column).unwrap_or_default();
         let calls = calls.into_iter().map(|call| running(call, frame, within));
@@ -281,7 +282,11 @@ impl FrameState {
     }
 
     fn kept_columns(&self, batch: &EventBatch) -> Result<RecordBatch> {
-        let columns = self.columns.iter().map(|&column| batch.column(column).clone()).collect();
+        let columns = self
+            .columns
+            .iter()
+            .map(|&column| batch.column(column).clone())
+            .collect();
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let schema: &SchemaRef = self.store.schema();
         Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
@@ -580,9 +585,9 @@ fn running(call: FrameCall, frame: Frame, within: impl Fn(usize) -> usize) -> Re
             let column = AggregateColumn {
                 arguments: column.arguments.iter().map(|column| within(*column)).collect(),
                 filter: column.filter.map(&within),
-                ..column
+                ..*column
             };
-            Running::Aggregate(column, aggregate)
+            Running::Aggregate(Box::new(column), aggregate)
         }
     })
 }

@@ -144,7 +144,11 @@ impl Operator for Lead {
 
     fn watermark(&self, input: Micros) -> Micros {
         let oldest = self.rows.oldest().and_then(|row| self.rows.gather(&[row]).ok());
-        let time = oldest.map(|row| row.column(self.plan.input.fields().len()).as_primitive::<Int64Type>().value(0));
+        let time = oldest.map(|row| {
+            row.column(self.plan.input.fields().len())
+                .as_primitive::<Int64Type>()
+                .value(0)
+        });
         time.map_or(input, |time| time.min(input))
     }
 
@@ -222,7 +226,11 @@ fn complete(plan: &LeadPlan, waiting: &mut VecDeque<Seq>, ready: &mut Ready) {
         return;
     };
     for (call, picks) in plan.calls.iter().zip(&mut ready.picks) {
-        picks.push(waiting.get(call.offset).map_or(Pick::DefaultOf(row), |later| Pick::Of(*later)));
+        picks.push(
+            waiting
+                .get(call.offset)
+                .map_or(Pick::DefaultOf(row), |later| Pick::Of(*later)),
+        );
     }
     ready.rows.push(row);
     waiting.pop_front();

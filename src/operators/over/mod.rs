@@ -54,8 +54,8 @@ pub struct Over {
     plan: OverPlan,
     groups: GroupTable,
     functions: Vec<Functions>,
-    /// For each function of the plan: which of `functions`, and which of its results.
-    places: Vec<(usize, usize)>,
+    /// For each function of the plan its place.
+    places: Vec<Place>,
     /// Rows of a time that the watermark has not passed.
     waiting: Vec<EventBatch>,
     watermark: Micros,
@@ -100,6 +100,9 @@ pub enum OverCall {
     Framed(Frame, FrameCall),
 }
 
+/// Where a function's results are: which of the [`Functions`], and which of theirs.
+type Place = (usize, usize);
+
 /// Functions that are computed together.
 enum Functions {
     Rank(Ranks),
@@ -127,7 +130,7 @@ impl OverPlan {
     }
 
     /// The functions by frame, and where each one's results are.
-    fn grouped(&self) -> Result<(Vec<Functions>, Vec<(usize, usize)>)> {
+    fn grouped(&self) -> Result<(Vec<Functions>, Vec<Place>)> {
         let mut functions: Vec<Functions> = Vec::new();
         let mut frames: Vec<(usize, Frame, Vec<FrameCall>)> = Vec::new();
         let mut places = Vec::new();
@@ -158,7 +161,7 @@ impl OverPlan {
     }
 
     /// The frame that reaches back the farthest, by its function's place; `None` if one is not limited by time.
-    fn widest(&self, places: &[(usize, usize)]) -> Option<usize> {
+    fn widest(&self, places: &[Place]) -> Option<usize> {
         let reach = |function: &OverFunction| match &function.call {
             OverCall::Framed(frame, _) => frame.reach(),
             OverCall::Rank(_) => None,

@@ -178,7 +178,7 @@ impl RowStore {
     /// Rows by their numbers.
     pub fn gather(&self, seqs: &[Seq]) -> Result<RecordBatch> {
         if self.schema.fields().is_empty() || seqs.is_empty() {
-            return Ok(rows_without_values(&self.schema, seqs.len())?);
+            return rows_without_values(&self.schema, seqs.len());
         }
         let mut finder = self.finder();
         let places: Vec<(usize, usize)> = seqs.iter().map(|seq| finder.find(*seq)).collect();

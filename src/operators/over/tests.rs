@@ -98,9 +98,16 @@ fn run(plan: &dyn OperatorPlan, rows: &[Row], course: &Course) -> Vec<(i64, Vec<
     let end = TimeUpdate::Watermark(END_OF_TIME);
     operator.advance(end, &mut out).expect("time ends");
     let batches = out.take().batches;
-    let rows = batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
+    let rows = batches
+        .iter()
+        .flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
     let cells = rows.map(|(batch, row)| {
-        let cells: Vec<String> = batch.columns().columns().iter().map(|column| cell(column, row)).collect();
+        let cells: Vec<String> = batch
+            .columns()
+            .columns()
+            .iter()
+            .map(|column| cell(column, row))
+            .collect();
         (cells[2].parse().expect("a number"), cells[3..].to_vec())
     });
     cells.collect()
@@ -185,7 +192,7 @@ fn aggregate(name: &str, frame: Frame) -> OverFunction {
     };
     OverFunction {
         text: name.to_string(),
-        call: OverCall::Framed(frame, FrameCall::Aggregate(column)),
+        call: OverCall::Framed(frame, FrameCall::Aggregate(Box::new(column))),
     }
 }
 
@@ -212,7 +219,10 @@ fn plan(functions: Vec<OverFunction>, domain: TimeDomain) -> OverPlan {
 /// The numbers of the rows in the frame of a row, by its definition.
 fn frame_rows(rows: &[Row], at: usize, frame: Frame, domain: TimeDomain) -> Vec<usize> {
     let partition: Vec<usize> = (0..rows.len()).filter(|&row| rows[row].key == rows[at].key).collect();
-    let position = partition.iter().position(|row| *row == at).expect("a row is in its partition");
+    let position = partition
+        .iter()
+        .position(|row| *row == at)
+        .expect("a row is in its partition");
     let inside = |index: usize, row: usize| match frame {
         Frame::Rows { start, end } => {
             let back = position as i64 - index as i64;
@@ -225,7 +235,10 @@ fn frame_rows(rows: &[Row], at: usize, frame: Frame, domain: TimeDomain) -> Vec<
         }
     };
     let indexed = partition.iter().enumerate();
-    indexed.filter(|(index, row)| inside(*index, **row)).map(|(_, row)| *row).collect()
+    indexed
+        .filter(|(index, row)| inside(*index, **row))
+        .map(|(_, row)| *row)
+        .collect()
 }
 
 fn expected(rows: &[Row], at: usize, function: &OverFunction, domain: TimeDomain) -> String {
@@ -274,7 +287,14 @@ fn check(functions: Vec<OverFunction>, domain: TimeDomain, rows: &[Row], course:
         prop_assert_eq!(number, at as i64, "rows keep their order");
         for (cell, function) in cells.iter().zip(&plan.functions) {
             let expected = expected(rows, at, function, domain);
-            prop_assert_eq!(cell, &expected, "row {}, {} of {:?}", at, &function.text, &function.call);
+            prop_assert_eq!(
+                cell,
+                &expected,
+                "row {}, {} of {:?}",
+                at,
+                &function.text,
+                &function.call
+            );
         }
     }
     Ok(())
