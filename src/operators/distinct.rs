@@ -221,3 +221,109 @@ fn latest(batch: &EventBatch) -> Micros {
     let times = (0..batch.num_rows()).map(|row| batch.time(row));
     times.max().unwrap_or(Micros::MIN)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, VecDeque};
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow::datatypes::{Field, Schema};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::{Op, Times};
+
+    /// A row: its operation, time and value.
+    type Row = (Op, Micros, Option<i64>);
+
+    fn batch(rows: &[Row]) -> EventBatch {
+        let values: ArrayRef = Arc::new(rows.iter().map(|(_, _, value)| *value).collect::<Int64Array>());
+        let columns = RecordBatch::try_new(schema(), vec![values]).expect("one column");
+        let times = Times::Each(rows.iter().map(|(_, time, _)| *time).collect());
+        EventBatch::changes(columns, times, rows.iter().map(|(op, _, _)| *op).collect())
+    }
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, true)]))
+    }
+
+    /// What comes out of batches of three; after each the operator is replaced by one restored from its snapshot.
+    fn run(bound: Bound, rows: &[Row]) -> Vec<Row> {
+        let plan = DistinctPlan {
+            bound,
+            schema: schema(),
+        };
+        let mut out = Output::new(0);
+        let mut operator = plan.build().expect("it builds");
+        for rows in rows.chunks(3) {
+            operator.process(0, batch(rows), &mut out).expect("it takes rows");
+            let mut state = StateWriter::default();
+            operator.snapshot(&mut state).expect("it writes its state");
+            operator = plan.build().expect("it builds");
+            let bytes = state.into_bytes();
+            let read = operator.restore(&mut StateReader::new(&bytes));
+            read.expect("it reads its state");
+        }
+        let batches = out.take().batches;
+        let row = |batch: &EventBatch, row: usize| {
+            let values = arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(batch.column(0)).clone();
+            (batch.op(row), batch.time(row), values.iter().nth(row).flatten())
+        };
+        let rows = batches
+            .iter()
+            .flat_map(|batch| (0..batch.num_rows()).map(move |at| row(batch, at)));
+        rows.collect()
+    }
+
+    fn arrivals() -> impl Strategy<Value = Vec<(Micros, Option<i64>)>> {
+        let row = (0..4i64, proptest::option::of(0..4i64));
+        proptest::collection::vec(row, 0..50).prop_map(|rows| {
+            let mut time = 0;
+            let row = |(step, value)| {
+                time += step;
+                (time, value)
+            };
+            rows.into_iter().map(row).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn of_a_stream(rows in arrivals()) {
+            let rows: Vec<Row> = rows.into_iter().map(|(time, value)| (Op::Insert, time, value)).collect();
+            for (bound, ttl) in [(Bound::Never, Micros::MAX), (Bound::Unseen(5), 5)] {
+                let mut seen: BTreeMap<Option<i64>, Micros> = BTreeMap::new();
+                let unseen = |(_, time, value): &&Row| {
+                    seen.insert(*value, *time).is_none_or(|last| time - last >= ttl)
+                };
+                let expected: Vec<Row> = rows.iter().filter(unseen).copied().collect();
+                prop_assert_eq!(run(bound, &rows), expected);
+            }
+        }
+
+        /// Rows stay for 5 µs.
+        #[test]
+        fn of_a_sliding_window(rows in arrivals()) {
+            let mut window: VecDeque<(Micros, Option<i64>)> = VecDeque::new();
+            let (mut changes, mut expected) = (Vec::new(), Vec::new());
+            let copies = |window: &VecDeque<(Micros, Option<i64>)>, value| {
+                window.iter().filter(|(_, other)| *other == value).count()
+            };
+            for (time, value) in rows {
+                while let Some((_, left)) = window.pop_front_if(|(entered, _)| *entered + 5 <= time) {
+                    changes.push((Op::Delete, time, left));
+                    if copies(&window, left) == 0 {
+                        expected.push((Op::Delete, time, left));
+                    }
+                }
+                changes.push((Op::Insert, time, value));
+                if copies(&window, value) == 0 {
+                    expected.push((Op::Insert, time, value));
+                }
+                window.push_back((time, value));
+            }
+            prop_assert_eq!(run(Bound::Present, &changes), expected);
+        }
+    }
+}
