@@ -103,6 +103,9 @@ impl App {
             false => Columns::All,
         };
         let plan = self.inner.compiled.stream_plan(columns)?;
+        for warning in &plan.warnings {
+            tracing::warn!(hint = warning.hint.as_deref().unwrap_or_default(), "{warning}");
+        }
         let id = |name: &str| {
             plan.stream(name)
                 .ok_or_else(|| Error::usage(format!("there is no stream '{name}'")))

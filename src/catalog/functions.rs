@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_expr::{
     AggregateUDF, ColumnarValue, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    WindowUDF,
 };
 
 use super::{aggregates, types};
@@ -30,6 +31,7 @@ pub struct Functions {
     scalars: BTreeMap<String, Arc<ScalarUDF>>,
     higher_order: BTreeMap<String, Arc<HigherOrderUDF>>,
     aggregates: BTreeMap<String, Arc<AggregateUDF>>,
+    windows: BTreeMap<String, Arc<WindowUDF>>,
 }
 
 impl Functions {
@@ -39,6 +41,7 @@ impl Functions {
             scalars: BTreeMap::new(),
             higher_order: BTreeMap::new(),
             aggregates: BTreeMap::new(),
+            windows: BTreeMap::new(),
         };
         for scalar in datafusion_functions::all_default_functions()
             .into_iter()
@@ -60,6 +63,9 @@ impl Functions {
             if let Some(function) = functions.aggregate(engine) {
                 functions.aggregates.insert(name.to_string(), function);
             }
+        }
+        for function in datafusion_functions_window::all_default_window_functions() {
+            functions.windows.insert(function.name().to_lowercase(), function);
         }
         // Of the engine underneath, these would be the time of planning; of a stream, it is the time of the event's processing.
         for (name, kind) in ClockKind::NAMES {
@@ -107,6 +113,16 @@ impl Functions {
     /// An aggregate.
     pub fn aggregate(&self, name: &str) -> Option<Arc<AggregateUDF>> {
         self.aggregates.get(&name.to_lowercase()).cloned()
+    }
+
+    /// A function that exists only with OVER.
+    pub fn window(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.windows.get(&name.to_lowercase()).cloned()
+    }
+
+    /// The names of all functions that exist only with OVER.
+    pub fn window_names(&self) -> impl Iterator<Item = &str> {
+        self.windows.keys().map(String::as_str)
     }
 
     /// The names of all scalar functions.

@@ -82,6 +82,8 @@ pub struct Settings {
     pub late: LatePolicy,
     /// Processing time without events after which the stream is idle, in µs.
     pub idle_timeout: i64,
+    /// How long what its events leave behind is remembered where nothing else bounds it, in µs.
+    pub state_ttl: Option<i64>,
     /// Whether events leave in event-time order.
     pub ordered: bool,
     /// What happens to events in trouble.

@@ -25,7 +25,7 @@ use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
 use super::window_args::{table_function_time, window_kind};
-use super::{current_values, failure, match_text, refuse, resolve, session_keys, wildcard};
+use super::{current_values, failure, match_text, over, refuse, resolve, session_keys, wildcard};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{LatePolicy, Role, StreamDef};
@@ -485,6 +485,7 @@ impl Compiler<'_> {
         };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
+        over::check_order(&plan, &self.streams, self.text, query.span)?;
         let plan = planner.analyze(plan).map_err(fail)?;
         let plan = match view.columns.as_slice() {
             [] => plan,
@@ -536,6 +537,7 @@ impl Compiler<'_> {
             scope.carry_key(&mut query, &self.known, self.functions, self.text)?;
         }
         current_values::wrap_query(&mut query.body, self.functions);
+        over::complete(&mut query.body, &over::millisecond_times(&self.streams));
         Ok((query, windows))
     }
 
@@ -585,6 +587,7 @@ impl Compiler<'_> {
         };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
+        over::check_order(&plan, &self.streams, self.text, query.span)?;
         let plan = planner.analyze(plan).map_err(fail)?;
         let target_name = query
             .target
@@ -983,11 +986,15 @@ impl Compiled {
         };
         let number = plan.queries.len();
         let schema = plan.streams[target].def.schema.clone();
+        let warnings = plan.warnings.len();
         let mut lowering = Lowering::new(plan, number, &query.name, query.output, query.rate.clone());
         lowering.partition = query.partition.as_ref().map(|scope| scope.purge);
         let lowered = lowering.lower(&query.plan, &schema);
         let first = std::mem::take(&mut lowering.first);
         let last = lowered.map_err(|error| text.at(error, query.span))?;
+        let warnings = plan.warnings.split_off(warnings).into_iter();
+        plan.warnings
+            .extend(warnings.map(|warning| text.at(warning, query.span)));
         let entry = plan.streams[target].entry;
         plan.connect(last, entry);
         plan.queries.push(QueryPlan {

@@ -48,6 +48,11 @@ pub const STREAM_OPTIONS: &[OptionSpec] = &[
     )
     .default("arrival"),
     OptionSpec::new(
+        "state.ttl",
+        OptionKind::Duration,
+        "How long what the stream's events leave behind is remembered where no window bounds it: DISTINCT, plain joins.",
+    ),
+    OptionSpec::new(
         "error.strategy",
         OptionKind::Choice(&["drop", "fail"]),
         "What happens to an event that cannot be processed: it is dropped (counted and logged), or the app stops.",
@@ -515,6 +520,7 @@ fn default_settings() -> Settings {
     Settings {
         late: LatePolicy::Drop,
         idle_timeout: 30_000_000,
+        state_ttl: None,
         ordered: false,
         on_error: OnError::Drop,
     }
@@ -533,6 +539,7 @@ fn settings(options: &Options, event_time: bool) -> Result<Settings, Diagnostic>
     Ok(Settings {
         late,
         idle_timeout: options.duration("idle.timeout").unwrap_or(defaults.idle_timeout),
+        state_ttl: options.duration("state.ttl").or(defaults.state_ttl),
         ordered: options.text("order") == Some("event-time"),
         on_error: match options.text("error.strategy") {
             Some("fail") => OnError::Fail,

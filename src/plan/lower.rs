@@ -11,8 +11,8 @@ use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{
-    Aggregate, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, Projection, SkipType, Sort,
-    SubqueryAlias, TableScan,
+    Aggregate, Distinct, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, Projection, SkipType, Sort,
+    SubqueryAlias, TableScan, Window,
 };
 use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
@@ -23,6 +23,7 @@ use super::context::Source;
 use super::event_time_node::EventTimeNode;
 use super::failure;
 use super::lower_aggregate::AggregateColumns;
+use super::lower_over::{OverOperators, disorders};
 use super::lower_rate::{Groups, Rate};
 use super::lower_sessions::{Sessions, sessions};
 use super::lower_slices::{Bounds, Sliced, sliced};
@@ -36,6 +37,7 @@ use crate::catalog::types;
 use crate::catalog::windows::{Family, WindowKind};
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
+use crate::operators::distinct::{Bound, DistinctPlan};
 use crate::operators::emission_order::EmissionOrderPlan;
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::filter_project::{EVENT_TIME, FilterProjectPlan};
@@ -313,6 +315,8 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Sort(sort) => self.sort(sort),
             LogicalPlan::Extension(extension) => self.extension(extension),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Window(window) => self.over(window),
+            LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Limit(limit) => {
                 let pipe = self.pipe(&limit.input)?;
                 let flow = pipe.flow;
@@ -459,6 +463,80 @@ impl<'a> Lowering<'a> {
         );
         pipe.flow = Flow::of(&window.kind);
         Ok(pipe)
+    }
+
+    /// SELECT DISTINCT, and UNION without ALL.
+    fn distinct(&mut self, input: &LogicalPlan) -> Result<Pipe, Diagnostic> {
+        let ttl = self.plan.state_ttl(input);
+        let by_event_time = self.plan.time_domain(input) == TimeDomain::Event;
+        let in_order = self.in_order;
+        self.in_order |= by_event_time && ttl.is_some();
+        let retracts = std::mem::replace(&mut self.retracts, true);
+        let pipe = self.pipe(input);
+        (self.retracts, self.in_order) = (retracts, in_order);
+        let pipe = pipe?;
+        let flow = pipe.flow;
+        let schema = Arc::new(input.schema().as_arrow().clone());
+        let (from, errors) = self.flush(pipe, &schema)?;
+        let bound = match (flow, ttl) {
+            (Flow::Emissions, _) => Bound::Emission,
+            (Flow::Changes { .. }, _) => Bound::Present,
+            (Flow::Inserts, Some(ttl)) => Bound::Unseen(ttl),
+            (Flow::Inserts, None) => {
+                self.plan
+                    .warnings
+                    .push(unbounded("DISTINCT remembers every different row"));
+                Bound::Never
+            }
+        };
+        let operator = DistinctPlan {
+            bound,
+            schema: schema.clone(),
+        };
+        let comparable = operator.groups().map(|_| ());
+        comparable.map_err(|error| Diagnostic::new(Code::Type, error.to_string()))?;
+        let node = self.add("distinct", errors, Arc::new(operator));
+        self.plan.connect(from, node);
+        let mut pipe = self.pipe_from(node, schema, errors, input.schema());
+        pipe.flow = flow;
+        Ok(pipe)
+    }
+
+    /// Functions with OVER.
+    fn over(&mut self, window: &Window) -> Result<Pipe, Diagnostic> {
+        let domain = self.plan.time_domain(&window.input);
+        let by_event_time = domain == TimeDomain::Event;
+        let disorders = disorders(&window.input);
+        let in_order = std::mem::replace(&mut self.in_order, by_event_time && !disorders);
+        let pipe = self.pipe(&window.input);
+        self.in_order = in_order;
+        let mut pipe = pipe?;
+        if pipe.flow != Flow::Inserts {
+            let error = Diagnostic::new(Code::Unstreamable, "OVER has a frame of its own, so it takes no WINDOW");
+            return Err(error.hint("give OVER a frame: RANGE BETWEEN 10 SECONDS PRECEDING AND CURRENT ROW"));
+        }
+        if pipe.projection.is_some() {
+            pipe = self.flushed(pipe, window.input.schema())?;
+        }
+        let operators = OverOperators::new(window, domain)?;
+        let exprs = operators.inputs.iter().map(|expr| pipe.physical(expr));
+        pipe.projection = Some(exprs.collect::<Result<_, _>>()?);
+        let (mut node, errors) = self.flush(pipe, &operators.input)?;
+        let sorted: Option<Arc<dyn OperatorPlan>> = (by_event_time && disorders).then(|| {
+            let schema = operators.input.clone();
+            Arc::new(EventTimeOrderPlan { schema }) as _
+        });
+        let over = operators.over.map(|over| Arc::new(over) as _);
+        let lead = operators.lead.map(|lead| Arc::new(lead) as _);
+        for (kind, operator) in [("in_order", sorted), ("over", over), ("lead", lead)] {
+            if let Some(operator) = operator {
+                let next = self.add(kind, errors, operator);
+                self.plan.connect(node, next);
+                node = next;
+            }
+        }
+        let schema = Arc::new(window.schema.as_arrow().clone());
+        Ok(self.pipe_from(node, schema, errors, &window.schema))
     }
 
     /// An aggregation over windows on a grid, slice by slice.
@@ -729,6 +807,16 @@ fn of_inserts(pipe: Pipe) -> Result<Pipe, Diagnostic> {
 /// Whether rows carry the key of a PARTITION.
 fn has_key(plan: &LogicalPlan) -> bool {
     plan.schema().fields().iter().any(|field| field.name() == PARTITION_KEY)
+}
+
+/// A warning about state that grows for ever.
+fn unbounded(what: &str) -> Diagnostic {
+    let warning = Diagnostic::new(
+        Code::Unstreamable,
+        format!("{what}, so its memory grows with the stream"),
+    );
+    warning
+        .hint("give the stream a WINDOW, or 'state.ttl' = '1 hour', after which what was not seen again is forgotten")
 }
 
 fn constant(what: &str) -> Diagnostic {

@@ -164,7 +164,8 @@ impl AggregateColumns {
     }
 }
 
-fn is_wildcard(expr: &Expr) -> bool {
+/// Whether it is the `*` of `count(*)`.
+pub fn is_wildcard(expr: &Expr) -> bool {
     #[expect(deprecated, reason = "DataFusion still plans count(*) with it")]
     let wildcard = matches!(expr, Expr::Wildcard { .. });
     wildcard

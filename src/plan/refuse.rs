@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 
 use eventflux_sqlparser::{EmitKind, InsertMode, Query, RelationSource, Statement, StatementKind, StreamRelation};
 use sqlparser::ast::{
-    Expr, GroupByExpr, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
+    Distinct, Expr, GroupByExpr, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
     TableWithJoins, Visit, Visitor,
 };
 
+use super::over;
 use super::text::Text;
 use super::window_args::closes;
 use crate::error::{Code, Diagnostic};
@@ -129,7 +130,7 @@ fn set_expr(body: &SetExpr, order: Order, text: &Text) -> Result<(), Diagnostic>
         SetExpr::Query(query) => sql_query(query, order, text),
         SetExpr::SetOperation {
             op: SetOperator::Union,
-            set_quantifier: SetQuantifier::All,
+            set_quantifier: SetQuantifier::All | SetQuantifier::Distinct | SetQuantifier::None,
             left,
             right,
         } => {
@@ -138,10 +139,7 @@ fn set_expr(body: &SetExpr, order: Order, text: &Text) -> Result<(), Diagnostic>
         }
         SetExpr::SetOperation {
             op: SetOperator::Union, ..
-        } => {
-            let error = unsupported("UNION without ALL, which removes duplicates").hint("write UNION ALL");
-            Err(text.at(error, body.span()))
-        }
+        } => Err(text.at(unsupported("UNION BY NAME"), body.span())),
         SetExpr::SetOperation { op, .. } => {
             let error = Diagnostic::new(
                 Code::Unstreamable,
@@ -164,9 +162,8 @@ fn select(select: &Select, order: Order, text: &Text) -> Result<(), Diagnostic> 
         let error = Diagnostic::new(Code::Unstreamable, "a query needs a stream to read").hint("add FROM <stream>");
         return Err(text.at(error, select.span()));
     }
-    if let Some(distinct) = &select.distinct {
-        let _ = distinct;
-        return Err(text.at(unsupported("SELECT DISTINCT"), select.span()));
+    if let Some(Distinct::On(_)) = &select.distinct {
+        return Err(text.at(unsupported("SELECT DISTINCT ON"), select.span()));
     }
     if let [_, second, ..] = select.from.as_slice() {
         return Err(text.at(unsupported("joins"), second.span()));
@@ -177,9 +174,7 @@ fn select(select: &Select, order: Order, text: &Text) -> Result<(), Diagnostic> 
     if let GroupByExpr::All(_) = &select.group_by {
         return Err(text.at(unsupported("GROUP BY ALL"), select.span()));
     }
-    if let Some(qualify) = &select.qualify {
-        return Err(text.at(unsupported("QUALIFY"), qualify.span()));
-    }
+    over::refuse_named(select, text)?;
     if !select.lateral_views.is_empty() || !select.connect_by.is_empty() {
         return Err(text.at(unsupported("this clause"), select.span()));
     }
@@ -220,7 +215,12 @@ impl Visitor for Inside<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         let what = match expr {
-            Expr::Function(function) if function.over.is_some() => "OVER windows",
+            Expr::Function(function) if function.over.is_some() => {
+                return match over::refuse_call(function, self.text) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => ControlFlow::Break(Box::new(error)),
+                };
+            }
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => "subqueries in expressions",
             _ => return ControlFlow::Continue(()),
         };

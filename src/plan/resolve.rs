@@ -305,7 +305,7 @@ impl Scope<'_> {
         Ok(())
     }
 
-    fn function(&self, name: &ObjectName) -> Result<(), Diagnostic> {
+    fn function(&self, name: &ObjectName, over: bool) -> Result<(), Diagnostic> {
         let [part] = name.0.as_slice() else {
             return Ok(());
         };
@@ -317,12 +317,18 @@ impl Scope<'_> {
         if functions.scalar(name).is_some()
             || functions.aggregate(name).is_some()
             || functions.higher_order(name).is_some()
-            || WINDOW_FUNCTIONS.contains(&name.to_lowercase().as_str())
+            || (over && functions.window(name).is_some())
         {
             return Ok(());
         }
+        if functions.window(name).is_some() {
+            let error = Diagnostic::new(Code::Type, format!("{name} needs OVER, which says among which events"));
+            let hint = format!("such as {name}(…) OVER (PARTITION BY symbol)");
+            return Err(self.text.at(error.hint(hint), ident.span));
+        }
         let error = Diagnostic::new(Code::UnknownFunction, format!("there is no function '{name}'"));
         let names = functions.scalar_names().chain(functions.aggregate_names());
+        let names = names.chain(functions.window_names());
         let error = match nearest(name, names) {
             Some(near) => error.hint(format!("did you mean '{near}'?")),
             None => error,
@@ -330,21 +336,6 @@ impl Scope<'_> {
         Err(self.text.at(error, ident.span))
     }
 }
-
-/// Functions that exist only with OVER.
-const WINDOW_FUNCTIONS: &[&str] = &[
-    "row_number",
-    "rank",
-    "dense_rank",
-    "percent_rank",
-    "cume_dist",
-    "ntile",
-    "lag",
-    "lead",
-    "first_value",
-    "last_value",
-    "nth_value",
-];
 
 struct Rewriter<'a, 'b> {
     scope: &'a Scope<'b>,
@@ -389,7 +380,7 @@ impl VisitorMut for Rewriter<'_, '_> {
         let result = match expr {
             Expr::Identifier(ident) => self.scope.column(ident).map(|exact| *ident = exact),
             Expr::CompoundIdentifier(idents) => self.scope.compound(idents),
-            Expr::Function(function) => self.scope.function(&function.name),
+            Expr::Function(function) => self.scope.function(&function.name, function.over.is_some()),
             _ => Ok(()),
         };
         self.step(result)

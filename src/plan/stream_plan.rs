@@ -9,6 +9,7 @@ use super::event_time_node::begins_in;
 use super::lower::columns_read;
 use crate::catalog::streams::StreamDef;
 use crate::error::Diagnostic;
+use crate::event::Micros;
 use crate::operators::OperatorPlan;
 use crate::windows::TimeDomain;
 
@@ -135,6 +136,16 @@ impl StreamPlan {
             true => TimeDomain::Event,
             false => TimeDomain::Processing,
         }
+    }
+
+    /// How long a query remembers what its input does not repeat: the longest `state.ttl` of the streams it reads, if all have
+    /// one.
+    pub fn state_ttl(&self, input: &LogicalPlan) -> Option<Micros> {
+        let mut read = BTreeMap::new();
+        columns_read(input, &mut read);
+        let ttl = |stream: &String| self.streams[self.stream(stream)?].def.settings.state_ttl;
+        let ttls: Option<Vec<Micros>> = read.keys().map(ttl).collect();
+        ttls?.into_iter().max()
     }
 
     /// The stream of that name.

@@ -470,9 +470,6 @@ fn not_built_yet() {
         ("a join by comma", query("SELECT a.symbol FROM Trades AS a, Trades AS b;")),
         ("GROUP BY", query("SELECT symbol FROM Trades GROUP BY symbol;")),
         ("an aggregate", query("SELECT sum(price) AS total FROM Trades;")),
-        ("OVER", query("SELECT row_number() OVER (PARTITION BY symbol ORDER BY ts) AS n FROM Trades;")),
-        ("DISTINCT", query("SELECT DISTINCT symbol FROM Trades;")),
-        ("UNION", query("SELECT symbol FROM Trades UNION SELECT symbol FROM Trades;")),
         ("top-n", query("SELECT symbol FROM Trades ORDER BY price LIMIT 3;")),
         ("a subquery", query("SELECT symbol FROM Trades WHERE symbol IN (SELECT symbol FROM Trades);")),
         ("OUTPUT", query("SELECT symbol FROM Trades OUTPUT LAST EVERY 5 SECONDS;")),
@@ -483,6 +480,69 @@ fn not_built_yet() {
         ("UPSERT", query("UPSERT INTO T SELECT symbol FROM Trades;")),
         ("EXPIRED EVENTS", query("INSERT EXPIRED EVENTS INTO Out SELECT symbol FROM Trades;")),
     ]));
+}
+
+#[test]
+fn what_over_cannot_do() {
+    let over = |spec: &str| query(&format!("SELECT sum(price) OVER ({spec}) AS s FROM Trades;"));
+    check(
+        "what_over_cannot_do",
+        &errors(&[
+            (
+                "rows that follow",
+                over("PARTITION BY symbol ROWS BETWEEN 1 PRECEDING AND 2 FOLLOWING"),
+            ),
+            (
+                "all rows that follow",
+                over("ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING"),
+            ),
+            ("another order", over("PARTITION BY symbol ORDER BY price")),
+            ("a second order", over("ORDER BY ts, price")),
+            ("backwards", over("ORDER BY ts DESC")),
+            ("a duration for ROWS", over("ROWS 5 SECONDS PRECEDING")),
+            ("no duration for RANGE", over("RANGE price PRECEDING")),
+            (
+                "a frame that ends before it starts",
+                over("ROWS BETWEEN 1 PRECEDING AND 2 PRECEDING"),
+            ),
+            (
+                "a named window",
+                query("SELECT sum(price) OVER w AS s FROM Trades WINDOW w AS (ORDER BY price);"),
+            ),
+            (
+                "a window that is not there",
+                query("SELECT sum(price) OVER w AS s FROM Trades;"),
+            ),
+            (
+                "whole partitions",
+                query("SELECT symbol, percent_rank() OVER (PARTITION BY symbol) AS p FROM Trades;"),
+            ),
+            (
+                "a window of its own",
+                query("SELECT sum(price) OVER (ROWS 1 PRECEDING) AS s FROM Trades WINDOW('length', 2);"),
+            ),
+            (
+                "a function of OVER alone",
+                query("SELECT row_number() AS n FROM Trades;"),
+            ),
+            (
+                "IGNORE NULLS with OVER",
+                query("SELECT lag(price) IGNORE NULLS OVER (PARTITION BY symbol) AS p FROM Trades;"),
+            ),
+            (
+                "a GROUPS frame",
+                query("SELECT sum(price) OVER (GROUPS 2 PRECEDING) AS s FROM Trades;"),
+            ),
+            (
+                "DISTINCT ON",
+                query("SELECT DISTINCT ON (symbol) symbol, price FROM Trades;"),
+            ),
+            (
+                "no such function",
+                query("SELECT row_numbr() OVER (ORDER BY ts) AS n FROM Trades;"),
+            ),
+        ]),
+    );
 }
 
 #[test]
