@@ -9,7 +9,7 @@ use datafusion_expr::{
     AggregateUDF, ColumnarValue, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::{aggregates, types};
+use super::{aggregates, scalars, types};
 use crate::event::Clock;
 
 /// The name of the function that reads an event's time; the planner turns it into a column.
@@ -44,6 +44,7 @@ impl Functions {
             .into_iter()
             .chain(datafusion_functions_nested::all_default_nested_functions())
             .filter(|scalar| !MEANINGLESS.contains(&scalar.name()))
+            .chain(scalars::all())
         {
             functions.add_scalar(scalar);
         }

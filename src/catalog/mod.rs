@@ -3,5 +3,6 @@
 pub mod aggregates;
 pub mod functions;
 pub mod names;
+pub mod scalars;
 pub mod streams;
 pub mod types;

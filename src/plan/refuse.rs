@@ -196,6 +196,11 @@ impl Visitor for Inside<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         let what = match expr {
+            Expr::Convert { .. } => {
+                let error = Diagnostic::new(Code::Type, "the second argument of convert is a text")
+                    .hint("put the type in quotes: convert(x, 'int'); or write CAST(x AS INT)");
+                return ControlFlow::Break(Box::new(self.text.at(error, expr.span())));
+            }
             Expr::Function(function) if function.over.is_some() => "OVER windows",
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => "subqueries in expressions",
             _ => return ControlFlow::Continue(()),
