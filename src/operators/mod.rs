@@ -17,6 +17,7 @@ pub mod output_events;
 pub mod running_aggregate;
 pub mod slice_aggregate;
 pub mod state;
+pub mod trigger;
 pub mod watermark;
 
 use state::{StateReader, StateWriter};

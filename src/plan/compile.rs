@@ -28,6 +28,7 @@ use crate::error::{Code, Diagnostic, SourceText};
 use crate::formats::DecodeSchema;
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::output_events::OutputEventsPlan;
+use crate::operators::trigger::TriggerPlan;
 use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
 use crate::windows::kind::WindowKind;
 
@@ -172,6 +173,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
 fn stream_names(statements: &[Statement]) -> impl Iterator<Item = &str> {
     statements.iter().filter_map(|statement| match &statement.kind {
         StatementKind::CreateStream(create) => Some(create.name.value.as_str()),
+        StatementKind::CreateTrigger(create) => Some(create.name.value.as_str()),
         StatementKind::Query(query) => query.target.as_ref().map(|target| target.name.value.as_str()),
         _ => None,
     })
@@ -208,6 +210,11 @@ impl Compiler<'_> {
             refuse::statement(statement, self.text)?;
             if let StatementKind::CreateStream(create) = &statement.kind {
                 let def = self.definer.stream(create).map_err(|error| self.text.finish(error))?;
+                self.check_free(&def.name, create.name.span)?;
+                self.declare(def);
+            }
+            if let StatementKind::CreateTrigger(create) = &statement.kind {
+                let def = self.definer.trigger(create)?;
                 self.check_free(&def.name, create.name.span)?;
                 self.declare(def);
             }
@@ -449,6 +456,13 @@ impl Compiler<'_> {
         };
         let place = query.target.as_ref().map_or(query.span, |target| target.name.span);
         let target = match existing {
+            Some(target) if matches!(target.role, Role::Trigger(_)) => {
+                let error = Diagnostic::new(
+                    Code::Unstreamable,
+                    format!("'{target_name}' is a trigger: it cannot be inserted into"),
+                );
+                return Err(self.text.at(error, place));
+            }
             Some(target) => target,
             None => {
                 if self.known.contains_key(target_name) {
@@ -733,6 +747,16 @@ impl Compiled {
         let stream = plan.streams.len();
         let mut entry = None;
         let mut last = None;
+        if let Role::Trigger(schedule) = &def.role {
+            let operator = TriggerPlan {
+                schedule: schedule.clone(),
+                schema: def.schema.clone(),
+            };
+            let kind = PlanNodeKind::Operator(Arc::new(operator));
+            let node = plan.add(kind, None, stream, format!("{}/trigger", def.name));
+            entry = Some(node);
+            last = Some(node);
+        }
         if let (Some(watermark), Some(bound)) = (&def.watermark, bound) {
             let operator = WatermarkPlan {
                 column: wanted.binary_search(&watermark.column).unwrap_or_default(),

@@ -19,12 +19,12 @@ fn unsupported(what: &str) -> Diagnostic {
 pub fn statement(statement: &Statement, text: &Text) -> Result<(), Diagnostic> {
     let what = match &statement.kind {
         StatementKind::CreateStream(_)
+        | StatementKind::CreateTrigger(_)
         | StatementKind::CreateView(_)
         | StatementKind::Query(_)
         | StatementKind::Explain(_) => return Ok(()),
         StatementKind::CreateTable(_) => "CREATE TABLE",
         StatementKind::CreateWindow(_) => "CREATE WINDOW",
-        StatementKind::CreateTrigger(_) => "CREATE TRIGGER",
         StatementKind::CreateFunction(_) => "CREATE FUNCTION",
         StatementKind::CreateAggregation(_) => "CREATE AGGREGATION",
         StatementKind::Partition(_) => "PARTITION",
