@@ -18,7 +18,7 @@ use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
 use super::window_args::window_kind;
-use super::{current_values, failure, match_text, refuse, resolve};
+use super::{current_values, failure, match_text, refuse, resolve, sql_functions};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{LatePolicy, Role, StreamDef};
@@ -130,10 +130,12 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         environment: environment.variables,
         layers: environment.layers,
     };
+    let mut functions = environment.functions.clone();
+    sql_functions::declare(&statements, &mut functions, &text)?;
     let mut compiler = Compiler {
         text: &text,
         definer,
-        functions: environment.functions,
+        functions: &functions,
         streams: Vec::new(),
         sources: HashMap::new(),
         known: BTreeMap::new(),

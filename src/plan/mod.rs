@@ -14,6 +14,7 @@ mod lower_window;
 mod match_text;
 mod refuse;
 mod resolve;
+mod sql_functions;
 pub mod stream_plan;
 mod text;
 mod watermark;

@@ -19,13 +19,13 @@ fn unsupported(what: &str) -> Diagnostic {
 pub fn statement(statement: &Statement, text: &Text) -> Result<(), Diagnostic> {
     let what = match &statement.kind {
         StatementKind::CreateStream(_)
+        | StatementKind::CreateFunction(_)
         | StatementKind::CreateTrigger(_)
         | StatementKind::CreateView(_)
         | StatementKind::Query(_)
         | StatementKind::Explain(_) => return Ok(()),
         StatementKind::CreateTable(_) => "CREATE TABLE",
         StatementKind::CreateWindow(_) => "CREATE WINDOW",
-        StatementKind::CreateFunction(_) => "CREATE FUNCTION",
         StatementKind::CreateAggregation(_) => "CREATE AGGREGATION",
         StatementKind::Partition(_) => "PARTITION",
         StatementKind::Update(_) => "UPDATE",

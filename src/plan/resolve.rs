@@ -364,7 +364,7 @@ impl Scope<'_> {
 }
 
 /// Functions that exist only with OVER.
-const WINDOW_FUNCTIONS: &[&str] = &[
+pub const WINDOW_FUNCTIONS: &[&str] = &[
     "row_number",
     "rank",
     "dense_rank",
