@@ -11,7 +11,7 @@ use super::Micros;
 /// front). Days of the week are 0 to 7, from and to Sunday, or `SUN` to `SAT`; `?` is `*` where a day stands. When both days
 /// are restricted, either will do.
 #[derive(Debug, Clone)]
-pub struct CronSchedule(Cron);
+pub struct CronSchedule(Box<Cron>);
 
 impl CronSchedule {
     /// Reads an expression, or says what is wrong with it.
@@ -31,7 +31,7 @@ impl CronSchedule {
             .seconds(Seconds::Optional)
             .year(Year::Disallowed)
             .build();
-        parser.parse(text).map(CronSchedule).map_err(plain)
+        parser.parse(text).map(Box::new).map(CronSchedule).map_err(plain)
     }
 
     /// The first time after `time`; `None` when there is none (30 February).
