@@ -10,7 +10,7 @@ use datafusion_expr::{
     WindowUDF,
 };
 
-use super::{aggregates, types};
+use super::{aggregates, scalars, types};
 use crate::event::Clock;
 
 /// The name of the function that reads an event's time; the planner turns it into a column.
@@ -47,6 +47,7 @@ impl Functions {
             .into_iter()
             .chain(datafusion_functions_nested::all_default_nested_functions())
             .filter(|scalar| !MEANINGLESS.contains(&scalar.name()))
+            .chain(scalars::all())
         {
             functions.add_scalar(scalar);
         }

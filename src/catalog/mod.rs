@@ -3,6 +3,7 @@
 pub mod aggregates;
 pub mod functions;
 pub mod names;
+pub mod scalars;
 pub mod streams;
 pub mod types;
 pub mod windows;

@@ -7,6 +7,8 @@ use sqlparser::ast::Expr;
 
 use super::windows::WindowKind;
 use crate::config::options::{Options, RawOption};
+use crate::event::Micros;
+use crate::event::cron::CronSchedule;
 
 /// A stream as declared, or as inferred from the first query that inserts into it.
 #[derive(Debug, Clone)]
@@ -58,6 +60,26 @@ pub enum Role {
     Source(Connection),
     /// A connector takes it.
     Sink(Connection),
+    /// Time feeds it.
+    Trigger(TriggerSchedule),
+}
+
+/// When a trigger fires.
+#[derive(Debug, Clone)]
+pub enum TriggerSchedule {
+    /// Once, at the start.
+    Start,
+    /// At each end of a period, in µs, from the start.
+    Every(Micros),
+    /// By the calendar; and the expression as written.
+    Cron(CronSchedule, String),
+}
+
+impl TriggerSchedule {
+    /// Whether it goes on for ever.
+    pub fn recurs(&self) -> bool {
+        !matches!(self, TriggerSchedule::Start)
+    }
 }
 
 /// A connector with its options.

@@ -1,32 +1,53 @@
-//! Cron schedules in UTC.
+//! Cron expressions: times that recur by the calendar, in UTC.
 
 use chrono::{DateTime, Utc};
 use croner::Cron;
+use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 
 use super::Micros;
 
-/// The moments that a cron expression of five or six fields names: `[second] minute hour day month weekday`. A weekday is 0–7
-/// with Sunday as 0 and 7, or a name; `?` is `*` for the days; `L`, `W` and `#` have their usual meanings.
+/// The times that match a cron expression of 5 fields (minute, hour, day of the month, month, day of the week) or 6 (seconds in
+/// front). Days of the week are 0 to 7, from and to Sunday, or `SUN` to `SAT`; `?` is `*` where a day stands. When both days
+/// are restricted, either will do.
 #[derive(Debug, Clone)]
-pub struct Schedule(Cron);
+pub struct CronSchedule(Box<Cron>);
 
-impl Schedule {
-    /// Reads an expression; else one sentence why it is none.
-    pub fn parse(expression: &str) -> Result<Self, String> {
+impl CronSchedule {
+    /// Reads an expression, or says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let fields = text.split_whitespace().count();
+        if fields != 5 && fields != 6 {
+            return Err(format!("a cron expression has 5 or 6 fields, not {fields}"));
+        }
+        let plain = |error: CronError| {
+            let message = error.to_string();
+            let message = message
+                .rsplit_once("error: ")
+                .map_or(message.as_str(), |(_, message)| message);
+            message.trim_end_matches('.').to_lowercase()
+        };
         let parser = CronParser::builder()
             .seconds(Seconds::Optional)
             .year(Year::Disallowed)
             .build();
-        let cron = parser.parse(expression).map_err(|error| error.to_string())?;
-        Ok(Schedule(cron))
+        parser.parse(text).map(Box::new).map(CronSchedule).map_err(plain)
     }
 
-    /// The first moment after `time`; `None` if there is none.
-    pub fn after(&self, time: Micros) -> Option<Micros> {
-        let time = DateTime::<Utc>::from_timestamp_micros(time)?;
+    /// The first time after `time`; `None` when there is none (30 February).
+    pub fn next_after(&self, time: Micros) -> Option<Micros> {
+        let time: DateTime<Utc> = DateTime::from_timestamp_micros(time)?;
         let next = self.0.find_next_occurrence(&time, false).ok()?;
         Some(next.timestamp_micros())
+    }
+
+    /// The last time that is not after `time`.
+    pub fn last_until(&self, time: Micros) -> Option<Micros> {
+        // A time between two seconds is none: from the next whole one, backwards.
+        let after = time.div_euclid(1_000_000).checked_add(1)?;
+        let after: DateTime<Utc> = DateTime::from_timestamp_secs(after)?;
+        let last = self.0.find_previous_occurrence(&after, false).ok()?;
+        Some(last.timestamp_micros())
     }
 }
 
@@ -34,44 +55,48 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    fn firings(expression: &str, from: &str, count: usize) -> Vec<String> {
-        let schedule = Schedule::parse(expression).expect("an expression");
-        let mut time = from.parse::<DateTime<Utc>>().expect("a time").timestamp_micros();
-        let mut firings = Vec::new();
-        for _ in 0..count {
-            let Some(next) = schedule.after(time) else { break };
-            time = next;
-            let text = DateTime::<Utc>::from_timestamp_micros(time).map(|time| time.to_rfc3339());
-            firings.extend(text);
-        }
-        firings
+    fn micros(text: &str) -> Micros {
+        text.parse::<DateTime<Utc>>().unwrap().timestamp_micros()
     }
 
     #[test]
-    fn five_and_six_fields() {
-        assert_eq!(
-            firings("*/5 * * * * ?", "2026-01-01T00:00:00Z", 2),
-            ["2026-01-01T00:00:05+00:00", "2026-01-01T00:00:10+00:00"]
-        );
-        assert_eq!(
-            firings("30 9 * * 1-5", "2026-01-02T09:30:00Z", 1),
-            ["2026-01-05T09:30:00+00:00"]
-        );
-        assert_eq!(
-            firings("0 0 12 L * ?", "2026-02-01T00:00:00.000001Z", 1),
-            ["2026-02-28T12:00:00+00:00"]
-        );
-    }
-
-    #[test]
-    fn what_is_no_expression() {
-        for bad in ["", "* * *", "61 * * * *", "0 0 0 1 1 ? 2026", "every day"] {
-            assert!(Schedule::parse(bad).is_err(), "{bad}");
+    fn the_next_time_is_strictly_later() {
+        for (cron, time, next) in [
+            ("*/5 * * * * *", "1970-01-01T00:00:00Z", "1970-01-01T00:00:05Z"),
+            ("*/5 * * * * *", "1970-01-01T00:00:04.999999Z", "1970-01-01T00:00:05Z"),
+            ("0 9 * * *", "2026-03-02T09:00:00Z", "2026-03-03T09:00:00Z"),
+            ("0 0 9 * * 1-5", "2026-03-06T09:00:00Z", "2026-03-09T09:00:00Z"),
+            ("0 0 9 ? * MON-FRI", "2026-03-06T09:00:00Z", "2026-03-09T09:00:00Z"),
+            ("0 0 0 29 2 ?", "2026-03-06T09:00:00Z", "2028-02-29T00:00:00Z"),
+        ] {
+            let schedule = CronSchedule::parse(cron).unwrap();
+            assert_eq!(
+                schedule.next_after(micros(time)),
+                Some(micros(next)),
+                "{cron} after {time}"
+            );
+            assert_eq!(
+                schedule.last_until(micros(next)),
+                Some(micros(next)),
+                "{cron} until {next}"
+            );
+            assert_eq!(
+                schedule.last_until(micros(next) + 999_999),
+                Some(micros(next)),
+                "{cron}"
+            );
         }
     }
 
     #[test]
-    fn a_day_that_never_comes() {
-        assert_eq!(firings("0 0 31 2 *", "2026-01-01T00:00:00Z", 1), Vec::<String>::new());
+    fn what_never_comes_is_none() {
+        assert_eq!(CronSchedule::parse("0 0 30 2 *").unwrap().next_after(0), None);
+    }
+
+    #[test]
+    fn what_is_no_expression_is_refused() {
+        for text in ["", "* * * *", "* * * * * * *", "61 * * * * *", "a b c d e", "@daily"] {
+            assert!(CronSchedule::parse(text).is_err(), "{text}");
+        }
     }
 }

@@ -23,6 +23,7 @@ pub mod running_aggregate;
 pub mod session_aggregate;
 pub mod slice_aggregate;
 pub mod state;
+pub mod trigger;
 pub mod watermark;
 
 use state::{StateReader, StateWriter};

@@ -25,7 +25,7 @@ use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
 use super::window_args::{table_function_time, window_kind};
-use super::{current_values, failure, match_text, over, refuse, resolve, session_keys, wildcard};
+use super::{current_values, failure, match_text, over, refuse, resolve, session_keys, sql_functions, wildcard};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{LatePolicy, Role, StreamDef};
@@ -36,6 +36,7 @@ use crate::error::{Code, Diagnostic, SourceText};
 use crate::formats::DecodeSchema;
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::output_events::{OutputEventsPlan, OutputForm};
+use crate::operators::trigger::TriggerPlan;
 use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
 use crate::windows::TimeDomain;
 
@@ -140,10 +141,12 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         environment: environment.variables,
         layers: environment.layers,
     };
+    let mut functions = environment.functions.clone();
+    sql_functions::declare(&statements, &mut functions, &text)?;
     let mut compiler = Compiler {
         text: &text,
         definer,
-        functions: environment.functions,
+        functions: &functions,
         streams: Vec::new(),
         sources: HashMap::new(),
         known: BTreeMap::new(),
@@ -185,6 +188,7 @@ fn stream_names(statements: &[Statement]) -> impl Iterator<Item = &str> {
     statements.iter().filter_map(|statement| match &statement.kind {
         StatementKind::CreateStream(create) => Some(create.name.value.as_str()),
         StatementKind::CreateWindow(create) => Some(create.name.value.as_str()),
+        StatementKind::CreateTrigger(create) => Some(create.name.value.as_str()),
         StatementKind::Query(query) => query.target.as_ref().map(|target| target.name.value.as_str()),
         _ => None,
     })
@@ -237,6 +241,11 @@ impl Compiler<'_> {
                         self.declare(def);
                     }
                 }
+            }
+            if let StatementKind::CreateTrigger(create) = &statement.kind {
+                let def = self.definer.trigger(create)?;
+                self.check_free(&def.name, create.name.span)?;
+                self.declare(def);
             }
         }
         let mut pending = self.pending(statements)?;
@@ -600,6 +609,13 @@ impl Compiler<'_> {
         };
         let place = query.target.as_ref().map_or(query.span, |target| target.name.span);
         let target = match existing {
+            Some(target) if matches!(target.role, Role::Trigger(_)) => {
+                let error = Diagnostic::new(
+                    Code::Unstreamable,
+                    format!("'{target_name}' is a trigger: it cannot be inserted into"),
+                );
+                return Err(self.text.at(error, place));
+            }
             Some(target) => target,
             None => {
                 if self.known.contains_key(target_name) {
@@ -918,6 +934,16 @@ impl Compiled {
         let stream = plan.streams.len();
         let mut entry = None;
         let mut last = None;
+        if let Role::Trigger(schedule) = &def.role {
+            let operator = TriggerPlan {
+                schedule: schedule.clone(),
+                schema: def.schema.clone(),
+            };
+            let kind = PlanNodeKind::Operator(Arc::new(operator));
+            let node = plan.add(kind, None, stream, format!("{}/trigger", def.name));
+            entry = Some(node);
+            last = Some(node);
+        }
         if let (Some(watermark), Some(bound)) = (&def.watermark, bound) {
             let operator = WatermarkPlan {
                 column: wanted.binary_search(&watermark.column).unwrap_or_default(),

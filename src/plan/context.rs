@@ -21,6 +21,7 @@ use sqlparser::ast::{BinaryOperator, ObjectName, TableFactor};
 use super::event_time_node::EventTimeNode;
 use super::window_node::WindowNode;
 use crate::catalog::functions::Functions;
+use crate::catalog::scalars::json;
 use crate::catalog::types;
 use crate::catalog::windows::WindowKind;
 
@@ -237,6 +238,11 @@ struct Operators;
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = expr;
+        match op {
+            BinaryOperator::Arrow => return Ok(PlannerResult::Planned(json::arrow(left, right))),
+            BinaryOperator::LongArrow => return Ok(PlannerResult::Planned(json::long_arrow(left, right))),
+            _ => {}
+        }
         if !is_comparison(&op) && !is_arithmetic(&op) {
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         }

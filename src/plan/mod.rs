@@ -22,6 +22,7 @@ mod partition;
 mod refuse;
 mod resolve;
 mod session_keys;
+mod sql_functions;
 pub mod stream_plan;
 mod text;
 mod watermark;

@@ -23,12 +23,12 @@ pub fn statement(statement: &Statement, text: &Text) -> Result<(), Diagnostic> {
         StatementKind::CreateStream(_)
         | StatementKind::CreateWindow(_)
         | StatementKind::Partition(_)
+        | StatementKind::CreateFunction(_)
+        | StatementKind::CreateTrigger(_)
         | StatementKind::CreateView(_)
         | StatementKind::Query(_)
         | StatementKind::Explain(_) => return Ok(()),
         StatementKind::CreateTable(_) => "CREATE TABLE",
-        StatementKind::CreateTrigger(_) => "CREATE TRIGGER",
-        StatementKind::CreateFunction(_) => "CREATE FUNCTION",
         StatementKind::CreateAggregation(_) => "CREATE AGGREGATION",
         StatementKind::Update(_) => "UPDATE",
         StatementKind::Delete(_) => "DELETE",
@@ -220,6 +220,11 @@ impl Visitor for Inside<'_> {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(error) => ControlFlow::Break(Box::new(error)),
                 };
+            }
+            Expr::Convert { .. } => {
+                let error = Diagnostic::new(Code::Type, "the second argument of convert is a text")
+                    .hint("put the type in quotes: convert(x, 'int'); or write CAST(x AS INT)");
+                return ControlFlow::Break(Box::new(self.text.at(error, expr.span())));
             }
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => "subqueries in expressions",
             _ => return ControlFlow::Continue(()),

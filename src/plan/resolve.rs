@@ -7,12 +7,13 @@ use std::ops::ControlFlow;
 use arrow::datatypes::SchemaRef;
 use eventflux_sqlparser::{RelationSource, StreamRelation, relation_name};
 use sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr,
+    TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::text::Text;
 use super::window_args::{has_bounds, with_bounds};
-use crate::catalog::functions::Functions;
+use crate::catalog::functions::{EVENT_TIMESTAMP, Functions};
 use crate::catalog::names::{Resolved, resolve};
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
@@ -305,6 +306,37 @@ impl Scope<'_> {
         Ok(())
     }
 
+    /// `eventTimestamp(S)`, where S is what the query reads, is `eventTimestamp()`.
+    fn event_timestamp(&self, function: &mut Function) -> Result<(), Diagnostic> {
+        if !function.name.to_string().eq_ignore_ascii_case(EVENT_TIMESTAMP) {
+            return Ok(());
+        }
+        let FunctionArguments::List(list) = &mut function.args else {
+            return Ok(());
+        };
+        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(ident)))] = list.args.as_slice() else {
+            return Ok(());
+        };
+        let known = self.aliases.keys().map(String::as_str);
+        let error = match resolve(&ident.value, known.clone()) {
+            Resolved::One(_) if self.names.tables.len() > 1 => Diagnostic::new(
+                Code::Unsupported,
+                "not supported yet: eventTimestamp of one of several inputs",
+            ),
+            Resolved::One(_) => {
+                list.args.clear();
+                return Ok(());
+            }
+            Resolved::Ambiguous(candidates) => return Err(self.ambiguous(ident, &candidates)),
+            Resolved::None => Diagnostic::new(
+                Code::UnknownStream,
+                format!("the query reads nothing that is called '{}'", ident.value),
+            )
+            .hint(format!("it reads: {}", known.collect::<Vec<_>>().join(", "))),
+        };
+        Err(self.text.at(error, ident.span))
+    }
+
     fn function(&self, name: &ObjectName, over: bool) -> Result<(), Diagnostic> {
         let [part] = name.0.as_slice() else {
             return Ok(());
@@ -336,6 +368,21 @@ impl Scope<'_> {
         Err(self.text.at(error, ident.span))
     }
 }
+
+/// Functions that exist only with OVER.
+pub const WINDOW_FUNCTIONS: &[&str] = &[
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
+    "nth_value",
+];
 
 struct Rewriter<'a, 'b> {
     scope: &'a Scope<'b>,
@@ -380,7 +427,10 @@ impl VisitorMut for Rewriter<'_, '_> {
         let result = match expr {
             Expr::Identifier(ident) => self.scope.column(ident).map(|exact| *ident = exact),
             Expr::CompoundIdentifier(idents) => self.scope.compound(idents),
-            Expr::Function(function) => self.scope.function(&function.name, function.over.is_some()),
+            Expr::Function(function) => self
+                .scope
+                .function(&function.name, function.over.is_some())
+                .and_then(|()| self.scope.event_timestamp(function)),
             _ => Ok(()),
         };
         self.step(result)

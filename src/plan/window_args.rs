@@ -16,7 +16,7 @@ use crate::catalog::windows::{Condition, SortKey, WINDOW_END, WINDOW_START, Wind
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
 use crate::event::Micros;
-use crate::event::cron::Schedule;
+use crate::event::cron::CronSchedule;
 
 /// A kind: its spelling and its parameters in their order. A parameter that ends in `…` takes what is left.
 struct Signature {
@@ -539,7 +539,7 @@ impl Arguments<'_> {
 
     fn schedule(&self) -> Result<String, Diagnostic> {
         let text = self.string("schedule")?;
-        match Schedule::parse(&text) {
+        match CronSchedule::parse(&text) {
             Ok(_) => Ok(text),
             Err(error) => {
                 let message = format!("'{text}' is no cron expression: {error}");

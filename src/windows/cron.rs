@@ -7,7 +7,7 @@ use super::emission::{Emissions, read_batches, write_batches};
 use super::gather::gather;
 use super::length_batch::latest;
 use crate::error::{Error, Result};
-use crate::event::cron::Schedule;
+use crate::event::cron::CronSchedule;
 use crate::event::{EventBatch, Micros};
 use crate::operators::state::{StateReader, StateWriter};
 use crate::operators::{END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
@@ -20,7 +20,7 @@ use crate::operators::{END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUp
 /// *Ops.* Takes inserts; one batch out is one emission. *State.* The events since the last firing, and the former ones if
 /// anybody asks for them. *Cost.* O(1) an event.
 pub struct CronWindow {
-    schedule: Schedule,
+    schedule: CronSchedule,
     next: Option<Micros>,
     held: Vec<EventBatch>,
     emissions: Emissions,
@@ -48,7 +48,7 @@ impl OperatorPlan for CronPlan {
 
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(CronWindow {
-            schedule: Schedule::parse(&self.schedule).map_err(Error::failed)?,
+            schedule: CronSchedule::parse(&self.schedule).map_err(Error::failed)?,
             next: None,
             held: Vec::new(),
             emissions: Emissions::new(self.schema.clone(), false, self.retained),
@@ -69,7 +69,7 @@ impl Operator for CronWindow {
                     self.close(now, out)?;
                 }
                 if self.next.is_none_or(|next| next <= now) {
-                    self.next = self.schedule.after(now);
+                    self.next = self.schedule.next_after(now);
                 }
                 if let Some(next) = self.next {
                     out.wake_at(next);
