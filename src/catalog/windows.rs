@@ -140,11 +140,13 @@ impl WindowKind {
 
     /// Whether a filter on the events may go before the window: what else is in it decides nothing about an event.
     pub fn commutes_with_filter(&self) -> bool {
-        match self {
-            WindowKind::Time { size: None, .. } | WindowKind::Delay { .. } => true,
-            WindowKind::Hop { .. } | WindowKind::Cumulate { .. } => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            WindowKind::Time { size: None, .. }
+                | WindowKind::Delay { .. }
+                | WindowKind::Hop { .. }
+                | WindowKind::Cumulate { .. }
+        )
     }
 
     /// The columns it reads.

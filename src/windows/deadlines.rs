@@ -54,31 +54,35 @@ impl Deadlines {
     /// are taken out, too.
     pub fn due(&mut self, limit: Micros, deadline: impl Fn(u32) -> Option<Micros>) -> Vec<u32> {
         let mut due = Vec::new();
-        while let Some((at, thing)) = self.pop(limit) {
-            match deadline(thing) {
-                Some(later) if later > limit => self.push(later.max(at), thing),
-                _ => due.push(thing),
+        loop {
+            while let Some(&Reverse((at, thing))) = self.near.peek()
+                && at <= limit
+            {
+                self.near.pop();
+                match deadline(thing) {
+                    Some(later) if later > limit => self.push(later, thing),
+                    _ => due.push(thing),
+                }
+            }
+            if !self.near.is_empty() || !self.reach(limit, &deadline) {
+                return due;
             }
         }
-        due
     }
 
-    fn pop(&mut self, limit: Micros) -> Option<(Micros, u32)> {
-        loop {
-            if let Some(Reverse((at, thing))) = self.near.peek().copied() {
-                if at > limit {
-                    return None;
-                }
-                self.near.pop();
-                return Some((at, thing));
-            }
-            let bucket = self.far.first_entry()?;
-            if bucket.key().saturating_mul(self.width) > limit {
-                return None;
-            }
-            self.reached = *bucket.key();
-            self.near.extend(bucket.remove().into_iter().map(Reverse));
+    /// Puts the next bucket in order, if it begins at `limit` or before. Things whose deadline has moved on go to theirs.
+    fn reach(&mut self, limit: Micros, deadline: &impl Fn(u32) -> Option<Micros>) -> bool {
+        let Some(bucket) = self.far.first_entry() else {
+            return false;
+        };
+        if bucket.key().saturating_mul(self.width) > limit {
+            return false;
         }
+        self.reached = *bucket.key();
+        for (at, thing) in bucket.remove() {
+            self.push(deadline(thing).unwrap_or(at), thing);
+        }
+        true
     }
 }
 

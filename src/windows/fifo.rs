@@ -140,10 +140,10 @@ impl Fifo {
         let held = self.held.len();
         // The arriving events are held at once, and leave like the others when later ones of the same batch push them out.
         self.held.push(batch.clone(), marks.clone())?;
-        let mut entered = held;
         let mut left = 0;
         for row in 0..batch.num_rows() {
             let (mark, time) = (marks.get(row), batch.time(row));
+            let entered = held + row;
             if self.plan.duration.is_some() {
                 while left < entered && self.is_over(mark) {
                     let at = self.leaves_at().unwrap_or(time).min(time);
@@ -158,7 +158,6 @@ impl Fifo {
                 }
             }
             changes.push(arrivals, row, Op::Insert, time);
-            entered += 1;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `unique`, `uniqueLength`, `firstUnique`: one event of each key.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -25,8 +25,8 @@ pub struct Unique {
     plan: UniquePlan,
     keys: GroupTable,
     events: RowStore,
-    /// The event of each key, and when it came.
-    held: HashMap<GroupId, (RowId, u64)>,
+    /// The event of each key, by the key's number, and when it came.
+    held: Vec<Option<(RowId, u64)>>,
     /// The keys by when their events came; only with a size.
     order: BTreeMap<u64, GroupId>,
     arrived: u64,
@@ -76,7 +76,7 @@ impl OperatorPlan for UniquePlan {
         Ok(Box::new(Unique {
             keys: GroupTable::new(&types_of(&self.keys, &self.schema))?,
             events: RowStore::default(),
-            held: HashMap::new(),
+            held: Vec::new(),
             order: BTreeMap::new(),
             arrived: 0,
             ids: Vec::new(),
@@ -93,6 +93,7 @@ impl Operator for Unique {
         }
         let keys: Vec<ArrayRef> = self.plan.keys.iter().map(|&key| batch.column(key).clone()).collect();
         self.keys.assign(&keys, batch.num_rows(), &mut self.ids)?;
+        self.held.resize(self.keys.capacity(), None);
         let rows = self.events.push(batch.clone())?;
         let mut changes = Changes::default();
         let arriving = changes.source(&batch);
@@ -105,7 +106,7 @@ impl Operator for Unique {
             changes.push(arriving, row, Op::Insert, time);
         }
         // A key that left may have come back within the batch.
-        gone.retain(|key| !self.held.contains_key(key));
+        gone.retain(|key| self.held[*key as usize].is_none());
         self.keys.forget(&gone);
         if let Some(changed) = changes.finish()? {
             out.emit(changed);
@@ -116,22 +117,17 @@ impl Operator for Unique {
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.keys.snapshot(state)?;
         self.events.snapshot(state)?;
-        let held: Vec<(GroupId, RowId, u64)> = self.held.iter().map(|(key, held)| (*key, held.0, held.1)).collect();
-        state.value(&(held, self.arrived))
+        state.value(&(&self.held, self.arrived))
     }
 
     fn restore(&mut self, state: &mut StateReader) -> Result<()> {
         self.keys.restore(state)?;
         self.events.restore(state)?;
-        let (held, arrived): (Vec<(GroupId, RowId, u64)>, u64) = state.value()?;
-        self.arrived = arrived;
+        (self.held, self.arrived) = state.value()?;
         if self.plan.size.is_some() {
-            self.order = held.iter().map(|(key, _, arrived)| (*arrived, *key)).collect();
+            let held = (0..).zip(&self.held);
+            self.order = held.filter_map(|(key, held)| Some(((*held)?.1, key))).collect();
         }
-        self.held = held
-            .into_iter()
-            .map(|(key, row, arrived)| (key, (row, arrived)))
-            .collect();
         Ok(())
     }
 }
@@ -140,7 +136,7 @@ impl Unique {
     /// Makes an event that of its key; the event that leaves for it. Keys that have none any more are added to `gone`.
     fn place(&mut self, key: GroupId, event: RowId, gone: &mut Vec<GroupId>) -> Option<RowId> {
         self.arrived += 1;
-        let former = self.held.insert(key, (event, self.arrived));
+        let former = self.held[key as usize].replace((event, self.arrived));
         let Some(size) = self.plan.size else {
             return former.map(|(row, _)| row);
         };
@@ -153,7 +149,7 @@ impl Unique {
         }
         let (_, oldest) = self.order.pop_first()?;
         gone.push(oldest);
-        self.held.remove(&oldest).map(|(row, _)| row)
+        self.held[oldest as usize].take().map(|(row, _)| row)
     }
 }
 
