@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_common::tree_node::TreeNode;
 use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion_expr::{
@@ -57,15 +57,17 @@ pub fn disorders(plan: &LogicalPlan) -> bool {
     disorders.unwrap_or(true)
 }
 
+/// Whether it is a LEAD, also one that is written as LAG of less than 0 rows.
 fn waits(expr: &Expr) -> bool {
-    let mut waits = false;
-    let _ = expr.apply(|node| {
-        if let Expr::WindowFunction(call) = node {
-            waits |= matches!(call.fun.name(), "lead" | "lag");
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    waits
+    let Expr::WindowFunction(call) = expr.clone().unalias() else {
+        return false;
+    };
+    let offset = constant(call.params.args.get(1)).unwrap_or(1);
+    match call.fun.name() {
+        "lead" => offset > 0,
+        "lag" => offset < 0,
+        _ => false,
+    }
 }
 
 impl OverOperators {
@@ -82,10 +84,10 @@ impl OverOperators {
         let mut keys = None;
         let mut calls = Vec::new();
         for (index, expr) in window.window_expr.iter().enumerate() {
-            let text = expr.schema_name().to_string();
             let Expr::WindowFunction(function) = expr.clone().unalias() else {
-                return Err(unsupported(&text));
+                return Err(unsupported(&expr.to_string()));
             };
+            let text = call_text(expr);
             let own = builder.keys(&function.params)?;
             if *keys.get_or_insert_with(|| own.clone()) != own {
                 return Err(unsupported("functions of several PARTITION BY in one step"));
@@ -307,6 +309,14 @@ impl Builder<'_> {
             filter,
         })
     }
+}
+
+/// The call without its OVER.
+fn call_text(expr: &Expr) -> String {
+    let text = expr.schema_name().to_string();
+    let ends = [" PARTITION BY [", " ORDER BY [", " ROWS ", " RANGE "];
+    let end = ends.iter().filter_map(|end| text.find(end)).min();
+    text[..end.unwrap_or(text.len())].to_string()
 }
 
 fn value_call(position: Position, argument: usize, default: Option<usize>) -> FrameCall {

@@ -179,7 +179,10 @@ impl OperatorPlan for OverPlan {
 
     fn details(&self) -> Vec<String> {
         let keys = partition_text(&self.keys, &self.input);
-        let functions = self.functions.iter().map(|function| function.text.clone());
+        let functions = self.functions.iter().map(|function| match &function.call {
+            OverCall::Framed(frame, _) => format!("{} of {frame}", function.text),
+            OverCall::Rank(_) => function.text.clone(),
+        });
         let waits = self.waits().then(|| "rows wait for the watermark".to_string());
         keys.into_iter().chain(functions).chain(waits).collect()
     }
