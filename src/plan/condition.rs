@@ -18,9 +18,10 @@ use sqlparser::ast::{Expr as SqlExpr, Function, FunctionArguments, Ident, Visit,
 use super::context::Context;
 use super::current_values::is_aggregate;
 use super::logical::parser_options;
-use super::lower::{Flow, physical_expr};
+use super::lower::Flow;
 use super::lower_aggregate::AggregateColumns;
 use super::lower_slices::Bounds;
+use super::physical::physical_expr;
 use crate::catalog::functions::{EVENT_TIMESTAMP, Functions};
 use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::types;

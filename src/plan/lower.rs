@@ -4,50 +4,36 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
-use arrow::datatypes::{Field, SchemaRef};
-use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError};
-use datafusion_expr::execution_props::ExecutionProps;
-use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use arrow::datatypes::SchemaRef;
+use datafusion_common::DFSchemaRef;
+use datafusion_common::tree_node::TreeNode;
 use datafusion_expr::{
-    Aggregate, Distinct, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, Projection, SkipType, Sort,
-    SubqueryAlias, TableScan, Window,
+    Distinct, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, Projection, SkipType, Sort,
+    SubqueryAlias, TableScan,
 };
+use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::BinaryExpr;
-use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use eventflux_sqlparser::OutputKind;
 
 use super::context::Source;
 use super::event_time_node::EventTimeNode;
-use super::failure;
-use super::lower_aggregate::AggregateColumns;
-use super::lower_over::{OverOperators, disorders};
 use super::lower_rate::{Groups, Rate};
-use super::lower_sessions::{Sessions, sessions};
-use super::lower_slices::{Bounds, Sliced, sliced};
-use super::lower_window::{Windowed, window_plan};
 use super::partition::PARTITION_KEY;
+use super::physical::{physical_expr, reads_event_time, with_event_time};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
 use super::window_node::WindowNode;
-use crate::catalog::functions::EVENT_TIMESTAMP;
 use crate::catalog::streams::{LatePolicy, NamedWindow};
-use crate::catalog::types;
 use crate::catalog::windows::{Family, WindowKind};
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
-use crate::operators::distinct::{Bound, DistinctPlan};
 use crate::operators::emission_order::EmissionOrderPlan;
 use crate::operators::event_time_order::EventTimeOrderPlan;
-use crate::operators::filter_project::{EVENT_TIME, FilterProjectPlan};
+use crate::operators::filter_project::FilterProjectPlan;
 use crate::operators::keyed::{KeyedForm, KeyedPlan, Purge};
 use crate::operators::limit::LimitPlan;
 use crate::operators::output_events::OutputEventsPlan;
-use crate::operators::session_aggregate::SessionAggregatePlan;
-use crate::operators::slice_aggregate::SliceAggregatePlan;
 use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
-use crate::windows::{Retained, TimeDomain};
 
 /// Turns one query's plan into nodes.
 pub struct Lowering<'a> {
@@ -65,13 +51,13 @@ pub struct Lowering<'a> {
     pub rate: Option<Rate>,
     /// In a PARTITION: when unused keys are forgotten, if they are.
     pub partition: Option<Option<Purge>>,
-    operators: usize,
+    pub(super) operators: usize,
     /// Whether what is being lowered feeds an aggregate, which needs to know what leaves a window.
-    retracts: bool,
+    pub(super) retracts: bool,
     /// Whether what is being lowered must come in event-time order.
-    in_order: bool,
+    pub(super) in_order: bool,
     /// Whether the query sorts or limits its emissions: then those of different keys must stay apart.
-    sorts: bool,
+    pub(super) sorts: bool,
 }
 
 /// What the batches of a pipe are.
@@ -86,23 +72,23 @@ pub enum Flow {
 }
 
 /// A stream on its way: where it comes from, and what is to be done to it that is not a node yet.
-struct Pipe {
-    from: NodeId,
-    from_schema: SchemaRef,
-    errors: StreamId,
-    input: Option<Vec<usize>>,
+pub(super) struct Pipe {
+    pub(super) from: NodeId,
+    pub(super) from_schema: SchemaRef,
+    pub(super) errors: StreamId,
+    pub(super) input: Option<Vec<usize>>,
     /// What names mean in expressions over the columns, as long as there is no projection.
-    base: DFSchemaRef,
-    event_time: bool,
-    filter: Option<Arc<dyn PhysicalExpr>>,
-    projection: Option<Vec<Arc<dyn PhysicalExpr>>>,
-    is_stream: bool,
-    flow: Flow,
+    pub(super) base: DFSchemaRef,
+    pub(super) event_time: bool,
+    pub(super) filter: Option<Arc<dyn PhysicalExpr>>,
+    pub(super) projection: Option<Vec<Arc<dyn PhysicalExpr>>>,
+    pub(super) is_stream: bool,
+    pub(super) flow: Flow,
 }
 
 impl Flow {
     /// Of the changes of a window.
-    fn of(kind: &WindowKind) -> Self {
+    pub(super) fn of(kind: &WindowKind) -> Self {
         match (kind.family(), kind.streams_current()) {
             (Family::Batch, false) => Flow::Emissions,
             (Family::Batch, true) => Flow::Changes { fifo: true },
@@ -112,7 +98,7 @@ impl Flow {
 }
 
 /// What a named window gives.
-fn flow_of(window: &NamedWindow) -> Flow {
+pub(super) fn flow_of(window: &NamedWindow) -> Flow {
     match Flow::of(&window.kind) {
         Flow::Changes { .. } if !window.expired => Flow::Inserts,
         flow => flow,
@@ -182,7 +168,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// The columns of the target, without the key of a PARTITION behind them.
-    fn without_key(&mut self, from: NodeId, errors: StreamId, target: &SchemaRef) -> NodeId {
+    pub(super) fn without_key(&mut self, from: NodeId, errors: StreamId, target: &SchemaRef) -> NodeId {
         let operator = FilterProjectPlan {
             input: Some((0..target.fields().len()).collect()),
             event_time: false,
@@ -196,7 +182,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// A query with OUTPUT … EVERY: the rate stands below the last projections, where rows still have their groups.
-    fn limited(&mut self, plan: &LogicalPlan, rate: &Rate) -> Result<Pipe, Diagnostic> {
+    pub(super) fn limited(&mut self, plan: &LogicalPlan, rate: &Rate) -> Result<Pipe, Diagnostic> {
         let mut above = Vec::new();
         let mut inner = plan;
         while let LogicalPlan::Projection(Projection { input, .. })
@@ -243,7 +229,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Makes events of changes, as the query's target takes them.
-    fn events_of(&mut self, from: NodeId, errors: StreamId, flow: Flow) -> Result<NodeId, Diagnostic> {
+    pub(super) fn events_of(&mut self, from: NodeId, errors: StreamId, flow: Flow) -> Result<NodeId, Diagnostic> {
         if flow == Flow::Inserts {
             return match self.output.current {
                 true => Ok(from),
@@ -258,7 +244,7 @@ impl<'a> Lowering<'a> {
         Ok(node)
     }
 
-    fn pipe(&mut self, plan: &LogicalPlan) -> Result<Pipe, Diagnostic> {
+    pub(super) fn pipe(&mut self, plan: &LogicalPlan) -> Result<Pipe, Diagnostic> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => {
@@ -356,7 +342,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// ORDER BY of a batch window's emissions.
-    fn sort(&mut self, sort: &Sort) -> Result<Pipe, Diagnostic> {
+    pub(super) fn sort(&mut self, sort: &Sort) -> Result<Pipe, Diagnostic> {
         let mut pipe = self.pipe(&sort.input)?;
         if pipe.flow != Flow::Emissions {
             let error = Diagnostic::new(Code::Unsupported, "not supported yet: ORDER BY without a batch window");
@@ -385,7 +371,7 @@ impl<'a> Lowering<'a> {
         Ok(pipe)
     }
 
-    fn extension(&mut self, extension: &Extension) -> Result<Pipe, Diagnostic> {
+    pub(super) fn extension(&mut self, extension: &Extension) -> Result<Pipe, Diagnostic> {
         if let Some(node) = extension.node.as_any().downcast_ref::<EventTimeNode>() {
             return self.event_time(node);
         }
@@ -399,7 +385,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Gives events their time from a column, and puts them into its order if that is asked for.
-    fn event_time(&mut self, node: &EventTimeNode) -> Result<Pipe, Diagnostic> {
+    pub(super) fn event_time(&mut self, node: &EventTimeNode) -> Result<Pipe, Diagnostic> {
         let in_order = std::mem::replace(&mut self.in_order, false);
         let pipe = self.pipe(&node.input);
         self.in_order = in_order;
@@ -424,219 +410,8 @@ impl<'a> Lowering<'a> {
         Ok(self.pipe_from(last, schema, errors, node.input.schema()))
     }
 
-    fn window(&mut self, window: &WindowNode) -> Result<Pipe, Diagnostic> {
-        let domain = self.plan.time_domain(&window.input);
-        let in_order = std::mem::replace(&mut self.in_order, domain == TimeDomain::Event);
-        let pipe = self.pipe(&window.input);
-        self.in_order = in_order;
-        let pipe = of_inserts(pipe?)?;
-        let input = Arc::new(window.input.schema().as_arrow().clone());
-        let schema = Arc::new(
-            datafusion_expr::UserDefinedLogicalNodeCore::schema(window)
-                .as_arrow()
-                .clone(),
-        );
-        let (from, errors) = self.flush(pipe, &input)?;
-        let expired = self.output.expired || self.retracts && window.kind.family() == Family::Sliding;
-        let operator = window_plan(
-            &window.kind,
-            &Windowed {
-                input: input.clone(),
-                schema: schema.clone(),
-                domain,
-                retained: if expired { Retained::Expired } else { Retained::Nothing },
-                retracts: self.retracts,
-            },
-        )?;
-        let form = match Flow::of(&window.kind) {
-            Flow::Emissions => KeyedForm::Emissions,
-            _ => KeyedForm::Joined,
-        };
-        let operator = self.keyed(operator, &input, &schema, form);
-        let node = self.add("window", errors, operator);
-        self.plan.connect(from, node);
-        let mut pipe = self.pipe_from(
-            node,
-            schema,
-            errors,
-            datafusion_expr::UserDefinedLogicalNodeCore::schema(window),
-        );
-        pipe.flow = Flow::of(&window.kind);
-        Ok(pipe)
-    }
-
-    /// SELECT DISTINCT, and UNION without ALL.
-    fn distinct(&mut self, input: &LogicalPlan) -> Result<Pipe, Diagnostic> {
-        let ttl = self.plan.state_ttl(input);
-        let by_event_time = self.plan.time_domain(input) == TimeDomain::Event;
-        let in_order = self.in_order;
-        self.in_order |= by_event_time && ttl.is_some();
-        let retracts = std::mem::replace(&mut self.retracts, true);
-        let pipe = self.pipe(input);
-        (self.retracts, self.in_order) = (retracts, in_order);
-        let pipe = pipe?;
-        let flow = pipe.flow;
-        let schema = Arc::new(input.schema().as_arrow().clone());
-        let (from, errors) = self.flush(pipe, &schema)?;
-        let bound = match (flow, ttl) {
-            (Flow::Emissions, _) => Bound::Emission,
-            (Flow::Changes { .. }, _) => Bound::Present,
-            (Flow::Inserts, Some(ttl)) => Bound::Unseen(ttl),
-            (Flow::Inserts, None) => {
-                self.plan
-                    .warnings
-                    .push(unbounded("DISTINCT remembers every different row"));
-                Bound::Never
-            }
-        };
-        let operator = DistinctPlan {
-            bound,
-            schema: schema.clone(),
-        };
-        let comparable = operator.groups().map(|_| ());
-        comparable.map_err(|error| Diagnostic::new(Code::Type, error.to_string()))?;
-        let node = self.add("distinct", errors, Arc::new(operator));
-        self.plan.connect(from, node);
-        let mut pipe = self.pipe_from(node, schema, errors, input.schema());
-        pipe.flow = flow;
-        Ok(pipe)
-    }
-
-    /// Functions with OVER.
-    fn over(&mut self, window: &Window) -> Result<Pipe, Diagnostic> {
-        let domain = self.plan.time_domain(&window.input);
-        let by_event_time = domain == TimeDomain::Event;
-        let disorders = disorders(&window.input);
-        let in_order = std::mem::replace(&mut self.in_order, by_event_time && !disorders);
-        let pipe = self.pipe(&window.input);
-        self.in_order = in_order;
-        let mut pipe = pipe?;
-        if pipe.flow != Flow::Inserts {
-            let error = Diagnostic::new(Code::Unstreamable, "OVER has a frame of its own, so it takes no WINDOW");
-            return Err(error.hint("give OVER a frame: RANGE BETWEEN 10 SECONDS PRECEDING AND CURRENT ROW"));
-        }
-        if pipe.projection.is_some() {
-            pipe = self.flushed(pipe, window.input.schema())?;
-        }
-        let operators = OverOperators::new(window, domain)?;
-        let exprs = operators.inputs.iter().map(|expr| pipe.physical(expr));
-        pipe.projection = Some(exprs.collect::<Result<_, _>>()?);
-        let (mut node, errors) = self.flush(pipe, &operators.input)?;
-        let sorted: Option<Arc<dyn OperatorPlan>> = (by_event_time && disorders).then(|| {
-            let schema = operators.input.clone();
-            Arc::new(EventTimeOrderPlan { schema }) as _
-        });
-        let over = operators.over.map(|over| Arc::new(over) as _);
-        let lead = operators.lead.map(|lead| Arc::new(lead) as _);
-        for (kind, operator) in [("in_order", sorted), ("over", over), ("lead", lead)] {
-            if let Some(operator) = operator {
-                let next = self.add(kind, errors, operator);
-                self.plan.connect(node, next);
-                node = next;
-            }
-        }
-        let schema = Arc::new(window.schema.as_arrow().clone());
-        Ok(self.pipe_from(node, schema, errors, &window.schema))
-    }
-
-    /// An aggregation over windows on a grid, slice by slice.
-    fn slices(&mut self, aggregate: &Aggregate, sliced: &Sliced) -> Result<Pipe, Diagnostic> {
-        let domain = self.plan.time_domain(&sliced.input);
-        let in_order = std::mem::replace(&mut self.in_order, sliced.ordered && domain == TimeDomain::Event);
-        let pipe = self.pipe(&sliced.input);
-        self.in_order = in_order;
-        let (from, errors, mut columns, input) =
-            self.aggregated(of_inserts(pipe?)?, aggregate, &sliced.input, &sliced.bounds)?;
-        let operator = SliceAggregatePlan {
-            grid: sliced.grid,
-            domain,
-            aggregate: columns.plan(Flow::Inserts, self.output, input),
-            columns: columns.columns,
-        };
-        let schema = operator.aggregate.schema.clone();
-        let node = self.add("slices", errors, Arc::new(operator));
-        self.plan.connect(from, node);
-        let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
-        pipe.flow = Flow::Emissions;
-        Ok(pipe)
-    }
-
-    /// An aggregation over sessions, session by session.
-    fn sessions(&mut self, aggregate: &Aggregate, sessions: &Sessions) -> Result<Pipe, Diagnostic> {
-        let domain = self.plan.time_domain(&sessions.input);
-        let in_order = std::mem::replace(&mut self.in_order, sessions.ordered && domain == TimeDomain::Event);
-        let pipe = self.pipe(&sessions.input);
-        self.in_order = in_order;
-        let (from, errors, mut columns, input) =
-            self.aggregated(pipe?, aggregate, &sessions.input, &sessions.bounds)?;
-        let operator = SessionAggregatePlan {
-            gap: sessions.gap,
-            lateness: sessions.lateness,
-            domain,
-            aggregate: columns.plan(Flow::Inserts, self.output, input),
-            columns: columns.columns,
-        };
-        let schema = operator.aggregate.schema.clone();
-        let node = self.add("sessions", errors, Arc::new(operator));
-        self.plan.connect(from, node);
-        let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
-        pipe.flow = Flow::Emissions;
-        Ok(pipe)
-    }
-
-    /// Computes the columns that an aggregation reads: the node that gives them.
-    fn aggregated(
-        &mut self,
-        mut pipe: Pipe,
-        aggregate: &Aggregate,
-        input: &LogicalPlan,
-        bounds: &Bounds,
-    ) -> Result<(NodeId, StreamId, AggregateColumns, SchemaRef), Diagnostic> {
-        if pipe.projection.is_some() {
-            pipe = self.flushed(pipe, input.schema())?;
-        }
-        let columns = AggregateColumns::new(aggregate, bounds)?;
-        let exprs = columns.inputs.iter().map(|(expr, _)| pipe.physical(expr));
-        pipe.projection = Some(exprs.collect::<Result<_, _>>()?);
-        let schema = columns.input_schema();
-        let (from, errors) = self.flush(pipe, &schema)?;
-        Ok((from, errors, columns, schema))
-    }
-
-    fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Pipe, Diagnostic> {
-        if !self.output.expired
-            && !(self.partition.is_some() && self.sorts)
-            && let Some(sliced) = sliced(aggregate)
-        {
-            return self.slices(aggregate, &sliced);
-        }
-        if !self.output.expired
-            && let Some(sessions) = sessions(aggregate)
-        {
-            return self.sessions(aggregate, &sessions);
-        }
-        let retracts = std::mem::replace(&mut self.retracts, true);
-        let pipe = self.pipe(&aggregate.input);
-        self.retracts = retracts;
-        let pipe = pipe?;
-        let flow = pipe.flow;
-        let (from, errors, mut columns, input) =
-            self.aggregated(pipe, aggregate, &aggregate.input, &Bounds::default())?;
-        let operator = columns.plan(flow, self.output, input);
-        let schema = operator.schema.clone();
-        let expired = operator.expired;
-        let node = self.add("aggregate", errors, Arc::new(operator));
-        self.plan.connect(from, node);
-        let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
-        pipe.flow = match flow {
-            Flow::Changes { .. } if !expired => Flow::Inserts,
-            flow => flow,
-        };
-        Ok(pipe)
-    }
-
     /// An operator with state: in a PARTITION one for each key, which its input has as a column.
-    fn keyed(
+    pub(super) fn keyed(
         &self,
         operator: Arc<dyn OperatorPlan>,
         input: &SchemaRef,
@@ -657,7 +432,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// The node from which a stream comes in event-time order. Queries share it.
-    fn ordered(&mut self, stream: StreamId, schema: &SchemaRef) -> NodeId {
+    pub(super) fn ordered(&mut self, stream: StreamId, schema: &SchemaRef) -> NodeId {
         let from = self.plan.streams[stream].node;
         if self.plan.streams[stream].def.settings.ordered {
             return from;
@@ -674,7 +449,7 @@ impl<'a> Lowering<'a> {
         node
     }
 
-    fn scan(&mut self, scan: &TableScan) -> Result<Pipe, Diagnostic> {
+    pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Pipe, Diagnostic> {
         let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
         let stream = source.and_then(|source| self.plan.stream(&source.stream));
         let Some(stream) = stream else {
@@ -723,7 +498,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// A new pipe after the node that the old one becomes.
-    fn flushed(&mut self, pipe: Pipe, schema: &DFSchemaRef) -> Result<Pipe, Diagnostic> {
+    pub(super) fn flushed(&mut self, pipe: Pipe, schema: &DFSchemaRef) -> Result<Pipe, Diagnostic> {
         let arrow = Arc::new(schema.as_arrow().clone());
         let flow = pipe.flow;
         let (node, errors) = self.flush(pipe, &arrow)?;
@@ -732,7 +507,13 @@ impl<'a> Lowering<'a> {
         Ok(pipe)
     }
 
-    fn pipe_from(&self, from: NodeId, from_schema: SchemaRef, errors: StreamId, schema: &DFSchemaRef) -> Pipe {
+    pub(super) fn pipe_from(
+        &self,
+        from: NodeId,
+        from_schema: SchemaRef,
+        errors: StreamId,
+        schema: &DFSchemaRef,
+    ) -> Pipe {
         let base = schema.clone();
         Pipe {
             from,
@@ -749,7 +530,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Makes a node of what is to be done, if anything is; its batches have `schema`.
-    fn flush(&mut self, pipe: Pipe, schema: &SchemaRef) -> Result<(NodeId, StreamId), Diagnostic> {
+    pub(super) fn flush(&mut self, pipe: Pipe, schema: &SchemaRef) -> Result<(NodeId, StreamId), Diagnostic> {
         let errors = pipe.errors;
         let plan = FilterProjectPlan {
             input: pipe.input,
@@ -769,13 +550,13 @@ impl<'a> Lowering<'a> {
         Ok((node, errors))
     }
 
-    fn add(&mut self, kind: &str, errors: StreamId, operator: Arc<dyn OperatorPlan>) -> NodeId {
+    pub(super) fn add(&mut self, kind: &str, errors: StreamId, operator: Arc<dyn OperatorPlan>) -> NodeId {
         let id = self.id(kind);
         self.plan
             .add(PlanNodeKind::Operator(operator), Some(self.query), errors, id)
     }
 
-    fn id(&mut self, kind: &str) -> String {
+    pub(super) fn id(&mut self, kind: &str) -> String {
         self.operators += 1;
         format!("{}/{}:{kind}", self.name, self.operators)
     }
@@ -783,7 +564,7 @@ impl<'a> Lowering<'a> {
 
 impl Pipe {
     /// An expression over the columns of the pipe, which has no projection.
-    fn physical(&mut self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>, Diagnostic> {
+    pub(super) fn physical(&mut self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>, Diagnostic> {
         if !reads_event_time(expr) {
             return physical_expr(expr, &self.base);
         }
@@ -792,90 +573,13 @@ impl Pipe {
     }
 }
 
-/// What a window can hold: events, not the changes of another window.
-fn of_inserts(pipe: Pipe) -> Result<Pipe, Diagnostic> {
-    match pipe.flow {
-        Flow::Inserts => Ok(pipe),
-        _ => Err(Diagnostic::new(
-            Code::Unstreamable,
-            "a window cannot hold what another window gives in the same query",
-        )
-        .hint("send the first to a stream with INSERT INTO, and read that")),
-    }
-}
-
 /// Whether rows carry the key of a PARTITION.
-fn has_key(plan: &LogicalPlan) -> bool {
+pub(super) fn has_key(plan: &LogicalPlan) -> bool {
     plan.schema().fields().iter().any(|field| field.name() == PARTITION_KEY)
 }
 
-/// A warning about state that grows for ever.
-fn unbounded(what: &str) -> Diagnostic {
-    let warning = Diagnostic::new(
-        Code::Unstreamable,
-        format!("{what}, so its memory grows with the stream"),
-    );
-    warning
-        .hint("give the stream a WINDOW, or 'state.ttl' = '1 hour', after which what was not seen again is forgotten")
-}
-
-fn constant(what: &str) -> Diagnostic {
+pub(super) fn constant(what: &str) -> Diagnostic {
     Diagnostic::new(Code::Type, format!("{what} must be a constant number"))
-}
-
-fn internal(error: DataFusionError) -> Diagnostic {
-    Diagnostic::new(Code::Type, failure::plain(&error.strip_backtrace()))
-}
-
-fn reads_event_time(expr: &Expr) -> bool {
-    expr.exists(|node| Ok(is_event_time(node))).unwrap_or(false)
-}
-
-fn is_event_time(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(function) if function.name() == EVENT_TIMESTAMP)
-}
-
-fn with_event_time(base: &DFSchema) -> Result<DFSchema, Diagnostic> {
-    let mut fields: Vec<_> = base
-        .iter()
-        .map(|(qualifier, field)| (qualifier.cloned(), field.clone()))
-        .collect();
-    fields.push((None, Arc::new(Field::new(EVENT_TIME, types::TIMESTAMP, false))));
-    DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map_err(internal)
-}
-
-/// An expression ready to run over batches with the columns of `schema`.
-pub fn physical_expr(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, Diagnostic> {
-    let expr = expr.clone().transform_up(|node| {
-        Ok(match is_event_time(&node) {
-            true => Transformed::yes(Expr::Column(Column::new_unqualified(EVENT_TIME))),
-            false => Transformed::no(node),
-        })
-    });
-    let expr = expr.map_err(internal)?.data;
-    let mut props = ExecutionProps::new();
-    props.config_options = Some(Arc::new(ConfigOptions::default()));
-    let physical =
-        create_physical_expr(&expr, schema, &props, &PhysicalPlanningContext::default()).map_err(internal)?;
-    checked(physical).map_err(internal)
-}
-
-/// Integer overflow is an error of its event, not a wrong number.
-fn checked(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
-    let checked = expr.transform_up(|node| {
-        let Some(binary) = node.downcast_ref::<BinaryExpr>() else {
-            return Ok(Transformed::no(node));
-        };
-        if !matches!(
-            binary.op(),
-            SqlOperator::Plus | SqlOperator::Minus | SqlOperator::Multiply
-        ) {
-            return Ok(Transformed::no(node));
-        }
-        let checked = BinaryExpr::new(binary.left().clone(), *binary.op(), binary.right().clone());
-        Ok(Transformed::yes(Arc::new(checked.with_fail_on_overflow(true)) as _))
-    })?;
-    Ok(checked.data)
 }
 
 /// The columns of each stream that a plan reads, by stream name.

@@ -194,14 +194,17 @@ fn index(column: &Column, windowed: &Windowed) -> Result<usize, Diagnostic> {
     })
 }
 
+/// An operator, and a name for its state.
+pub type NamedOperator = (&'static str, Arc<dyn OperatorPlan>);
+
 /// The operators of a named window, each with a name for its state: what puts its events in order, the window, and what lets
 /// out the changes it is declared to give.
 pub fn named_window(
     window: &NamedWindow,
     columns: &SchemaRef,
     domain: TimeDomain,
-) -> Result<Vec<(&'static str, Arc<dyn OperatorPlan>)>, Diagnostic> {
-    let mut operators: Vec<(&'static str, Arc<dyn OperatorPlan>)> = Vec::new();
+) -> Result<Vec<NamedOperator>, Diagnostic> {
+    let mut operators: Vec<NamedOperator> = Vec::new();
     if domain == TimeDomain::Event {
         let schema = columns.clone();
         operators.push(("in_order", Arc::new(EventTimeOrderPlan { schema })));

@@ -6,6 +6,10 @@
 //! and conditions are evaluated for all keys at once.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion_expr::LogicalPlan;
 
 use eventflux_sqlparser::{OptionDef, Partition, Query, RelationSource, StatementKind, StreamRelation, relation_name};
 use sqlparser::ast::{
@@ -224,4 +228,26 @@ pub fn keyed_stream(stream: &str, key: &Expr, several: bool) -> Result<Query, Di
         }
     }
     Ok(query)
+}
+
+/// Columns without the partition's key, which is the last.
+pub fn without_key(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().filter(|field| field.name() != PARTITION_KEY);
+    Schema::new(fields.cloned().collect::<Vec<_>>())
+}
+
+/// A target's columns and after them the partition's key.
+pub fn with_key(target: &SchemaRef, plan: &LogicalPlan, columns: &mut Vec<Ident>) -> SchemaRef {
+    let mut fields: Vec<_> = target.fields().iter().cloned().collect();
+    fields.extend(
+        plan.schema()
+            .fields()
+            .iter()
+            .filter(|field| field.name() == PARTITION_KEY)
+            .cloned(),
+    );
+    if !columns.is_empty() {
+        columns.push(Ident::with_quote('"', PARTITION_KEY));
+    }
+    Arc::new(Schema::new(fields))
 }

@@ -26,7 +26,7 @@ use sqlparser::ast::{Expr as SqlExpr, Spanned, Visit, Visitor};
 
 use super::context::Source;
 use super::logical::{Planner, name_fields};
-use super::lower::physical_expr;
+use super::physical::physical_expr;
 use super::resolve::{WINDOW_FUNCTIONS, resolve_query};
 use super::text::Text;
 use super::{failure, match_text, refuse};

@@ -12,7 +12,7 @@ use sqlparser::ast::{BinaryOperator, Expr};
 
 use super::context::Context;
 use super::logical::parser_options;
-use super::lower::physical_expr;
+use super::physical::physical_expr;
 use super::text::Text;
 use crate::catalog::functions::Functions;
 use crate::catalog::streams::{StreamDef, WatermarkDef};
