@@ -86,7 +86,7 @@ impl Lowering<'_> {
             (Flow::Inserts, None) => {
                 self.plan
                     .warnings
-                    .push(unbounded("DISTINCT remembers every different row"));
+                    .push(grows_for_ever("DISTINCT remembers every different row"));
                 Bound::Never
             }
         };
@@ -253,7 +253,7 @@ fn of_inserts(pipe: Pipe) -> Result<Pipe, Diagnostic> {
 }
 
 /// A warning about state that grows for ever.
-fn unbounded(what: &str) -> Diagnostic {
+fn grows_for_ever(what: &str) -> Diagnostic {
     let warning = Diagnostic::new(
         Code::Unstreamable,
         format!("{what}, so its memory grows with the stream"),

@@ -14,6 +14,7 @@ use datafusion_expr::LogicalPlan;
 use eventflux_sqlparser::{OptionDef, Partition, Query, RelationSource, StatementKind, StreamRelation, relation_name};
 use sqlparser::ast::{
     Expr, GroupByExpr, Ident, Query as SqlQuery, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
+    WindowType,
 };
 
 use super::current_values::aggregates;
@@ -115,6 +116,21 @@ impl VisitorMut for Carrier<'_> {
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
     }
+
+    /// OVER is by partition, too.
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if let Expr::Function(function) = expr
+            && let Some(WindowType::WindowSpec(over)) = &mut function.over
+        {
+            over.partition_by.push(key());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The key of the partition as a column.
+fn key() -> Expr {
+    Expr::Identifier(Ident::with_quote('"', PARTITION_KEY))
 }
 
 impl Carrier<'_> {
@@ -135,7 +151,6 @@ impl Carrier<'_> {
         {
             self.check(&name.to_string().replace('"', ""), select)?;
         }
-        let key = || Expr::Identifier(Ident::with_quote('"', PARTITION_KEY));
         if aggregates(select, self.functions)
             && let GroupByExpr::Expressions(exprs, _) = &mut select.group_by
         {

@@ -53,7 +53,7 @@ impl Frame {
         }
     }
 
-    fn is_unbounded(&self) -> bool {
+    fn has_no_start(&self) -> bool {
         matches!(self, Frame::Rows { start: None, .. } | Frame::Range { start: None, .. })
     }
 
@@ -207,7 +207,7 @@ impl FrameState {
             }) => after.saturating_add(1),
             _ => 0,
         });
-        let head = if frame.is_unbounded() {
+        let head = if frame.has_no_start() {
             head.max().unwrap_or(0)
         } else {
             0
@@ -278,7 +278,7 @@ impl FrameState {
 
     /// Whether rows are asked for after they came.
     fn keeps_rows(&self) -> bool {
-        !self.frame.is_unbounded() || self.frame.ends_before_current() || self.has_values
+        !self.frame.has_no_start() || self.frame.ends_before_current() || self.has_values
     }
 
     fn kept_columns(&self, batch: &EventBatch) -> Result<RecordBatch> {
@@ -404,7 +404,7 @@ impl FrameState {
         if self.has_values {
             let queue = self.queues.of(group);
             queue.push_back(seq);
-            if self.frame.is_unbounded() {
+            if self.frame.has_no_start() {
                 // Of all that stay only the last, and the first ones, are asked for.
                 self.store.retain(seq);
                 if queue.len() > 1
@@ -445,7 +445,7 @@ impl FrameState {
 
     /// Which rows give the values for the row `seq`, when its partition has `inside` rows in the frame.
     fn pick(&mut self, seq: Seq, group: GroupId, inside: usize) {
-        let unbounded = self.frame.is_unbounded();
+        let unbounded = self.frame.has_no_start();
         for call in &mut self.calls {
             let Running::Value(call, picks) = call else {
                 continue;
@@ -594,7 +594,7 @@ fn running(call: FrameCall, frame: Frame, within: impl Fn(usize) -> usize) -> Re
 
 /// How rows leave a frame.
 pub fn retraction(frame: Frame) -> Retraction {
-    match frame.is_unbounded() {
+    match frame.has_no_start() {
         true => Retraction::Never,
         false => Retraction::Fifo,
     }
