@@ -39,6 +39,7 @@ pub mod operators;
 pub mod plan;
 pub mod runtime;
 pub mod testing;
+pub mod windows;
 
 pub use app::{App, Builder, EventFlux, Input, Rows, Subscription};
 pub use config::layers::Layers;

@@ -103,6 +103,9 @@ impl App {
             false => Columns::All,
         };
         let plan = self.inner.compiled.stream_plan(columns)?;
+        for warning in &plan.warnings {
+            tracing::warn!(hint = warning.hint.as_deref().unwrap_or_default(), "{warning}");
+        }
         let id = |name: &str| {
             plan.stream(name)
                 .ok_or_else(|| Error::usage(format!("there is no stream '{name}'")))
@@ -171,11 +174,11 @@ impl App {
         self.inner.compiled.queries().map(str::to_string).collect()
     }
 
-    /// Whether anything but the API brings events.
+    /// Whether anything but the API brings events: a source, or a trigger.
     pub fn has_sources(&self) -> bool {
         self.streams()
             .iter()
-            .any(|stream| matches!(stream.role, Role::Source(_)))
+            .any(|stream| matches!(stream.role, Role::Source(_) | Role::Trigger(_)))
     }
 
     /// The events of a stream from now on, as an iterator of batches; [`Subscription::stream`] makes an async stream of it.

@@ -7,9 +7,10 @@ use arrow::datatypes::DataType;
 use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_expr::{
     AggregateUDF, ColumnarValue, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    WindowUDF,
 };
 
-use super::types;
+use super::{aggregates, scalars, types};
 use crate::event::Clock;
 
 /// The name of the function that reads an event's time; the planner turns it into a column.
@@ -30,6 +31,7 @@ pub struct Functions {
     scalars: BTreeMap<String, Arc<ScalarUDF>>,
     higher_order: BTreeMap<String, Arc<HigherOrderUDF>>,
     aggregates: BTreeMap<String, Arc<AggregateUDF>>,
+    windows: BTreeMap<String, Arc<WindowUDF>>,
 }
 
 impl Functions {
@@ -39,21 +41,32 @@ impl Functions {
             scalars: BTreeMap::new(),
             higher_order: BTreeMap::new(),
             aggregates: BTreeMap::new(),
+            windows: BTreeMap::new(),
         };
         for scalar in datafusion_functions::all_default_functions()
             .into_iter()
             .chain(datafusion_functions_nested::all_default_nested_functions())
             .filter(|scalar| !MEANINGLESS.contains(&scalar.name()))
+            .chain(scalars::all())
         {
             functions.add_scalar(scalar);
         }
         for function in datafusion_functions_nested::all_default_higher_order_functions() {
             functions.higher_order.insert(function.name().to_lowercase(), function);
         }
-        for aggregate in datafusion_functions_aggregate::all_default_aggregate_functions() {
-            for name in std::iter::once(aggregate.name()).chain(aggregate.aliases().iter().map(String::as_str)) {
-                functions.aggregates.insert(name.to_lowercase(), aggregate.clone());
+        for aggregate in datafusion_functions_aggregate::all_default_aggregate_functions()
+            .into_iter()
+            .chain(aggregates::all())
+        {
+            functions.add_aggregate(aggregate);
+        }
+        for (name, engine) in aggregates::ALIASES {
+            if let Some(function) = functions.aggregate(engine) {
+                functions.aggregates.insert(name.to_string(), function);
             }
+        }
+        for function in datafusion_functions_window::all_default_window_functions() {
+            functions.windows.insert(function.name().to_lowercase(), function);
         }
         // Of the engine underneath, these would be the time of planning; of a stream, it is the time of the event's processing.
         for (name, kind) in ClockKind::NAMES {
@@ -81,6 +94,13 @@ impl Functions {
         }
     }
 
+    /// Adds an aggregate under its name and aliases, in place of any of that name.
+    pub fn add_aggregate(&mut self, function: Arc<AggregateUDF>) {
+        for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {
+            self.aggregates.insert(name.to_lowercase(), function.clone());
+        }
+    }
+
     /// A scalar function.
     pub fn scalar(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         self.scalars.get(&name.to_lowercase()).cloned()
@@ -96,14 +116,25 @@ impl Functions {
         self.aggregates.get(&name.to_lowercase()).cloned()
     }
 
+    /// A function that exists only with OVER.
+    pub fn window(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.windows.get(&name.to_lowercase()).cloned()
+    }
+
+    /// The names of all functions that exist only with OVER.
+    pub fn window_names(&self) -> impl Iterator<Item = &str> {
+        self.windows.keys().map(String::as_str)
+    }
+
     /// The names of all scalar functions.
     pub fn scalar_names(&self) -> impl Iterator<Item = &str> {
         self.scalars.keys().map(String::as_str)
     }
 
-    /// The names of all aggregates.
+    /// The names of all aggregates, without the hidden one.
     pub fn aggregate_names(&self) -> impl Iterator<Item = &str> {
-        self.aggregates.keys().map(String::as_str)
+        let names = self.aggregates.keys().map(String::as_str);
+        names.filter(|name| *name != aggregates::CURRENT)
     }
 
     /// The names of all functions that take functions.

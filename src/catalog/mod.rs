@@ -1,6 +1,9 @@
 //! What names mean: types, streams, functions.
 
+pub mod aggregates;
 pub mod functions;
 pub mod names;
+pub mod scalars;
 pub mod streams;
 pub mod types;
+pub mod windows;

@@ -5,7 +5,10 @@ use std::ops::Range;
 use arrow::datatypes::SchemaRef;
 use sqlparser::ast::Expr;
 
+use super::windows::WindowKind;
 use crate::config::options::{Options, RawOption};
+use crate::event::Micros;
+use crate::event::cron::CronSchedule;
 
 /// A stream as declared, or as inferred from the first query that inserts into it.
 #[derive(Debug, Clone)]
@@ -22,6 +25,19 @@ pub struct StreamDef {
     pub settings: Settings,
     /// Where its name stands in the app; `None` when inferred.
     pub span: Option<Range<usize>>,
+    /// For a named window: what holds the events.
+    pub window: Option<NamedWindow>,
+}
+
+/// `CREATE WINDOW`: a stream of the changes of a window's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedWindow {
+    /// How events are held.
+    pub kind: WindowKind,
+    /// Whether what enters goes on.
+    pub current: bool,
+    /// Whether what leaves goes on.
+    pub expired: bool,
 }
 
 /// `WATERMARK FOR column AS bound`.
@@ -44,6 +60,26 @@ pub enum Role {
     Source(Connection),
     /// A connector takes it.
     Sink(Connection),
+    /// Time feeds it.
+    Trigger(TriggerSchedule),
+}
+
+/// When a trigger fires.
+#[derive(Debug, Clone)]
+pub enum TriggerSchedule {
+    /// Once, at the start.
+    Start,
+    /// At each end of a period, in µs, from the start.
+    Every(Micros),
+    /// By the calendar; and the expression as written.
+    Cron(CronSchedule, String),
+}
+
+impl TriggerSchedule {
+    /// Whether it goes on for ever.
+    pub fn recurs(&self) -> bool {
+        !matches!(self, TriggerSchedule::Start)
+    }
 }
 
 /// A connector with its options.
@@ -68,6 +104,8 @@ pub struct Settings {
     pub late: LatePolicy,
     /// Processing time without events after which the stream is idle, in µs.
     pub idle_timeout: i64,
+    /// How long what its events leave behind is remembered where nothing else bounds it, in µs.
+    pub state_ttl: Option<i64>,
     /// Whether events leave in event-time order.
     pub ordered: bool,
     /// What happens to events in trouble.

@@ -69,6 +69,7 @@ fn as_json(result: &Result<App>) -> Value {
                 let columns = columns.map(|field| json!({ "name": field.name(), "type": types::name(field.data_type()) }));
                 let (role, connector) = match &stream.role {
                     Role::Internal => ("internal", None),
+                    Role::Trigger(_) => ("trigger", None),
                     Role::Source(connection) => ("source", Some(&connection.connector)),
                     Role::Sink(connection) => ("sink", Some(&connection.connector)),
                 };

@@ -21,7 +21,7 @@ use super::options::RawOption;
 use crate::error::{Code, Diagnostic, Error, Result, SourceText};
 
 /// Options that an app's streams share: what `[application]` may hold.
-pub const APPLICATION_OPTIONS: &[&str] = &["error.strategy", "idle.timeout"];
+pub const APPLICATION_OPTIONS: &[&str] = &["error.strategy", "idle.timeout", "state.ttl"];
 
 /// What decides the meaning of other options, and so cannot be configured.
 const OF_THE_APP: &[&str] = &["type", "extension", "format"];

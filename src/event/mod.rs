@@ -2,6 +2,7 @@
 
 mod batch;
 mod clock;
+pub mod cron;
 mod ops;
 pub mod pretty;
 mod times;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 
 use super::state::{StateReader, StateWriter};
-use super::{BEGINNING_OF_TIME, END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
+use super::{BEGINNING_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros};
+use crate::windows::gather::{is_joined, join};
 
 /// Holds events until the watermark has passed them, then emits them by time; ties in the order they came.
 ///
@@ -15,14 +16,22 @@ use crate::event::{EventBatch, Micros};
 /// once.
 ///
 /// *Ops.* Any. *State.* The events ahead of the watermark. *Cost.* O(log n) an event: each is sorted once within the batch
-/// it came in and once among those released with it; a watermark touches only batches that have events before it.
+/// it came in and once among those released with it, those of small batches O(log) times more; a watermark touches only batches that have events before it.
 pub struct EventTimeOrder {
     schema: SchemaRef,
     /// Sorted batches by the time of their first event, then by arrival.
-    held: BTreeMap<(Micros, u64), EventBatch>,
+    held: BTreeMap<Key, EventBatch>,
+    /// The latest batches, one after the other, as far as they are worth joining.
+    recent: Vec<Key>,
     arrived: u64,
     released: Micros,
 }
+
+/// The time of a batch's first event, and when it came.
+type Key = (Micros, u64);
+
+/// So many batches whose sizes double hold more events than are ever joined.
+const RECENT: usize = 16;
 
 /// What an [`EventTimeOrder`] does.
 #[derive(Debug, Clone)]
@@ -44,6 +53,7 @@ impl OperatorPlan for EventTimeOrderPlan {
         Ok(Box::new(EventTimeOrder {
             schema: self.schema.clone(),
             held: BTreeMap::new(),
+            recent: Vec::new(),
             arrived: 0,
             released: BEGINNING_OF_TIME,
         }))
@@ -54,7 +64,7 @@ impl Operator for EventTimeOrder {
     fn process(&mut self, _port: Port, batch: EventBatch, out: &mut Output) -> Result<()> {
         let times = batch.times().to_buffer(batch.num_rows());
         let rows = 0..batch.num_rows() as u32;
-        let (behind, mut ahead): (Vec<u32>, Vec<u32>) = rows.partition(|&row| times[row as usize] < self.released);
+        let (behind, mut ahead): (Vec<u32>, Vec<u32>) = rows.partition(|&row| times[row as usize] <= self.released);
         let sorted = behind.is_empty() && times.is_sorted();
         if !behind.is_empty() {
             out.emit(batch.take(behind)?);
@@ -63,8 +73,10 @@ impl Operator for EventTimeOrder {
         if let Some(&first) = ahead.first() {
             let first = times[first as usize];
             let batch = if sorted { batch } else { batch.take(ahead)? };
+            self.recent.push((first, self.arrived));
             self.held.insert((first, self.arrived), batch);
             self.arrived += 1;
+            self.join_recent()?;
         }
         Ok(())
     }
@@ -76,18 +88,15 @@ impl Operator for EventTimeOrder {
         self.released = self.released.max(watermark);
         let mut due: BTreeMap<u64, EventBatch> = BTreeMap::new();
         while let Some(entry) = self.held.first_entry() {
-            // At the watermark itself more events may come, and ties leave in the order they came: only earlier ones go.
+            // More events of the watermark's own time may come; they leave as they do, after these, as ties shall.
             let (first, arrived) = *entry.key();
-            if first >= watermark && watermark != END_OF_TIME {
+            if first > watermark {
                 break;
             }
             let batch = entry.remove();
             let rows = batch.num_rows();
             let times = batch.times().to_buffer(rows);
-            let passed = match watermark {
-                END_OF_TIME => rows,
-                _ => times.partition_point(|time| *time < watermark),
-            };
+            let passed = times.partition_point(|time| *time <= watermark);
             if passed < rows {
                 self.held
                     .insert((times[passed], arrived), batch.slice(passed, rows - passed));
@@ -99,14 +108,7 @@ impl Operator for EventTimeOrder {
         }
         let due: Vec<EventBatch> = due.into_values().collect();
         let all = EventBatch::concat(&self.schema, &due)?;
-        let times = all.times().to_buffer(all.num_rows());
-        if times.is_sorted() {
-            out.emit(all);
-        } else {
-            let mut order: Vec<u32> = (0..all.num_rows() as u32).collect();
-            order.sort_by_key(|&row| times[row as usize]);
-            out.emit(all.take(order)?);
-        }
+        out.emit(sorted(all)?);
         Ok(())
     }
 
@@ -125,4 +127,43 @@ impl Operator for EventTimeOrder {
             .collect::<Result<_>>()?;
         Ok(())
     }
+}
+
+impl EventTimeOrder {
+    /// Joins the latest batches as long as they are small and of like size. They came one after the other, so ties stay in the
+    /// order of their coming.
+    fn join_recent(&mut self) -> Result<()> {
+        while let [.., before, last] = *self.recent.as_slice() {
+            let (Some(earlier), Some(later)) = (self.held.get(&before), self.held.get(&last)) else {
+                // Some of the earlier one's events have left.
+                self.recent = vec![last];
+                break;
+            };
+            if !is_joined(earlier.num_rows(), later.num_rows()) {
+                break;
+            }
+            let joined = sorted(join(&[earlier.clone(), later.clone()])?)?;
+            self.held.remove(&before);
+            self.held.remove(&last);
+            let key = (joined.time(0), before.1);
+            self.recent.truncate(self.recent.len() - 2);
+            self.recent.push(key);
+            self.held.insert(key, joined);
+        }
+        if self.recent.len() > RECENT {
+            self.recent.remove(0);
+        }
+        Ok(())
+    }
+}
+
+/// A batch by time.
+fn sorted(batch: EventBatch) -> Result<EventBatch> {
+    let times = batch.times().to_buffer(batch.num_rows());
+    if times.is_sorted() {
+        return Ok(batch);
+    }
+    let mut order: Vec<u32> = (0..batch.num_rows() as u32).collect();
+    order.sort_by_key(|&row| times[row as usize]);
+    batch.take(order)
 }

@@ -3,7 +3,7 @@
 use super::state::{StateReader, StateWriter};
 use super::{Operator, OperatorPlan, Output, Port};
 use crate::error::Result;
-use crate::event::EventBatch;
+use crate::event::{EventBatch, Micros};
 
 /// Passes on `fetch` rows after the first `skip`, then nothing more: the query has ended.
 ///
@@ -54,6 +54,10 @@ impl Operator for Limit {
 
     fn is_done(&self) -> bool {
         self.fetch == Some(0)
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

@@ -6,10 +6,24 @@
 use crate::error::{Result, RowError};
 use crate::event::{EventBatch, Micros};
 
+pub mod aggregate_plan;
+pub mod aggregates;
+pub mod batch_aggregate;
+pub mod distinct;
+pub mod emission_order;
 pub mod event_time_order;
 pub mod filter_project;
+pub mod group_table;
+pub mod keyed;
 pub mod limit;
+pub mod output_events;
+pub mod output_rate;
+pub mod over;
+pub mod running_aggregate;
+pub mod session_aggregate;
+pub mod slice_aggregate;
 pub mod state;
+pub mod trigger;
 pub mod watermark;
 
 use state::{StateReader, StateWriter};
@@ -49,6 +63,12 @@ pub trait Operator: Send {
         input
     }
 
+    /// The least watermark at which [`Operator::advance`] would do anything; `None` when none but the last. Spares those who
+    /// own many operators to tell all of them of every watermark.
+    fn next_watermark(&self) -> Option<Micros> {
+        Some(BEGINNING_OF_TIME)
+    }
+
     /// Whether nothing more will come from it whatever comes in (LIMIT reached).
     fn is_done(&self) -> bool {
         false
@@ -71,6 +91,10 @@ pub trait OperatorPlan: Send + Sync {
     fn name(&self) -> &'static str;
     /// What it does, a line an item.
     fn details(&self) -> Vec<String>;
+    /// Whether event time begins at it.
+    fn begins_event_time(&self) -> bool {
+        false
+    }
     /// A fresh operator.
     fn build(&self) -> Result<Box<dyn Operator>>;
 }

@@ -46,6 +46,11 @@ impl StateWriter {
         self.value(&ops)
     }
 
+    /// Appends bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.section(bytes);
+    }
+
     /// All sections.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
@@ -77,6 +82,11 @@ impl<'a> StateReader<'a> {
     /// The next value.
     pub fn value<T: DeserializeOwned>(&mut self) -> Result<T> {
         serde_json::from_slice(self.section()?).map_err(|error| damaged(&error.to_string()))
+    }
+
+    /// The next bytes.
+    pub fn bytes(&mut self) -> Result<&'a [u8]> {
+        self.section()
     }
 
     /// The next columns.

@@ -70,6 +70,10 @@ impl OperatorPlan for WatermarkPlan {
         vec![format!("for {} as {bound}", self.name), format!("late: {late}")]
     }
 
+    fn begins_event_time(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(WatermarkAssigner {
             plan: self.clone(),
@@ -120,6 +124,11 @@ impl Operator for WatermarkAssigner {
             }
         }
         Ok(())
+    }
+
+    fn watermark(&self, _input: Micros) -> Micros {
+        // Whatever time went before, it begins anew here.
+        self.watermark
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

@@ -3,8 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use datafusion_expr::LogicalPlan;
-use eventflux_sqlparser::{CreateView, Query, Statement, StatementKind};
+use arrow::datatypes::Schema;
+use datafusion_common::Column;
+use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
+use eventflux_sqlparser::{
+    CreateView, CreateWindow, OutputEvents, Partition, PartitionKey, Query, RelationSource, Statement, StatementKind,
+    StreamRelation,
+};
 use sqlparser::ast::Spanned;
 
 use super::context::Source;
@@ -12,20 +17,19 @@ use super::define::Definer;
 use super::logical::{
     Planner, check_output_names, count_columns, fit_target, inferred_schema, name_columns, name_fields, output_spans,
 };
-use super::lower::{Lowering, columns_read};
-use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
+use super::lower_rate::Rate;
+use super::partition::{PARTITION_KEY, Scope, keyed_stream, with_key, without_key};
 use super::text::Text;
-use super::watermark::bound_of;
-use super::{failure, match_text, refuse, resolve};
+use super::window_args::{table_function_time, window_kind};
+use super::{current_values, failure, match_text, over, refuse, resolve, session_keys, sql_functions, wildcard};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{LatePolicy, Role, StreamDef};
+use crate::catalog::windows::WindowKind;
 use crate::config::layers::Layers;
 use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic, SourceText};
-use crate::formats::DecodeSchema;
-use crate::operators::event_time_order::EventTimeOrderPlan;
-use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
+use crate::operators::output_events::{OutputEventsPlan, OutputForm};
 
 /// What an app is compiled with.
 pub struct Environment<'a> {
@@ -52,19 +56,24 @@ pub enum Outside {
 
 /// A checked app: its streams, and a logical plan for each of its queries.
 pub struct Compiled {
-    source: SourceText,
-    streams: Vec<Arc<StreamDef>>,
-    queries: Vec<CompiledQuery>,
+    pub(super) source: SourceText,
+    pub(super) streams: Vec<Arc<StreamDef>>,
+    pub(super) queries: Vec<CompiledQuery>,
     /// The numbers of the queries that EXPLAIN stands before: they are printed, not run.
-    explained: BTreeSet<String>,
+    pub(super) explained: BTreeSet<String>,
 }
 
-struct CompiledQuery {
-    name: String,
-    target: String,
-    plan: LogicalPlan,
-    span: sqlparser::tokenizer::Span,
-    bare: bool,
+/// A query with its plan.
+pub(super) struct CompiledQuery {
+    pub(super) name: String,
+    pub(super) target: String,
+    pub(super) plan: LogicalPlan,
+    pub(super) span: sqlparser::tokenizer::Span,
+    pub(super) bare: bool,
+    pub(super) output: OutputEventsPlan,
+    pub(super) rate: Option<Rate>,
+    /// The PARTITION it stands in.
+    pub(super) partition: Option<Arc<Scope>>,
 }
 
 /// Which columns of source streams are built.
@@ -124,13 +133,16 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         environment: environment.variables,
         layers: environment.layers,
     };
+    let mut functions = environment.functions.clone();
+    sql_functions::declare(&statements, &mut functions, &text)?;
     let mut compiler = Compiler {
         text: &text,
         definer,
-        functions: environment.functions,
+        functions: &functions,
         streams: Vec::new(),
         sources: HashMap::new(),
         known: BTreeMap::new(),
+        undeclared: Vec::new(),
         queries: Vec::new(),
         explained: BTreeSet::new(),
     };
@@ -167,6 +179,8 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
 fn stream_names(statements: &[Statement]) -> impl Iterator<Item = &str> {
     statements.iter().filter_map(|statement| match &statement.kind {
         StatementKind::CreateStream(create) => Some(create.name.value.as_str()),
+        StatementKind::CreateWindow(create) => Some(create.name.value.as_str()),
+        StatementKind::CreateTrigger(create) => Some(create.name.value.as_str()),
         StatementKind::Query(query) => query.target.as_ref().map(|target| target.name.value.as_str()),
         _ => None,
     })
@@ -179,18 +193,22 @@ struct Compiler<'a> {
     streams: Vec<Arc<StreamDef>>,
     sources: HashMap<String, Arc<Source>>,
     known: resolve::Known,
+    /// Named windows without columns: they get those of the first query that feeds them.
+    undeclared: Vec<CreateWindow>,
     queries: Vec<CompiledQuery>,
     explained: BTreeSet<String>,
 }
 
 /// A query waiting to be planned.
-struct Pending<'s> {
-    query: &'s Query,
+struct Pending {
+    query: Query,
     name: String,
     explain: bool,
+    /// The PARTITION it stands in.
+    scope: Option<Arc<Scope>>,
 }
 
-impl Pending<'_> {
+impl Pending {
     fn feeds(&self, name: &str) -> bool {
         let target = self.query.target.as_ref();
         target.is_some_and(|target| target.name.value.eq_ignore_ascii_case(name))
@@ -203,6 +221,21 @@ impl Compiler<'_> {
             refuse::statement(statement, self.text)?;
             if let StatementKind::CreateStream(create) = &statement.kind {
                 let def = self.definer.stream(create).map_err(|error| self.text.finish(error))?;
+                self.check_free(&def.name, create.name.span)?;
+                self.declare(def);
+            }
+            if let StatementKind::CreateWindow(create) = &statement.kind {
+                self.check_free(&create.name.value, create.name.span)?;
+                match create.columns.is_empty() {
+                    true => self.undeclared.push(create.clone()),
+                    false => {
+                        let def = self.definer.window(create, None, self.functions)?;
+                        self.declare(def);
+                    }
+                }
+            }
+            if let StatementKind::CreateTrigger(create) = &statement.kind {
+                let def = self.definer.trigger(create)?;
                 self.check_free(&def.name, create.name.span)?;
                 self.declare(def);
             }
@@ -228,7 +261,7 @@ impl Compiler<'_> {
             views = later;
             let mut later = Vec::new();
             for next in std::mem::take(&mut pending) {
-                match self.missing(next.query) {
+                match self.missing(&next.query) {
                     Some(missing) if self.comes_later_than(&missing, &next, statements) => later.push(next),
                     Some(missing) if next.feeds(&missing) => return Err(self.circle(Some(&next), None)),
                     _ => self.query(next)?,
@@ -244,32 +277,127 @@ impl Compiler<'_> {
         self.check_redirects()
     }
 
-    fn pending<'s>(&self, statements: &'s [Statement]) -> Result<Vec<Pending<'s>>, Diagnostic> {
+    fn pending(&self, statements: &[Statement]) -> Result<Vec<Pending>, Diagnostic> {
         let mut pending = Vec::new();
         let mut bare = 0;
+        let mut partitions = 0;
         for (number, statement) in statements.iter().enumerate() {
-            let (query, explain) = match &statement.kind {
-                StatementKind::Query(query) => (query, false),
+            match &statement.kind {
+                StatementKind::Query(query) => {
+                    self.add_pending(&mut pending, query, number + 1, &mut bare, None, false)?
+                }
                 StatementKind::Explain(inner) => match &inner.kind {
-                    StatementKind::Query(query) => (query, true),
+                    StatementKind::Query(query) => {
+                        self.add_pending(&mut pending, query, number + 1, &mut bare, None, true)?
+                    }
                     _ => {
                         let error = Diagnostic::new(Code::Unstreamable, "EXPLAIN is for queries");
                         return Err(self.text.at(error, statement.span));
                     }
                 },
-                _ => continue,
-            };
-            refuse::query(query, self.functions, self.text)?;
-            let name = match &query.target {
-                Some(target) => format!("{}#{}", target.name.value, number + 1),
-                None => {
-                    bare += 1;
-                    format!("query_{bare}")
+                StatementKind::Partition(partition) => {
+                    partitions += 1;
+                    let scope = Arc::new(self.scope(partitions, partition)?);
+                    for (inside, statement) in partition.body.iter().enumerate() {
+                        let StatementKind::Query(query) = &statement.kind else {
+                            let error =
+                                Diagnostic::new(Code::Unsupported, "not supported yet: this statement in a PARTITION");
+                            return Err(self.text.at(error, statement.span));
+                        };
+                        let number = (number + 1) * 1_000 + inside + 1;
+                        self.add_pending(&mut pending, query, number, &mut bare, Some(scope.clone()), false)?;
+                    }
                 }
-            };
-            pending.push(Pending { query, name, explain });
+                _ => {}
+            }
         }
         Ok(pending)
+    }
+
+    fn add_pending(
+        &self,
+        pending: &mut Vec<Pending>,
+        query: &Query,
+        number: usize,
+        bare: &mut usize,
+        scope: Option<Arc<Scope>>,
+        explain: bool,
+    ) -> Result<(), Diagnostic> {
+        let mut query = query.clone();
+        if let Some(scope) = &scope {
+            scope.localise(&mut query);
+        }
+        refuse::query(&query, self.reads_window(&query), self.text)?;
+        let name = match &query.target {
+            Some(target) => format!("{}#{number}", target.name.value),
+            None => {
+                *bare += 1;
+                format!("query_{bare}")
+            }
+        };
+        pending.push(Pending {
+            query,
+            name,
+            explain,
+            scope,
+        });
+        Ok(())
+    }
+
+    /// A PARTITION's keys, their streams by exact names.
+    fn scope(&self, number: usize, partition: &Partition) -> Result<Scope, Diagnostic> {
+        // A stream that is only inserted into has its name from there.
+        let name = |key: &PartitionKey| match resolve::table(&key.stream, &self.known, self.text) {
+            Ok(exact) => exact.value,
+            Err(_) => key.stream.value.clone(),
+        };
+        let streams = partition.keys.iter().map(name).collect();
+        Scope::new(number, partition, streams, self.text)
+    }
+
+    /// The relations of queries in a PARTITION: partitioned streams have their key as a column.
+    fn scoped_sources(&self, scope: &Scope, query: &Query) -> Result<HashMap<String, Arc<Source>>, Diagnostic> {
+        let mut sources = self.sources.clone();
+        let read = resolve::tables(&query.body, &query.relations);
+        for (stream, key) in &scope.keys {
+            if !read.iter().any(|table| table.value == *stream) {
+                continue;
+            }
+            let keyed = keyed_stream(stream, key, scope.keys.len() > 1)?;
+            let mut keyed = keyed.clone();
+            resolve::resolve_query(
+                &mut keyed.body,
+                &mut keyed.relations,
+                &self.known,
+                self.functions,
+                self.text,
+            )?;
+            let planner = Planner {
+                sources: &self.sources,
+                functions: self.functions,
+                windows: &[],
+            };
+            let fail = |error| failure::diagnose(&error, &keyed, &planner, self.text);
+            let plan = planner.plan(&keyed.body, &[]).map_err(fail)?;
+            let plan = planner.analyze(plan).map_err(fail)?;
+            let has_key = datafusion_expr::Expr::Column(Column::new_unqualified(PARTITION_KEY)).is_not_null();
+            let plan = LogicalPlanBuilder::from(plan)
+                .filter(has_key)
+                .and_then(|plan| plan.build());
+            sources.insert(stream.clone(), Arc::new(Source::view(plan.map_err(fail)?)));
+        }
+        Ok(sources)
+    }
+
+    /// Whether a query reads a named window.
+    fn reads_window(&self, query: &Query) -> bool {
+        let tables = resolve::tables(&query.body, &query.relations);
+        tables.iter().any(|table| {
+            let windows = self.streams.iter().filter(|stream| stream.window.is_some());
+            let declared = windows.map(|stream| stream.name.as_str());
+            let undeclared = self.undeclared.iter().map(|window| window.name.value.as_str());
+            resolve_name(&table.value, declared.chain(undeclared)) != Resolved::None
+        })
     }
 
     /// The first relation of a query that is not known yet.
@@ -349,14 +477,16 @@ impl Compiler<'_> {
 
     fn view(&mut self, view: &CreateView) -> Result<(), Diagnostic> {
         self.check_free(&view.name.value, view.name.span)?;
-        refuse::query(&view.query, self.functions, self.text)?;
-        let query = self.resolved(&view.query)?;
+        refuse::query(&view.query, self.reads_window(&view.query), self.text)?;
+        let (query, windows) = self.resolved(&view.query, None)?;
         let planner = Planner {
             sources: &self.sources,
             functions: self.functions,
+            windows: &windows,
         };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
+        over::check_order(&plan, &self.streams, self.text, query.span)?;
         let plan = planner.analyze(plan).map_err(fail)?;
         let plan = match view.columns.as_slice() {
             [] => plan,
@@ -388,9 +518,9 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn resolved(&self, query: &Query) -> Result<Query, Diagnostic> {
+    fn resolved(&self, query: &Query, scope: Option<&Scope>) -> Result<(Query, Vec<Option<WindowKind>>), Diagnostic> {
         let mut query = query.clone();
-        name_columns(&mut query, self.text);
+        name_columns(&mut query, self.functions, self.text);
         resolve::resolve_query(
             &mut query.body,
             &mut query.relations,
@@ -398,20 +528,67 @@ impl Compiler<'_> {
             self.functions,
             self.text,
         )?;
+        wildcard::expand(&mut query, scope.is_some(), &self.known, self.functions);
         name_fields(&mut query);
         match_text::rewrite(&mut query, self.text)?;
         check_output_names(&query).map_err(|(error, span)| self.text.at(error, span))?;
-        Ok(query)
+        let windows = self.windows(&query)?;
+        self.table_function_times(&mut query)?;
+        if let Some(scope) = scope {
+            scope.carry_key(&mut query, &self.known, self.functions, self.text)?;
+        }
+        current_values::wrap_query(&mut query.body, self.functions);
+        over::complete(&mut query.body, &over::millisecond_times(&self.streams));
+        Ok((query, windows))
+    }
+
+    /// The windows of a query's relations.
+    fn windows(&self, query: &Query) -> Result<Vec<Option<WindowKind>>, Diagnostic> {
+        let kind = |relation: &StreamRelation| {
+            let (Some(spec), RelationSource::Stream { name, .. }) = (&relation.window, &relation.source) else {
+                return Ok(None);
+            };
+            let schema = self
+                .known
+                .get(&name.value)
+                .cloned()
+                .unwrap_or_else(|| Arc::new(Schema::empty()));
+            let kind = window_kind(spec, &schema, self.functions, self.text)?;
+            Ok(Some(session_keys::from_grouping(kind, &query.body, &schema)))
+        };
+        query.relations.iter().map(kind).collect()
+    }
+
+    /// Leaves the time columns of table functions only where they are not what their stream goes by anyway.
+    fn table_function_times(&self, query: &mut Query) -> Result<(), Diagnostic> {
+        for relation in &mut query.relations {
+            let (Some(time), RelationSource::Stream { name, .. }) = (&relation.time_column, &relation.source) else {
+                continue;
+            };
+            let Some(schema) = self.known.get(&name.value) else {
+                continue;
+            };
+            let column = table_function_time(time, schema, self.text)?;
+            let stream = self.streams.iter().find(|stream| stream.name == name.value);
+            let own = stream.and_then(|stream| stream.watermark.as_ref());
+            let is_own = own.is_some_and(|own| *schema.field(own.column).name() == column.value);
+            relation.time_column = (!is_own).then_some(sqlparser::ast::Expr::Identifier(column));
+        }
+        Ok(())
     }
 
     fn query(&mut self, pending: Pending) -> Result<(), Diagnostic> {
-        let query = self.resolved(pending.query)?;
+        let scope = pending.scope.as_deref();
+        let (query, windows) = self.resolved(&pending.query, scope)?;
+        let scoped = scope.map(|scope| self.scoped_sources(scope, &query)).transpose()?;
         let planner = Planner {
-            sources: &self.sources,
+            sources: scoped.as_ref().unwrap_or(&self.sources),
             functions: self.functions,
+            windows: &windows,
         };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
+        over::check_order(&plan, &self.streams, self.text, query.span)?;
         let plan = planner.analyze(plan).map_err(fail)?;
         let target_name = query
             .target
@@ -424,6 +601,13 @@ impl Compiler<'_> {
         };
         let place = query.target.as_ref().map_or(query.span, |target| target.name.span);
         let target = match existing {
+            Some(target) if matches!(target.role, Role::Trigger(_)) => {
+                let error = Diagnostic::new(
+                    Code::Unstreamable,
+                    format!("'{target_name}' is a trigger: it cannot be inserted into"),
+                );
+                return Err(self.text.at(error, place));
+            }
             Some(target) => target,
             None => {
                 if self.known.contains_key(target_name) {
@@ -434,26 +618,31 @@ impl Compiler<'_> {
                     return Err(self.text.at(error, place));
                 }
                 let schema = inferred_schema(&plan).map_err(|error| self.text.at(error, query.body.span()))?;
-                Arc::new(
-                    self.definer
-                        .inferred(target_name, schema)
-                        .map_err(|error| self.text.at(error, place))?,
-                )
+                let schema = match scope.is_some() && !target_name.starts_with('#') {
+                    true => without_key(&schema),
+                    false => schema,
+                };
+                let window = self
+                    .undeclared
+                    .iter()
+                    .position(|window| window.name.value == target_name);
+                let def = match window {
+                    Some(window) => self
+                        .definer
+                        .window(&self.undeclared.remove(window), Some(schema), self.functions),
+                    None => self.definer.inferred(target_name, schema),
+                };
+                Arc::new(def.map_err(|error| self.text.at(error, place))?)
             }
         };
-        let columns = query
-            .target
-            .as_ref()
-            .map(|target| target.columns.as_slice())
-            .unwrap_or_default();
-        let fitted = fit_target(
-            plan,
-            &target.schema,
-            columns,
-            &target.name,
-            self.text,
-            &output_spans(&query),
-        );
+        let columns = query.target.as_ref().map(|target| target.columns.clone());
+        let mut columns = columns.unwrap_or_default();
+        // The key goes along to the last operator.
+        let wanted = match scope.is_some() && !target.name.starts_with('#') {
+            true => with_key(&target.schema, &plan, &mut columns),
+            false => target.schema.clone(),
+        };
+        let fitted = fit_target(plan, &wanted, &columns, &target.name, self.text, &output_spans(&query));
         let plan = fitted.map_err(|error| self.text.at(error, place))?;
         let plan = planner
             .analyze(plan)
@@ -471,11 +660,18 @@ impl Compiler<'_> {
         }
         let (span, bare) = (query.span, query.target.is_none());
         self.queries.push(CompiledQuery {
+            partition: pending.scope,
             name: pending.name,
             target: name,
             plan,
             span,
             bare,
+            output: output_events(&query),
+            rate: query
+                .output
+                .as_ref()
+                .map(|output| Rate::new(output, self.text))
+                .transpose()?,
         });
         Ok(())
     }
@@ -526,6 +722,15 @@ impl Compiler<'_> {
     }
 }
 
+fn output_events(query: &Query) -> OutputEventsPlan {
+    let events = query.target.as_ref().map(|target| target.events);
+    OutputEventsPlan {
+        current: events != Some(OutputEvents::Expired),
+        expired: matches!(events, Some(OutputEvents::Expired | OutputEvents::All)),
+        form: OutputForm::Events,
+    }
+}
+
 fn same_types(a: &StreamDef, b: &StreamDef) -> bool {
     let types = |def: &StreamDef| {
         def.schema
@@ -535,238 +740,4 @@ fn same_types(a: &StreamDef, b: &StreamDef) -> bool {
             .collect::<Vec<_>>()
     };
     types(a) == types(b)
-}
-
-impl Compiled {
-    /// Lets every connector check its options, without side effects.
-    fn check_connections(&self, environment: &Environment, text: &Text) -> Result<(), Diagnostic> {
-        for stream in &self.streams {
-            let at = |mut error: Diagnostic| {
-                if error.span.is_none() {
-                    error.span = stream.span.clone();
-                }
-                text.finish(error)
-            };
-            let source = environment
-                .registry
-                .build_source(stream, DecodeSchema::all(stream.schema.clone()));
-            let sink = environment.registry.build_sink(stream);
-            for error in [source.err(), sink.err()].into_iter().flatten() {
-                if error.code != Code::Missing || environment.outside == Outside::Connected {
-                    return Err(at(error));
-                }
-            }
-        }
-        self.check_exclusive(environment.registry, text)?;
-        // Lowering finds what only it can: circles, watermarks that are not TIMESTAMPs.
-        self.stream_plan(Columns::All).map(|_| ())
-    }
-
-    /// Connectors that only one stream can read are read by one.
-    fn check_exclusive(&self, registry: &Registry, text: &Text) -> Result<(), Diagnostic> {
-        let mut readers: BTreeMap<&str, &str> = BTreeMap::new();
-        for stream in &self.streams {
-            let Role::Source(connection) = &stream.role else {
-                continue;
-            };
-            let connector = registry.connector(&connection.connector)?;
-            if connector.source().is_some_and(|source| source.is_exclusive())
-                && let Some(first) = readers.insert(connector.name(), &stream.name)
-            {
-                let message = format!("'{first}' reads {} already, and only one stream can", connector.name());
-                let mut error =
-                    Diagnostic::new(Code::Duplicate, message).hint(format!("let both queries read '{first}'"));
-                error.span.clone_from(&stream.span);
-                return Err(text.finish(error));
-            }
-        }
-        Ok(())
-    }
-
-    /// The stream plan. Called again at the start, when it is known who reads which columns.
-    pub fn stream_plan(&self, columns: Columns) -> Result<StreamPlan, Diagnostic> {
-        let text = Text::new(&self.source);
-        let mut plan = StreamPlan {
-            streams: Vec::new(),
-            queries: Vec::new(),
-            nodes: Vec::new(),
-            warnings: Vec::new(),
-        };
-        let read = self.columns_read();
-        for def in &self.streams {
-            self.add_stream(&mut plan, def, columns, &read, &text)?;
-        }
-        for stream in 0..plan.streams.len() {
-            if let LatePolicy::Redirect(name) = &plan.streams[stream].def.settings.late.clone()
-                && let Some(target) = plan.stream(name)
-            {
-                let (from, to) = (plan.streams[stream].entry, plan.streams[target].entry);
-                plan.connect_late(from, to);
-            }
-        }
-        for query in self
-            .queries
-            .iter()
-            .filter(|query| !self.explained.contains(&query.name))
-        {
-            self.add_query(&mut plan, query, &text)?;
-        }
-        check_circles(&plan, &text)?;
-        Ok(plan)
-    }
-
-    /// The plan of the queries that EXPLAIN stands before, and of all others.
-    pub fn explain_plan(&self) -> Result<StreamPlan, Diagnostic> {
-        let text = Text::new(&self.source);
-        let mut plan = self.stream_plan(Columns::ReadOr(&BTreeSet::new()))?;
-        for query in self.queries.iter().filter(|query| self.explained.contains(&query.name)) {
-            self.add_query(&mut plan, query, &text)?;
-        }
-        Ok(plan)
-    }
-
-    fn columns_read(&self) -> BTreeMap<String, BTreeSet<usize>> {
-        let mut read = BTreeMap::new();
-        for query in &self.queries {
-            columns_read(&query.plan, &mut read);
-        }
-        read
-    }
-
-    fn add_stream(
-        &self,
-        plan: &mut StreamPlan,
-        def: &Arc<StreamDef>,
-        columns: Columns,
-        read: &BTreeMap<String, BTreeSet<usize>>,
-        text: &Text,
-    ) -> Result<(), Diagnostic> {
-        let fields = def.schema.fields().len();
-        let all = match columns {
-            Columns::All => true,
-            Columns::ReadOr(keep) => {
-                keep.contains(&def.name)
-                    || !matches!(def.role, Role::Source(_))
-                    || matches!(def.settings.late, LatePolicy::Redirect(_))
-                    || self.queries.iter().any(|query| query.target == def.name)
-                    || self
-                        .streams
-                        .iter()
-                        .any(|other| other.settings.late == LatePolicy::Redirect(def.name.clone()))
-            }
-        };
-        let bound = def
-            .watermark
-            .as_ref()
-            .map(|watermark| bound_of(def, watermark, text))
-            .transpose()?;
-        let wanted: Arc<[usize]> = if all {
-            (0..fields).collect()
-        } else {
-            let mut wanted = read.get(&def.name).cloned().unwrap_or_default();
-            if let (Some(watermark), Some(bound)) = (&def.watermark, &bound) {
-                wanted.insert(watermark.column);
-                if let WatermarkBound::Expression(_) = bound {
-                    wanted.extend(0..fields);
-                }
-            }
-            wanted.into_iter().collect()
-        };
-        let stream = plan.streams.len();
-        let mut entry = None;
-        let mut last = None;
-        if let (Some(watermark), Some(bound)) = (&def.watermark, bound) {
-            let operator = WatermarkPlan {
-                column: wanted.binary_search(&watermark.column).unwrap_or_default(),
-                name: def.schema.field(watermark.column).name().clone(),
-                bound,
-                late: def.settings.late.clone(),
-                idle: def.settings.idle_timeout,
-            };
-            let node = plan.add(
-                PlanNodeKind::Operator(Arc::new(operator)),
-                None,
-                stream,
-                format!("{}/watermark", def.name),
-            );
-            entry = entry.or(Some(node));
-            last = Some(node);
-        }
-        if def.settings.ordered {
-            let fields: Vec<_> = wanted.iter().map(|&index| def.schema.fields()[index].clone()).collect();
-            let operator = EventTimeOrderPlan {
-                schema: Arc::new(arrow::datatypes::Schema::new(fields)),
-            };
-            let node = plan.add(
-                PlanNodeKind::Operator(Arc::new(operator)),
-                None,
-                stream,
-                format!("{}/order", def.name),
-            );
-            if let Some(last) = last {
-                plan.connect(last, node);
-            }
-            entry = entry.or(Some(node));
-            last = Some(node);
-        }
-        let node = plan.add(PlanNodeKind::Stream(stream), None, stream, def.name.clone());
-        if let Some(last) = last {
-            plan.connect(last, node);
-        }
-        plan.streams.push(StreamPlanStream {
-            def: def.clone(),
-            entry: entry.unwrap_or(node),
-            node,
-            wanted,
-        });
-        Ok(())
-    }
-
-    fn add_query(&self, plan: &mut StreamPlan, query: &CompiledQuery, text: &Text) -> Result<(), Diagnostic> {
-        let Some(target) = plan.stream(&query.target) else {
-            return Ok(());
-        };
-        let number = plan.queries.len();
-        let schema = plan.streams[target].def.schema.clone();
-        let mut lowering = Lowering::new(plan, number, &query.name);
-        let lowered = lowering.lower(&query.plan, &schema);
-        let first = std::mem::take(&mut lowering.first);
-        let last = lowered.map_err(|error| text.at(error, query.span))?;
-        let entry = plan.streams[target].entry;
-        plan.connect(last, entry);
-        plan.queries.push(QueryPlan {
-            name: query.name.clone(),
-            target,
-            first,
-            last,
-        });
-        Ok(())
-    }
-}
-
-fn check_circles(plan: &StreamPlan, text: &Text) -> Result<(), Diagnostic> {
-    let Err(nodes) = plan.topological() else {
-        return Ok(());
-    };
-    let streams: Vec<usize> = nodes
-        .iter()
-        .filter_map(|&node| match plan.nodes[node].kind {
-            PlanNodeKind::Stream(stream) => Some(stream),
-            _ => None,
-        })
-        .collect();
-    let names: Vec<&str> = streams
-        .iter()
-        .map(|&stream| plan.streams[stream].def.name.as_str())
-        .collect();
-    let error = Diagnostic::new(
-        Code::Cycle,
-        format!("streams feed each other in a circle: {}", names.join(", ")),
-    )
-    .hint("an event would go round for ever; send the result to a stream of its own");
-    let error = match streams.iter().find_map(|&stream| plan.streams[stream].def.span.clone()) {
-        Some(span) => error.at(span),
-        None => error,
-    };
-    Err(text.finish(error))
 }

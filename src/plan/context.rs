@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DFSchema, DataFusionError, Result, ScalarValue, TableReference, plan_err};
 use datafusion_expr::planner::{
@@ -12,14 +12,18 @@ use datafusion_expr::planner::{
     RelationPlannerContext, RelationPlanning, TypePlanner,
 };
 use datafusion_expr::{
-    AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource,
-    WindowUDF,
+    AggregateUDF, Expr, ExprSchemable, Extension, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
+    TableSource, WindowUDF,
 };
 use eventflux_sqlparser::{RelationSource, StreamRelation};
 use sqlparser::ast::{BinaryOperator, ObjectName, TableFactor};
 
+use super::event_time_node::EventTimeNode;
+use super::window_node::WindowNode;
 use crate::catalog::functions::Functions;
+use crate::catalog::scalars::json;
 use crate::catalog::types;
+use crate::catalog::windows::WindowKind;
 
 /// A stream, or a view with its plan, as DataFusion sees it.
 pub struct Source {
@@ -69,12 +73,14 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// For a query that reads `relations` beside plain streams.
+    /// For a query that reads `relations`, each with its window if it has one, beside plain streams.
     pub fn new(
         sources: &'a HashMap<String, Arc<Source>>,
         functions: &'a Functions,
         relations: &[StreamRelation],
+        windows: &[Option<WindowKind>],
     ) -> Self {
+        let lifted = relations.iter().cloned().zip(windows.iter().cloned());
         Context {
             sources,
             functions,
@@ -87,7 +93,7 @@ impl<'a> Context<'a> {
                 Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
                 Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
             ],
-            relation_planners: vec![Arc::new(Relations(relations.to_vec()))],
+            relation_planners: vec![Arc::new(Relations(lifted.collect()))],
         }
     }
 }
@@ -124,8 +130,8 @@ impl ContextProvider for Context<'_> {
         self.functions.aggregate(name)
     }
 
-    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
-        None
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.functions.window(name)
     }
 
     fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
@@ -149,7 +155,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn udwf_names(&self) -> Vec<String> {
-        Vec::new()
+        self.functions.window_names().map(str::to_string).collect()
     }
 }
 
@@ -166,7 +172,7 @@ impl TypePlanner for Types {
 
 /// Plans the relations that the dialect lifted out of FROM.
 #[derive(Debug)]
-struct Relations(Vec<StreamRelation>);
+struct Relations(Vec<(StreamRelation, Option<WindowKind>)>);
 
 impl RelationPlanner for Relations {
     fn plan_relation(
@@ -182,7 +188,7 @@ impl RelationPlanner for Relations {
             .iter()
             .enumerate()
             .find(|(index, _)| name.to_string() == eventflux_sqlparser::relation_name(*index));
-        let Some((_, lifted)) = lifted else {
+        let Some((_, (lifted, window))) = lifted else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let RelationSource::Stream { name: stream, .. } = &lifted.source else {
@@ -205,6 +211,19 @@ impl RelationPlanner for Relations {
             let condition = context.sql_to_expr(filter.clone(), plan.schema())?;
             plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
         }
+        if let Some(Expr::Column(column)) = lifted
+            .time_column
+            .as_ref()
+            .map(|time| context.sql_to_expr(time.clone(), plan.schema()))
+            .transpose()?
+        {
+            let node = Arc::new(EventTimeNode { input: plan, column });
+            plan = LogicalPlan::Extension(Extension { node });
+        }
+        if let Some(kind) = window {
+            let node = Arc::new(WindowNode::new(plan, kind.clone())?);
+            plan = LogicalPlan::Extension(Extension { node });
+        }
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
             plan,
             alias.clone(),
@@ -219,6 +238,11 @@ struct Operators;
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = expr;
+        match op {
+            BinaryOperator::Arrow => return Ok(PlannerResult::Planned(json::arrow(left, right))),
+            BinaryOperator::LongArrow => return Ok(PlannerResult::Planned(json::long_arrow(left, right))),
+            _ => {}
+        }
         if !is_comparison(&op) && !is_arithmetic(&op) {
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         }
@@ -228,6 +252,10 @@ impl ExprPlanner for Operators {
         };
         let left = adapt_literal(left, &right_type)?;
         let right = adapt_literal(right, &left_type)?;
+        let (left, right) = match is_comparison(&op) {
+            true => (adapt_duration(left, &right_type), adapt_duration(right, &left_type)),
+            false => (left, right),
+        };
         let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
         let mixed = |a: &DataType, b: &DataType| is_text(a) && (b.is_numeric() || *b == DataType::Boolean);
         let bool_arithmetic = is_arithmetic(&op) && (left_type == DataType::Boolean || right_type == DataType::Boolean);
@@ -268,6 +296,28 @@ fn adapt_literal(expr: Expr, other: &DataType) -> Result<Expr> {
         _ => Ok(expr),
     }
 }
+
+/// A literal compared with the distance of two times: an interval is its length, an integer is milliseconds.
+fn adapt_duration(expr: Expr, other: &DataType) -> Expr {
+    let (Expr::Literal(value, metadata), DataType::Duration(TimeUnit::Microsecond)) = (&expr, other) else {
+        return expr;
+    };
+    let micros = match value {
+        ScalarValue::Int32(Some(millis)) => Some(i64::from(*millis) * 1_000),
+        ScalarValue::Int64(Some(millis)) => millis.checked_mul(1_000),
+        ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => i64::from(interval.days)
+            .checked_mul(DAY)
+            .and_then(|days| days.checked_add(interval.nanoseconds / 1_000)),
+        _ => None,
+    };
+    match micros {
+        Some(micros) => Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), metadata.clone()),
+        None => expr,
+    }
+}
+
+/// A day in microseconds.
+const DAY: i64 = 86_400_000_000;
 
 fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)

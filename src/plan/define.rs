@@ -4,11 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use eventflux_sqlparser::{ColumnDef, CreateStream, OptionDef, SinkClause, StreamOrigin};
+use eventflux_sqlparser::{
+    ColumnDef, CreateStream, CreateTrigger, CreateWindow, OptionDef, OutputEvents, SinkClause, StreamOrigin,
+    TriggerSchedule as Schedule,
+};
 
 use super::text::Text;
+use super::window_args::window_kind;
+use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
-use crate::catalog::streams::{Connection, LatePolicy, OnError, Role, Settings, StreamDef, WatermarkDef};
+use crate::catalog::streams::{
+    Connection, LatePolicy, NamedWindow, OnError, Role, Settings, StreamDef, TriggerSchedule, WatermarkDef,
+};
 use crate::catalog::types;
 use crate::config::environment::substitute;
 use crate::config::layers::Layers;
@@ -16,6 +23,11 @@ use crate::config::nearest::nearest;
 use crate::config::options::{OptionKind, OptionSpec, Options, RawOption};
 use crate::connectors::{FormatUse, Registry};
 use crate::error::{Code, Diagnostic};
+use crate::event::Micros;
+use crate::event::cron::CronSchedule;
+
+/// The shortest period of a trigger: timers are no finer.
+const SHORTEST_PERIOD: Micros = 1_000;
 
 /// The options of any stream, whatever its connector.
 pub const STREAM_OPTIONS: &[OptionSpec] = &[
@@ -45,6 +57,11 @@ pub const STREAM_OPTIONS: &[OptionSpec] = &[
         "'event-time' holds events until the watermark has passed them and lets them go sorted.",
     )
     .default("arrival"),
+    OptionSpec::new(
+        "state.ttl",
+        OptionKind::Duration,
+        "How long what the stream's events leave behind is remembered where no window bounds it: DISTINCT, plain joins.",
+    ),
     OptionSpec::new(
         "error.strategy",
         OptionKind::Choice(&["drop", "fail"]),
@@ -103,6 +120,7 @@ impl Definer<'_> {
             role,
             settings,
             span: text.range(create.name.span),
+            window: None,
         })
     }
 
@@ -126,14 +144,93 @@ impl Definer<'_> {
             role,
             settings,
             span: None,
+            window: None,
         })
+    }
+
+    /// A named window with its columns, which are declared or those of the first query that feeds it.
+    pub fn window(
+        &self,
+        create: &CreateWindow,
+        inferred: Option<Schema>,
+        functions: &Functions,
+    ) -> Result<StreamDef, Diagnostic> {
+        let schema = match inferred {
+            Some(schema) => schema,
+            None => self.schema(&create.columns)?,
+        };
+        let queryable = |option: &RawOption| option.key.eq_ignore_ascii_case("queryable");
+        let mut options = self.raw_options(&create.options)?;
+        options.retain(|option| !queryable(option));
+        let kind = window_kind(&create.window, &schema, functions, self.text)?;
+        let (role, settings) = self
+            .connect(&create.name.value, options, false)
+            .map_err(|error| self.text.at(error, create.name.span))?;
+        let output = create.output.unwrap_or(OutputEvents::All);
+        Ok(StreamDef {
+            name: create.name.value.clone(),
+            schema: Arc::new(schema),
+            watermark: None,
+            role,
+            settings,
+            span: self.text.range(create.name.span),
+            window: Some(NamedWindow {
+                kind,
+                current: output != OutputEvents::Expired,
+                expired: output != OutputEvents::Current,
+            }),
+        })
+    }
+
+    /// The stream of a CREATE TRIGGER.
+    pub fn trigger(&self, create: &CreateTrigger) -> Result<StreamDef, Diagnostic> {
+        let schema = Schema::new(vec![Field::new("triggered_time", types::TIMESTAMP, true)]);
+        let schedule = match &create.schedule {
+            Schedule::Start => TriggerSchedule::Start,
+            Schedule::Every(period) => match eventflux_sqlparser::duration_micros(period) {
+                Some(period) if period >= SHORTEST_PERIOD => TriggerSchedule::Every(period),
+                _ => {
+                    let error = Diagnostic::new(Code::Duration, "the period of a trigger is at least 1 ms");
+                    return Err(self.text.at(error, create.schedule_span));
+                }
+            },
+            Schedule::Cron(cron) => {
+                let parsed = CronSchedule::parse(cron).map_err(|reason| self.wrong_cron(create, cron, &reason))?;
+                TriggerSchedule::Cron(parsed, cron.clone())
+            }
+        };
+        let at = |error: Diagnostic| self.text.at(error, create.name.span);
+        let (_, settings) = self.connect(&create.name.value, Vec::new(), false).map_err(at)?;
+        Ok(StreamDef {
+            name: create.name.value.clone(),
+            schema: Arc::new(schema),
+            watermark: None,
+            role: Role::Trigger(schedule),
+            settings,
+            span: self.text.range(create.name.span),
+            window: None,
+        })
+    }
+
+    /// The error at the cron expression itself, which is the last thing of its schedule.
+    fn wrong_cron(&self, create: &CreateTrigger, cron: &str, reason: &str) -> Diagnostic {
+        let error = Diagnostic::new(Code::Syntax, format!("'{cron}' is no cron expression: {reason}")).hint(
+            "seconds (may be left out), minutes, hours, day of the month, month, day of the week: '0 0 9 * * 1-5'",
+        );
+        let range = self.text.range(create.schedule_span);
+        let quote = self.text.slice(create.schedule_span).find('\'');
+        match range.zip(quote) {
+            Some((range, quote)) => self.text.finish(error.at(range.start + quote..range.end)),
+            None => self.text.at(error, create.schedule_span),
+        }
     }
 
     /// Checks, when all streams are known, that the layers name no others and no connector's options for streams without one.
     pub fn check_layers(&self, streams: &[Arc<StreamDef>]) -> Result<(), Diagnostic> {
         self.layers
             .check_streams(streams.iter().map(|stream| stream.name.as_str()))?;
-        for stream in streams.iter().filter(|stream| matches!(stream.role, Role::Internal)) {
+        let unconnected = |stream: &&Arc<StreamDef>| matches!(stream.role, Role::Internal | Role::Trigger(_));
+        for stream in streams.iter().filter(unconnected) {
             let options = self.layers.of_stream(&stream.name).flatten();
             if let Some(option) = options.into_iter().find(|option| !of_stream(option)) {
                 return Err(self.unknown(option, STREAM_OPTIONS, "an internal stream"));
@@ -477,6 +574,7 @@ fn default_settings() -> Settings {
     Settings {
         late: LatePolicy::Drop,
         idle_timeout: 30_000_000,
+        state_ttl: None,
         ordered: false,
         on_error: OnError::Drop,
     }
@@ -495,6 +593,7 @@ fn settings(options: &Options, event_time: bool) -> Result<Settings, Diagnostic>
     Ok(Settings {
         late,
         idle_timeout: options.duration("idle.timeout").unwrap_or(defaults.idle_timeout),
+        state_ttl: options.duration("state.ttl").or(defaults.state_ttl),
         ordered: options.text("order") == Some("event-time"),
         on_error: match options.text("error.strategy") {
             Some("fail") => OnError::Fail,

@@ -70,7 +70,7 @@ fn stream_line(plan: &StreamPlan, stream: usize) -> String {
         })
         .collect();
     let role = match &place.def.role {
-        Role::Internal => String::new(),
+        Role::Internal | Role::Trigger(_) => String::new(),
         Role::Source(connection) => format!(" from {}", connected(connection)),
         Role::Sink(connection) => format!(" to {}", connected(connection)),
     };

@@ -113,6 +113,12 @@ fn wrong_types(message: &str, call: Option<String>) -> Diagnostic {
         let rest = message.split_once(start)?.1;
         Some(rest.split_once(end).map_or(rest, |(found, _)| found).to_string())
     };
+    // What our own functions say of their arguments.
+    if let Some(reason) = between("failed with: Error during planning: ", ". No function matches")
+        && (reason.starts_with("argument ") || reason.contains("do not fit"))
+    {
+        return Diagnostic::new(Code::Type, reason).hint("convert it with CAST(… AS type)");
+    }
     let of_call =
         message.contains("expects") || message.contains("signature") || message.contains("No function matches");
     if let (true, Some(call)) = (of_call, call) {
@@ -242,7 +248,7 @@ struct Located {
 
 /// The smallest expression of the query that cannot be planned or typed by itself. Only looked for when there is an error.
 fn locate(query: &Query, planner: &Planner) -> Option<Located> {
-    let context = Context::new(planner.sources, planner.functions, &query.relations);
+    let context = Context::new(planner.sources, planner.functions, &query.relations, planner.windows);
     let sql = SqlToRel::new_with_options(&context, parser_options());
     let mut selects = Vec::new();
     collect_selects(&query.body, &mut selects);

@@ -26,10 +26,12 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::context::{Context, Source};
+use super::current_values::aggregates;
 use super::text::Text;
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::types;
+use crate::catalog::windows::WindowKind;
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
 
@@ -39,6 +41,8 @@ pub struct Planner<'a> {
     pub sources: &'a HashMap<String, Arc<Source>>,
     /// Functions.
     pub functions: &'a Functions,
+    /// The windows of the query's relations.
+    pub windows: &'a [Option<WindowKind>],
 }
 
 /// How DataFusion reads SQL: names as they are, places remembered, strings as views.
@@ -53,7 +57,7 @@ pub fn parser_options() -> ParserOptions {
 impl Planner<'_> {
     /// The plan as written: names and types resolved, nothing moved.
     pub fn plan(&self, body: &SqlQuery, relations: &[StreamRelation]) -> Result<LogicalPlan, DataFusionError> {
-        let context = Context::new(self.sources, self.functions, relations);
+        let context = Context::new(self.sources, self.functions, relations, self.windows);
         let planner = SqlToRel::new_with_options(&context, parser_options());
         let statement = Statement::Query(Box::new(body.clone()));
         planner.sql_statement_to_plan(statement)
@@ -153,30 +157,32 @@ fn checked_negation(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>, DataF
 
 /// Gives every unnamed column of every SELECT the text it was written as for a name, and makes HAVING without aggregates
 /// part of WHERE, output names first.
-pub fn name_columns(query: &mut Query, text: &Text) {
-    struct Namer<'a, 't>(&'a Text<'t>);
+pub fn name_columns(query: &mut Query, functions: &Functions, text: &Text) {
+    struct Namer<'a, 't>(&'a Functions, &'a Text<'t>);
     impl VisitorMut for Namer<'_, '_> {
         type Break = ();
         fn pre_visit_query(&mut self, query: &mut SqlQuery) -> std::ops::ControlFlow<()> {
-            name_body(&mut query.body, self.0);
+            name_body(&mut query.body, self.0, self.1);
             std::ops::ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(&mut *query.body, &mut Namer(text));
+    let _ = VisitMut::visit(&mut *query.body, &mut Namer(functions, text));
 }
 
-fn name_body(body: &mut SetExpr, text: &Text) {
+fn name_body(body: &mut SetExpr, functions: &Functions, text: &Text) {
     match body {
         SetExpr::Select(select) => {
             let mut taken = Vec::new();
             for item in &mut select.projection {
                 name_item(item, &mut taken, text);
             }
-            having_to_where(select);
+            if !aggregates(select, functions) {
+                having_to_where(select);
+            }
         }
         SetExpr::SetOperation { left, right, .. } => {
-            name_body(left, text);
-            name_body(right, text);
+            name_body(left, functions, text);
+            name_body(right, functions, text);
         }
         _ => {}
     }

@@ -2,17 +2,15 @@
 
 use std::ops::ControlFlow;
 
-use eventflux_sqlparser::{
-    EmitKind, InsertMode, OutputEvents, Query, RelationSource, Statement, StatementKind, StreamRelation,
-};
+use eventflux_sqlparser::{EmitKind, InsertMode, Query, RelationSource, Statement, StatementKind, StreamRelation};
 use sqlparser::ast::{
-    Expr, GroupByExpr, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
+    Distinct, Expr, GroupByExpr, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
     TableWithJoins, Visit, Visitor,
 };
-use sqlparser::tokenizer::Span;
 
+use super::over;
 use super::text::Text;
-use crate::catalog::functions::Functions;
+use super::window_args::closes;
 use crate::error::{Code, Diagnostic};
 
 fn unsupported(what: &str) -> Diagnostic {
@@ -23,15 +21,15 @@ fn unsupported(what: &str) -> Diagnostic {
 pub fn statement(statement: &Statement, text: &Text) -> Result<(), Diagnostic> {
     let what = match &statement.kind {
         StatementKind::CreateStream(_)
+        | StatementKind::CreateWindow(_)
+        | StatementKind::Partition(_)
+        | StatementKind::CreateFunction(_)
+        | StatementKind::CreateTrigger(_)
         | StatementKind::CreateView(_)
         | StatementKind::Query(_)
         | StatementKind::Explain(_) => return Ok(()),
         StatementKind::CreateTable(_) => "CREATE TABLE",
-        StatementKind::CreateWindow(_) => "CREATE WINDOW",
-        StatementKind::CreateTrigger(_) => "CREATE TRIGGER",
-        StatementKind::CreateFunction(_) => "CREATE FUNCTION",
         StatementKind::CreateAggregation(_) => "CREATE AGGREGATION",
-        StatementKind::Partition(_) => "PARTITION",
         StatementKind::Update(_) => "UPDATE",
         StatementKind::Delete(_) => "DELETE",
         StatementKind::Begin | StatementKind::Commit | StatementKind::Rollback => "transactions",
@@ -40,8 +38,8 @@ pub fn statement(statement: &Statement, text: &Text) -> Result<(), Diagnostic> {
     Err(text.at(unsupported(what), statement.span))
 }
 
-/// Refuses what cannot be run of a query, at its place.
-pub fn query(query: &Query, functions: &Functions, text: &Text) -> Result<(), Diagnostic> {
+/// Refuses what cannot be run of a query, at its place. `reads_window`: one of its relations is a named window.
+pub fn query(query: &Query, reads_window: bool, text: &Text) -> Result<(), Diagnostic> {
     if let Some(target) = &query.target {
         if target.inner {
             return Err(text.at(unsupported("'#' streams, which live in a PARTITION"), target.name.span));
@@ -49,26 +47,33 @@ pub fn query(query: &Query, functions: &Functions, text: &Text) -> Result<(), Di
         if !matches!(target.mode, InsertMode::Insert) || target.on_conflict.is_some() {
             return Err(text.at(unsupported("changing tables"), target.span));
         }
-        if target.events == OutputEvents::Expired {
-            let error = unsupported("EXPIRED EVENTS, which leave a window");
-            return Err(text.at(error, target.span));
-        }
     }
     for lifted in &query.relations {
         relation(lifted, text)?;
     }
-    if let Some(emit) = &query.emit
-        && emit.kind == EmitKind::Final
-    {
-        let error = Diagnostic::new(Code::Unstreamable, "EMIT FINAL needs a window that closes")
-            .hint("leave it out: without a window each event gives its row at once");
-        return Err(text.at(error, emit.span));
+    if let Some(emit) = &query.emit {
+        let closes = query
+            .relations
+            .iter()
+            .any(|relation| relation.window.as_ref().is_some_and(closes));
+        match emit.kind {
+            EmitKind::Final if !closes => {
+                let error = Diagnostic::new(Code::Unstreamable, "EMIT FINAL needs a window that closes")
+                    .hint("leave it out: without a window each event gives its row at once");
+                return Err(text.at(error, emit.span));
+            }
+            EmitKind::Changes if closes => {
+                let error = unsupported("EMIT CHANGES over a window that closes")
+                    .hint("a sliding window, such as length or time, gives a row at each event");
+                return Err(text.at(error, emit.span));
+            }
+            _ => {}
+        }
     }
-    if let Some(output) = &query.output {
-        return Err(text.at(unsupported("OUTPUT … EVERY"), output.span));
-    }
-    sql_query(&query.body, text)?;
-    let mut inside = Inside { functions, text };
+    let windowed = reads_window || query.relations.iter().any(|relation| relation.window.is_some());
+    let order = if windowed { Order::Emissions } else { Order::None };
+    sql_query(&query.body, order, text)?;
+    let mut inside = Inside { text, order };
     match query.body.visit(&mut inside) {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(()),
@@ -76,9 +81,6 @@ pub fn query(query: &Query, functions: &Functions, text: &Text) -> Result<(), Di
 }
 
 fn relation(relation: &StreamRelation, text: &Text) -> Result<(), Diagnostic> {
-    if let Some(window) = &relation.window {
-        return Err(text.at(unsupported("windows"), window.span));
-    }
     let what = match &relation.source {
         _ if relation.unidirectional => "UNIDIRECTIONAL joins",
         RelationSource::Stream { fault: true, .. } => "fault streams ('!')",
@@ -92,7 +94,16 @@ fn relation(relation: &StreamRelation, text: &Text) -> Result<(), Diagnostic> {
     Err(text.at(unsupported(what), relation.span))
 }
 
-fn sql_query(query: &SqlQuery, text: &Text) -> Result<(), Diagnostic> {
+/// What ORDER BY may sort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Nothing: a stream has no end.
+    None,
+    /// Each emission of a window.
+    Emissions,
+}
+
+fn sql_query(query: &SqlQuery, order: Order, text: &Text) -> Result<(), Diagnostic> {
     if let Some(with) = &query.with
         && with.recursive
     {
@@ -100,7 +111,9 @@ fn sql_query(query: &SqlQuery, text: &Text) -> Result<(), Diagnostic> {
             .hint("leave RECURSIVE out; a WITH that does not read itself is fine");
         return Err(text.at(error, with.span()));
     }
-    if let Some(order) = &query.order_by {
+    if order == Order::None
+        && let Some(order) = &query.order_by
+    {
         let error = match &query.limit_clause {
             Some(_) => unsupported("ORDER BY … LIMIT, the continuous top-n"),
             None => Diagnostic::new(Code::Unstreamable, "a stream has no end, so it cannot be sorted")
@@ -108,28 +121,25 @@ fn sql_query(query: &SqlQuery, text: &Text) -> Result<(), Diagnostic> {
         };
         return Err(text.at(error, order.span()));
     }
-    set_expr(&query.body, text)
+    set_expr(&query.body, order, text)
 }
 
-fn set_expr(body: &SetExpr, text: &Text) -> Result<(), Diagnostic> {
+fn set_expr(body: &SetExpr, order: Order, text: &Text) -> Result<(), Diagnostic> {
     match body {
-        SetExpr::Select(select) => self::select(select, text),
-        SetExpr::Query(query) => sql_query(query, text),
+        SetExpr::Select(select) => self::select(select, order, text),
+        SetExpr::Query(query) => sql_query(query, order, text),
         SetExpr::SetOperation {
             op: SetOperator::Union,
-            set_quantifier: SetQuantifier::All,
+            set_quantifier: SetQuantifier::All | SetQuantifier::Distinct | SetQuantifier::None,
             left,
             right,
         } => {
-            set_expr(left, text)?;
-            set_expr(right, text)
+            set_expr(left, order, text)?;
+            set_expr(right, order, text)
         }
         SetExpr::SetOperation {
             op: SetOperator::Union, ..
-        } => {
-            let error = unsupported("UNION without ALL, which removes duplicates").hint("write UNION ALL");
-            Err(text.at(error, body.span()))
-        }
+        } => Err(text.at(unsupported("UNION BY NAME"), body.span())),
         SetExpr::SetOperation { op, .. } => {
             let error = Diagnostic::new(
                 Code::Unstreamable,
@@ -147,39 +157,31 @@ fn set_expr(body: &SetExpr, text: &Text) -> Result<(), Diagnostic> {
     }
 }
 
-fn select(select: &Select, text: &Text) -> Result<(), Diagnostic> {
+fn select(select: &Select, order: Order, text: &Text) -> Result<(), Diagnostic> {
     if select.from.is_empty() {
         let error = Diagnostic::new(Code::Unstreamable, "a query needs a stream to read").hint("add FROM <stream>");
         return Err(text.at(error, select.span()));
     }
-    if let Some(distinct) = &select.distinct {
-        let _ = distinct;
-        return Err(text.at(unsupported("SELECT DISTINCT"), select.span()));
+    if let Some(Distinct::On(_)) = &select.distinct {
+        return Err(text.at(unsupported("SELECT DISTINCT ON"), select.span()));
     }
     if let [_, second, ..] = select.from.as_slice() {
         return Err(text.at(unsupported("joins"), second.span()));
     }
     for from in &select.from {
-        table(from, text)?;
+        table(from, order, text)?;
     }
-    match &select.group_by {
-        GroupByExpr::Expressions(exprs, _) if exprs.is_empty() => {}
-        GroupByExpr::Expressions(exprs, _) => {
-            let span = Span::union_iter(exprs.iter().map(Spanned::span));
-            return Err(text.at(unsupported("GROUP BY"), span));
-        }
-        GroupByExpr::All(_) => return Err(text.at(unsupported("GROUP BY"), select.span())),
+    if let GroupByExpr::All(_) = &select.group_by {
+        return Err(text.at(unsupported("GROUP BY ALL"), select.span()));
     }
-    if let Some(qualify) = &select.qualify {
-        return Err(text.at(unsupported("QUALIFY"), qualify.span()));
-    }
+    over::refuse_named(select, text)?;
     if !select.lateral_views.is_empty() || !select.connect_by.is_empty() {
         return Err(text.at(unsupported("this clause"), select.span()));
     }
     Ok(())
 }
 
-fn table(from: &TableWithJoins, text: &Text) -> Result<(), Diagnostic> {
+fn table(from: &TableWithJoins, order: Order, text: &Text) -> Result<(), Diagnostic> {
     if let Some(join) = from.joins.first() {
         return Err(text.at(unsupported("joins"), join.span()));
     }
@@ -189,15 +191,15 @@ fn table(from: &TableWithJoins, text: &Text) -> Result<(), Diagnostic> {
             lateral: false,
             subquery,
             ..
-        } => sql_query(subquery, text),
-        TableFactor::NestedJoin { table_with_joins, .. } => table(table_with_joins, text),
+        } => sql_query(subquery, order, text),
+        TableFactor::NestedJoin { table_with_joins, .. } => table(table_with_joins, order, text),
         other => Err(text.at(unsupported("this relation"), other.span())),
     }
 }
 
 /// Looks for what may stand anywhere inside expressions.
 struct Inside<'a> {
-    functions: &'a Functions,
+    order: Order,
     text: &'a Text<'a>,
 }
 
@@ -205,7 +207,7 @@ impl Visitor for Inside<'_> {
     type Break = Box<Diagnostic>;
 
     fn pre_visit_query(&mut self, query: &SqlQuery) -> ControlFlow<Self::Break> {
-        match sql_query(query, self.text) {
+        match sql_query(query, self.order, self.text) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
@@ -213,13 +215,16 @@ impl Visitor for Inside<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         let what = match expr {
-            Expr::Function(function) if function.over.is_some() => "OVER windows",
-            Expr::Function(function) => {
-                let name = function.name.to_string().replace('"', "");
-                if self.functions.aggregate(&name).is_none() || self.functions.scalar(&name).is_some() {
-                    return ControlFlow::Continue(());
-                }
-                "aggregates"
+            Expr::Function(function) if function.over.is_some() => {
+                return match over::refuse_call(function, self.text) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => ControlFlow::Break(Box::new(error)),
+                };
+            }
+            Expr::Convert { .. } => {
+                let error = Diagnostic::new(Code::Type, "the second argument of convert is a text")
+                    .hint("put the type in quotes: convert(x, 'int'); or write CAST(x AS INT)");
+                return ControlFlow::Break(Box::new(self.text.at(error, expr.span())));
             }
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => "subqueries in expressions",
             _ => return ControlFlow::Continue(()),

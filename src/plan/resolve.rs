@@ -7,11 +7,13 @@ use std::ops::ControlFlow;
 use arrow::datatypes::SchemaRef;
 use eventflux_sqlparser::{RelationSource, StreamRelation, relation_name};
 use sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr,
+    TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::text::Text;
-use crate::catalog::functions::Functions;
+use super::window_args::{has_bounds, with_bounds};
+use crate::catalog::functions::{EVENT_TIMESTAMP, Functions};
 use crate::catalog::names::{Resolved, resolve};
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
@@ -245,10 +247,17 @@ impl Scope<'_> {
             Some(RelationSource::Stream { name, .. }) => name.value.as_str(),
             _ => table,
         };
-        match resolve(name, self.known.keys().map(String::as_str)) {
-            Resolved::One(exact) => Some((exact.to_string(), self.known.get(exact)?.clone())),
-            _ => None,
-        }
+        let exact = match resolve(name, self.known.keys().map(String::as_str)) {
+            Resolved::One(exact) => exact,
+            _ => return None,
+        };
+        let schema = self.known.get(exact)?.clone();
+        let window = lifted.and_then(|(_, relation)| relation.window.as_ref());
+        let schema = match window.is_some_and(has_bounds) {
+            true => with_bounds(&schema),
+            false => schema,
+        };
+        Some((exact.to_string(), schema))
     }
 
     fn column(&self, ident: &Ident) -> Result<Ident, Diagnostic> {
@@ -297,7 +306,38 @@ impl Scope<'_> {
         Ok(())
     }
 
-    fn function(&self, name: &ObjectName) -> Result<(), Diagnostic> {
+    /// `eventTimestamp(S)`, where S is what the query reads, is `eventTimestamp()`.
+    fn event_timestamp(&self, function: &mut Function) -> Result<(), Diagnostic> {
+        if !function.name.to_string().eq_ignore_ascii_case(EVENT_TIMESTAMP) {
+            return Ok(());
+        }
+        let FunctionArguments::List(list) = &mut function.args else {
+            return Ok(());
+        };
+        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(ident)))] = list.args.as_slice() else {
+            return Ok(());
+        };
+        let known = self.aliases.keys().map(String::as_str);
+        let error = match resolve(&ident.value, known.clone()) {
+            Resolved::One(_) if self.names.tables.len() > 1 => Diagnostic::new(
+                Code::Unsupported,
+                "not supported yet: eventTimestamp of one of several inputs",
+            ),
+            Resolved::One(_) => {
+                list.args.clear();
+                return Ok(());
+            }
+            Resolved::Ambiguous(candidates) => return Err(self.ambiguous(ident, &candidates)),
+            Resolved::None => Diagnostic::new(
+                Code::UnknownStream,
+                format!("the query reads nothing that is called '{}'", ident.value),
+            )
+            .hint(format!("it reads: {}", known.collect::<Vec<_>>().join(", "))),
+        };
+        Err(self.text.at(error, ident.span))
+    }
+
+    fn function(&self, name: &ObjectName, over: bool) -> Result<(), Diagnostic> {
         let [part] = name.0.as_slice() else {
             return Ok(());
         };
@@ -309,12 +349,18 @@ impl Scope<'_> {
         if functions.scalar(name).is_some()
             || functions.aggregate(name).is_some()
             || functions.higher_order(name).is_some()
-            || WINDOW_FUNCTIONS.contains(&name.to_lowercase().as_str())
+            || (over && functions.window(name).is_some())
         {
             return Ok(());
         }
+        if functions.window(name).is_some() {
+            let error = Diagnostic::new(Code::Type, format!("{name} needs OVER, which says among which events"));
+            let hint = format!("such as {name}(…) OVER (PARTITION BY symbol)");
+            return Err(self.text.at(error.hint(hint), ident.span));
+        }
         let error = Diagnostic::new(Code::UnknownFunction, format!("there is no function '{name}'"));
         let names = functions.scalar_names().chain(functions.aggregate_names());
+        let names = names.chain(functions.window_names());
         let error = match nearest(name, names) {
             Some(near) => error.hint(format!("did you mean '{near}'?")),
             None => error,
@@ -324,7 +370,7 @@ impl Scope<'_> {
 }
 
 /// Functions that exist only with OVER.
-const WINDOW_FUNCTIONS: &[&str] = &[
+pub const WINDOW_FUNCTIONS: &[&str] = &[
     "row_number",
     "rank",
     "dense_rank",
@@ -381,7 +427,10 @@ impl VisitorMut for Rewriter<'_, '_> {
         let result = match expr {
             Expr::Identifier(ident) => self.scope.column(ident).map(|exact| *ident = exact),
             Expr::CompoundIdentifier(idents) => self.scope.compound(idents),
-            Expr::Function(function) => self.scope.function(&function.name),
+            Expr::Function(function) => self
+                .scope
+                .function(&function.name, function.over.is_some())
+                .and_then(|()| self.scope.event_timestamp(function)),
             _ => Ok(()),
         };
         self.step(result)

@@ -1,10 +1,17 @@
 //! The stream plan: the graph of streams and operators that an app becomes. EXPLAIN prints it, the runtime runs it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use datafusion_expr::LogicalPlan;
+
+use super::event_time_node::begins_in;
+use super::lower::columns_read;
 use crate::catalog::streams::StreamDef;
 use crate::error::Diagnostic;
+use crate::event::Micros;
 use crate::operators::OperatorPlan;
+use crate::windows::TimeDomain;
 
 /// Index of a node in [`StreamPlan::nodes`]. Nodes are in statement order.
 pub type NodeId = usize;
@@ -22,6 +29,10 @@ pub struct StreamPlan {
     pub nodes: Vec<PlanNode>,
     /// What the app's author should know.
     pub warnings: Vec<Diagnostic>,
+    /// By a stream's node: the node from which its events come in event-time order.
+    pub ordered: BTreeMap<NodeId, NodeId>,
+    /// The streams whose events have event time, from a WATERMARK of their own or from what feeds them.
+    pub event_time: BTreeSet<String>,
 }
 
 /// A stream and its place in the graph.
@@ -112,6 +123,29 @@ impl StreamPlan {
         let port = self.nodes[to].inputs.len();
         self.nodes[to].inputs.push(from);
         self.nodes[from].late_output = Some(Edge { node: to, port });
+    }
+
+    /// What moves the time of a query's input: watermarks if all streams it reads have them, or it begins inside the query.
+    pub fn time_domain(&self, input: &LogicalPlan) -> TimeDomain {
+        if begins_in(input) {
+            return TimeDomain::Event;
+        }
+        let mut read = BTreeMap::new();
+        columns_read(input, &mut read);
+        match !read.is_empty() && read.keys().all(|stream| self.event_time.contains(stream)) {
+            true => TimeDomain::Event,
+            false => TimeDomain::Processing,
+        }
+    }
+
+    /// How long a query remembers what its input does not repeat: the longest `state.ttl` of the streams it reads, if all have
+    /// one.
+    pub fn state_ttl(&self, input: &LogicalPlan) -> Option<Micros> {
+        let mut read = BTreeMap::new();
+        columns_read(input, &mut read);
+        let ttl = |stream: &String| self.streams[self.stream(stream)?].def.settings.state_ttl;
+        let ttls: Option<Vec<Micros>> = read.keys().map(ttl).collect();
+        ttls?.into_iter().max()
     }
 
     /// The stream of that name.

@@ -12,7 +12,7 @@ use sqlparser::ast::{BinaryOperator, Expr};
 
 use super::context::Context;
 use super::logical::parser_options;
-use super::lower::physical_expr;
+use super::physical::physical_expr;
 use super::text::Text;
 use crate::catalog::functions::Functions;
 use crate::catalog::streams::{StreamDef, WatermarkDef};
@@ -39,7 +39,7 @@ pub(super) fn bound_of(def: &StreamDef, watermark: &WatermarkDef, text: &Text) -
     let schema = schema.map_err(|error| at(Diagnostic::new(Code::Type, error.strip_backtrace())))?;
     let functions = Functions::builtin(&(Arc::new(SystemClock) as Arc<dyn Clock>));
     let sources = HashMap::new();
-    let context = Context::new(&sources, &functions, &[]);
+    let context = Context::new(&sources, &functions, &[], &[]);
     let planner = SqlToRel::new_with_options(&context, parser_options());
     let mut planner_context = PlannerContext::new();
     let planned = planner

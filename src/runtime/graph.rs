@@ -115,12 +115,12 @@ impl Graph {
         }
     }
 
-    /// Lets operators set their first timers. Called once, before anything comes in.
+    /// Lets operators set their first timers, and fires those that are due at once. Called once, before anything comes in.
     pub fn start(&mut self, now: Micros) -> Result<()> {
         for node in 0..self.nodes.len() {
             self.fire(node, now, now)?;
         }
-        Ok(())
+        self.fire_timers(now, now)
     }
 
     /// Takes a batch from outside and carries it all the way. `node` is the entry of its stream.

@@ -13,7 +13,7 @@ use super::metrics::{Metrics, QueryMetrics, StreamMetrics};
 use super::snapshot::Snapshot;
 use super::source_thread::{Ended, SourceThread};
 use super::tap::{OwnSink, SinkThread, Tap};
-use super::task::{Control, Sent, SourceInput, Task};
+use super::task::{Control, Inputs, Sent, SourceInput, Task};
 use crate::catalog::streams::Role;
 use crate::connectors::{Emitted, Registry, Source, StopSignal};
 use crate::error::{Error, Result, RowError};
@@ -359,6 +359,8 @@ struct Part {
     graph: Graph,
     sources: Vec<(String, NodeIndex, SourceThread, bool)>,
     api_entries: Vec<NodeIndex>,
+    /// The entries of triggers that go on for ever.
+    triggers: Vec<NodeIndex>,
 }
 
 struct Builder<'a> {
@@ -402,6 +404,7 @@ impl Builder<'_> {
         }
         let mut sources = Vec::new();
         let mut api_entries = Vec::new();
+        let mut triggers = Vec::new();
         for stream in &self.plan.streams {
             let Ok(entry) = group.binary_search(&stream.entry) else {
                 continue;
@@ -428,6 +431,7 @@ impl Builder<'_> {
                     let thread = self.start_source(&stream.def.name, source)?;
                     sources.push((stream.def.name.clone(), entry, thread, waited_for));
                 }
+                (Role::Trigger(schedule), _) if schedule.recurs() => triggers.push(entry),
                 _ => api_entries.push(entry),
             }
         }
@@ -435,6 +439,7 @@ impl Builder<'_> {
             graph,
             sources,
             api_entries,
+            triggers,
         })
     }
 
@@ -522,7 +527,8 @@ fn event_time_nodes(plan: &StreamPlan) -> Vec<bool> {
         let begins = plan
             .streams
             .iter()
-            .any(|stream| stream.entry == id && stream.def.watermark.is_some());
+            .any(|stream| stream.entry == id && stream.def.watermark.is_some())
+            || matches!(&plan.nodes[id].kind, PlanNodeKind::Operator(operator) if operator.begins_event_time());
         event_time[id] = begins || plan.nodes[id].inputs.iter().any(|&from| event_time[from]);
     }
     event_time
@@ -533,6 +539,7 @@ fn metrics_of(plan: &StreamPlan) -> Metrics {
         Role::Internal => "internal",
         Role::Source(_) => "source",
         Role::Sink(_) => "sink",
+        Role::Trigger(_) => "trigger",
     };
     let streams = plan
         .streams
@@ -561,12 +568,15 @@ fn start_task(part: Part, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn Clock>, st
             ended: thread.ended,
             waited_for,
         });
-    let (sources, api_entries) = (sources.collect(), part.api_entries);
+    let inputs = Inputs {
+        sources: sources.collect(),
+        api_entries: part.api_entries,
+        triggers: part.triggers,
+    };
     let task = Task::new(
         part.graph,
-        sources,
+        inputs,
         api_inbox,
-        api_entries,
         control_inbox,
         stop.clone(),
         clock.clone(),
@@ -596,10 +606,12 @@ fn start_inline(parts: Vec<Part>, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn Cl
         return Err(Error::failed("an app without parts"));
     };
     part.graph.start(clock.now())?;
+    part.graph.all_taps().try_for_each(Tap::flush)?;
     let inline = Inline {
         graph: part.graph,
         positions: Vec::new(),
-        api_entries: part.api_entries,
+        // No thread would wake them: triggers fire until the app says that nothing more comes.
+        api_entries: part.api_entries.into_iter().chain(part.triggers).collect(),
         closed: false,
     };
     let inline = Arc::new(Mutex::new(inline));

@@ -48,6 +48,16 @@ pub struct SourceInput {
     pub waited_for: bool,
 }
 
+/// Where events enter a task.
+pub struct Inputs {
+    /// From sources.
+    pub sources: Vec<SourceInput>,
+    /// From the embedding API alone.
+    pub api_entries: Vec<NodeIndex>,
+    /// From triggers that go on until the app is stopped.
+    pub triggers: Vec<NodeIndex>,
+}
+
 /// What the embedding API sends.
 pub struct Sent {
     /// The entry of the stream.
@@ -74,6 +84,7 @@ pub struct Task {
     sources: Vec<SourceState>,
     api: Receiver<Sent>,
     api_entries: Vec<NodeIndex>,
+    triggers: Vec<NodeIndex>,
     api_open: bool,
     control: Receiver<Control>,
     stop: Option<StopSignal>,
@@ -96,17 +107,16 @@ enum Ready {
 }
 
 impl Task {
-    /// Of a graph and its inputs. `api_entries` are the entries that have no source of their own.
+    /// Of a graph and its inputs.
     pub fn new(
         graph: Graph,
-        sources: Vec<SourceInput>,
+        inputs: Inputs,
         api: Receiver<Sent>,
-        api_entries: Vec<NodeIndex>,
         control: Receiver<Control>,
         stop: StopSignal,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let sources = sources.into_iter().map(|input| SourceState {
+        let sources = inputs.sources.into_iter().map(|input| SourceState {
             input,
             open: true,
             position: None,
@@ -115,7 +125,8 @@ impl Task {
             graph,
             sources: sources.collect(),
             api,
-            api_entries,
+            api_entries: inputs.api_entries,
+            triggers: inputs.triggers,
             api_open: true,
             control,
             stop: Some(stop),
@@ -166,7 +177,8 @@ impl Task {
             .iter()
             .any(|source| source.open && !self.graph.is_done(source.input.node));
         let api = self.api_open && self.api_entries.iter().any(|node| !self.graph.is_done(*node));
-        sources || api
+        let triggers = self.stop.is_some() && self.triggers.iter().any(|node| !self.graph.is_done(*node));
+        sources || api || triggers
     }
 
     /// Waits until something is there. Sources first in line are those furthest behind in event time.

@@ -420,6 +420,16 @@ fn what_streams_cannot_do() {
                 ),
             ),
             (
+                "EXPIRED EVENTS without a window",
+                query("INSERT EXPIRED EVENTS INTO Out SELECT symbol FROM Trades;"),
+            ),
+            (
+                "a window over a named window",
+                query(
+                    "CREATE WINDOW W WINDOW('length', 2); INSERT INTO W SELECT symbol FROM Trades; SELECT * FROM W WINDOW('length', 5);",
+                ),
+            ),
+            (
                 "EXPLAIN of a definition",
                 "EXPLAIN CREATE STREAM S (x INT);".to_string(),
             ),
@@ -448,8 +458,6 @@ fn circles() {
 #[test]
 fn not_built_yet() {
     check("not_built_yet", &errors(&[
-        ("a window", query("SELECT symbol FROM Trades WINDOW('length', 5);")),
-        ("a window, other form", query("SELECT symbol FROM Trades WINDOW TUMBLING(5 SECONDS);")),
         ("a pattern", query("SELECT a.symbol FROM PATTERN (EVERY a=Trades -> b=Trades[b.price > a.price] WITHIN 5 MINUTES);")),
         ("a sequence", query("SELECT a.symbol FROM SEQUENCE (a=Trades, b=Trades);")),
         (
@@ -457,32 +465,85 @@ fn not_built_yet() {
             query("SELECT * FROM Trades MATCH_RECOGNIZE (MEASURES A.price AS p PATTERN (A B) DEFINE B AS B.price > 1);")
         ),
         ("a table", "CREATE TABLE T (id STRING PRIMARY KEY) WITH (extension = 'memory');".to_string()),
-        ("a named window", "CREATE WINDOW W (x INT) WINDOW('length', 5);".to_string()),
-        ("a partition", query("PARTITION WITH (symbol OF Trades) BEGIN INSERT INTO A SELECT symbol FROM Trades; END;")),
-        ("a trigger", "CREATE TRIGGER T AT EVERY 5 SECONDS;".to_string()),
         (
             "an aggregation",
             query("CREATE AGGREGATION A AS SELECT symbol, sum(price) AS s FROM Trades GROUP BY symbol AGGREGATE EVERY SECONDS … YEARS;")
                 .replace('…', "...")
         ),
-        ("a function", "CREATE FUNCTION f(x INT) RETURNS INT LANGUAGE SQL AS 'x + 1';".to_string()),
+        ("a stream without a key in a partition", query("CREATE STREAM B (x INT); PARTITION WITH (symbol OF Trades) BEGIN SELECT x FROM B; END;")),
         ("a join", query("SELECT a.symbol FROM Trades AS a JOIN Trades AS b ON a.symbol = b.symbol;")),
         ("a join by comma", query("SELECT a.symbol FROM Trades AS a, Trades AS b;")),
-        ("GROUP BY", query("SELECT symbol FROM Trades GROUP BY symbol;")),
-        ("an aggregate", query("SELECT sum(price) AS total FROM Trades;")),
-        ("OVER", query("SELECT row_number() OVER (PARTITION BY symbol ORDER BY ts) AS n FROM Trades;")),
-        ("DISTINCT", query("SELECT DISTINCT symbol FROM Trades;")),
-        ("UNION", query("SELECT symbol FROM Trades UNION SELECT symbol FROM Trades;")),
         ("top-n", query("SELECT symbol FROM Trades ORDER BY price LIMIT 3;")),
         ("a subquery", query("SELECT symbol FROM Trades WHERE symbol IN (SELECT symbol FROM Trades);")),
-        ("OUTPUT", query("SELECT symbol FROM Trades OUTPUT LAST EVERY 5 SECONDS;")),
         ("a keyed stream", "CREATE STREAM S (id INT PRIMARY KEY);".to_string()),
         ("a default value", "CREATE STREAM S (id INT DEFAULT 5);".to_string()),
         ("a fault stream", query("SELECT * FROM !Trades;")),
         ("UPDATE", query("UPDATE T SET x = 1 FROM Trades WHERE T.id = Trades.symbol;")),
         ("UPSERT", query("UPSERT INTO T SELECT symbol FROM Trades;")),
-        ("EXPIRED EVENTS", query("INSERT EXPIRED EVENTS INTO Out SELECT symbol FROM Trades;")),
     ]));
+}
+
+#[test]
+fn what_over_cannot_do() {
+    let over = |spec: &str| query(&format!("SELECT sum(price) OVER ({spec}) AS s FROM Trades;"));
+    check(
+        "what_over_cannot_do",
+        &errors(&[
+            (
+                "rows that follow",
+                over("PARTITION BY symbol ROWS BETWEEN 1 PRECEDING AND 2 FOLLOWING"),
+            ),
+            (
+                "all rows that follow",
+                over("ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING"),
+            ),
+            ("another order", over("PARTITION BY symbol ORDER BY price")),
+            ("a second order", over("ORDER BY ts, price")),
+            ("backwards", over("ORDER BY ts DESC")),
+            ("a duration for ROWS", over("ROWS 5 SECONDS PRECEDING")),
+            ("no duration for RANGE", over("RANGE price PRECEDING")),
+            (
+                "a frame that ends before it starts",
+                over("ROWS BETWEEN 1 PRECEDING AND 2 PRECEDING"),
+            ),
+            (
+                "a named window",
+                query("SELECT sum(price) OVER w AS s FROM Trades WINDOW w AS (ORDER BY price);"),
+            ),
+            (
+                "a window that is not there",
+                query("SELECT sum(price) OVER w AS s FROM Trades;"),
+            ),
+            (
+                "whole partitions",
+                query("SELECT symbol, percent_rank() OVER (PARTITION BY symbol) AS p FROM Trades;"),
+            ),
+            (
+                "a window of its own",
+                query("SELECT sum(price) OVER (ROWS 1 PRECEDING) AS s FROM Trades WINDOW('length', 2);"),
+            ),
+            (
+                "a function of OVER alone",
+                query("SELECT row_number() AS n FROM Trades;"),
+            ),
+            (
+                "IGNORE NULLS with OVER",
+                query("SELECT lag(price) IGNORE NULLS OVER (PARTITION BY symbol) AS p FROM Trades;"),
+            ),
+            (
+                "a GROUPS frame",
+                query("SELECT sum(price) OVER (GROUPS 2 PRECEDING) AS s FROM Trades;"),
+            ),
+            (
+                "DISTINCT ON",
+                query("SELECT DISTINCT ON (symbol) symbol, price FROM Trades;"),
+            ),
+            (
+                "no such function",
+                query("SELECT row_numbr() OVER (ORDER BY ts) AS n FROM Trades;"),
+            ),
+        ]),
+    );
 }
 
 #[test]

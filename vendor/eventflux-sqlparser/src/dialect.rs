@@ -55,10 +55,11 @@ impl Dialect for EventFluxDialect {
         }
     }
 
-    /// `||` binds looser than arithmetic and tighter than comparisons, as in PostgreSQL: `'n = ' || a + 1`.
+    /// `||`, `->` and `->>` bind looser than arithmetic and tighter than comparisons, as in PostgreSQL: `'n = ' || a + 1`.
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
-        let is_concat = parser.peek_token_ref().token == Token::StringConcat;
-        is_concat.then(|| Ok(self.prec_value(Precedence::Caret)))
+        let token = &parser.peek_token_ref().token;
+        let is_other = matches!(token, Token::StringConcat | Token::Arrow | Token::LongArrow);
+        is_other.then(|| Ok(self.prec_value(Precedence::Caret)))
     }
 
     fn is_delimited_identifier_start(&self, ch: char) -> bool {

@@ -1,0 +1,226 @@
+//! What an aggregation computes, common to all its forms: running, at the close of a window, in slices.
+
+use std::collections::BTreeSet;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, SchemaRef};
+
+use super::aggregates::{Aggregate, AggregateSpec, Changes, Failure, GroupId, Retraction, build};
+use super::batch_aggregate::BatchAggregate;
+
+use super::running_aggregate::{RunningAggregate, filter_mask};
+use super::state::{StateReader, StateWriter};
+use super::{Operator, OperatorPlan, Output};
+use crate::error::{Error, ErrorKind, Result, RowError};
+use crate::event::{EventBatch, Op, pretty};
+
+/// Keys and aggregates over the columns of the input. The output has the keys, then the aggregates.
+#[derive(Debug, Clone)]
+pub struct AggregatePlan {
+    /// When values go out.
+    pub form: Form,
+    /// The columns that are grouped by.
+    pub keys: Vec<usize>,
+    /// What is computed of each group.
+    pub aggregates: Vec<AggregateColumn>,
+    /// How rows leave groups.
+    pub retraction: Retraction,
+    /// Whether rows that leave give output.
+    pub expired: bool,
+    /// Whether rows that enter give output.
+    pub current: bool,
+    /// Whether rows may leave, so that it is worth knowing how many there are.
+    pub counts_rows: bool,
+    /// The columns of the input.
+    pub input: SchemaRef,
+    /// The columns of the output.
+    pub schema: SchemaRef,
+}
+
+/// When an aggregation gives its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// With every event.
+    Running,
+    /// Once for each emission of a batch window.
+    Emission,
+}
+
+/// One aggregate of a query.
+#[derive(Debug, Clone)]
+pub struct AggregateColumn {
+    /// As written.
+    pub text: String,
+    /// What it is.
+    pub spec: AggregateSpec,
+    /// The columns of its arguments.
+    pub arguments: Vec<usize>,
+    /// The column of its FILTER.
+    pub filter: Option<usize>,
+}
+
+impl AggregatePlan {
+    /// The types of the keys.
+    pub fn key_types(&self) -> Vec<DataType> {
+        let types = self.keys.iter().map(|&key| self.input.field(key).data_type().clone());
+        types.collect()
+    }
+}
+
+impl OperatorPlan for AggregatePlan {
+    fn name(&self) -> &'static str {
+        match self.form {
+            Form::Running => "RunningAggregate",
+            Form::Emission => "WindowAggregate",
+        }
+    }
+
+    fn details(&self) -> Vec<String> {
+        let keys: Vec<&str> = self
+            .keys
+            .iter()
+            .map(|&key| self.input.field(key).name().as_str())
+            .collect();
+        let aggregates: Vec<&str> = self
+            .aggregates
+            .iter()
+            .map(|aggregate| aggregate.text.as_str())
+            .collect();
+        let keys = (!keys.is_empty()).then(|| format!("by {}", keys.join(", ")));
+        keys.into_iter().chain([aggregates.join(", ")]).collect()
+    }
+
+    fn build(&self) -> Result<Box<dyn Operator>> {
+        Ok(match self.form {
+            Form::Running => Box::new(RunningAggregate::new(self.clone())?),
+            Form::Emission => Box::new(BatchAggregate::new(self.clone())?),
+        })
+    }
+}
+
+/// The running aggregates of a plan.
+pub struct Built {
+    columns: Vec<AggregateColumn>,
+    aggregates: Vec<Box<dyn Aggregate>>,
+}
+
+impl Built {
+    /// Fresh ones.
+    pub fn new(plan: &AggregatePlan) -> Result<Self> {
+        let aggregates = plan
+            .aggregates
+            .iter()
+            .map(|column| build(&column.spec, plan.retraction).map_err(Error::failed));
+        Ok(Built {
+            columns: plan.aggregates.clone(),
+            aggregates: aggregates.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Takes rows.
+    pub fn update(&mut self, groups: &[GroupId], ops: Option<&[Op]>, batch: &EventBatch) -> Result<()> {
+        self.each(groups, ops, batch, |aggregate, changes| aggregate.update(changes))?;
+        Ok(())
+    }
+
+    /// Takes rows and gives the values of each row's group after it.
+    pub fn running(&mut self, groups: &[GroupId], ops: Option<&[Op]>, batch: &EventBatch) -> Result<Vec<ArrayRef>> {
+        self.each(groups, ops, batch, |aggregate, changes| aggregate.running(changes))
+    }
+
+    fn each<T>(
+        &mut self,
+        groups: &[GroupId],
+        ops: Option<&[Op]>,
+        batch: &EventBatch,
+        mut call: impl FnMut(&mut dyn Aggregate, &Changes) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let columns = self.columns.iter().zip(&mut self.aggregates);
+        let called = columns.map(|(column, aggregate)| {
+            let arguments: Vec<ArrayRef> = column
+                .arguments
+                .iter()
+                .map(|&index| batch.column(index).clone())
+                .collect();
+            let filter = filter_mask(batch, column.filter);
+            let changes = Changes {
+                groups,
+                ops,
+                arguments: &arguments,
+                filter: filter.as_ref(),
+            };
+            call(aggregate.as_mut(), &changes)
+        });
+        called.collect()
+    }
+
+    /// The values of groups.
+    pub fn values(&mut self, groups: &[GroupId]) -> Result<Vec<ArrayRef>> {
+        self.aggregates
+            .iter_mut()
+            .map(|aggregate| aggregate.values(groups))
+            .collect()
+    }
+
+    /// The rows of a result without those of which a value could not be given (a sum that overflows): they are reported.
+    pub fn checked(&mut self, result: EventBatch, out: &mut Output) -> Result<EventBatch> {
+        let failures: Vec<Failure> = self
+            .aggregates
+            .iter_mut()
+            .flat_map(|aggregate| aggregate.failures())
+            .collect();
+        if failures.is_empty() {
+            return Ok(result);
+        }
+        for failure in &failures {
+            out.error(RowError {
+                kind: ErrorKind::Evaluate,
+                message: failure.message.clone(),
+                event: pretty::row(result.columns(), failure.row),
+                line: None,
+                at: out.now(),
+            });
+        }
+        let bad: BTreeSet<usize> = failures.into_iter().map(|failure| failure.row).collect();
+        let good = (0..result.num_rows()).filter(|row| !bad.contains(row));
+        result.take(good.map(|row| row as u32).collect())
+    }
+
+    /// Merges groups of others into these.
+    pub fn merge(&mut self, other: &Built, from: &[GroupId], into: &[GroupId]) -> Result<()> {
+        let pairs = self.aggregates.iter_mut().zip(&other.aggregates);
+        for (aggregate, other) in pairs {
+            aggregate.merge(other.as_ref(), from, into)?;
+        }
+        Ok(())
+    }
+
+    /// The same aggregates, empty.
+    pub fn fresh(&self) -> Self {
+        Built {
+            columns: self.columns.clone(),
+            aggregates: self.aggregates.iter().map(|aggregate| aggregate.fresh()).collect(),
+        }
+    }
+
+    /// Empties groups.
+    pub fn clear(&mut self, groups: &[GroupId]) {
+        for aggregate in &mut self.aggregates {
+            aggregate.clear(groups);
+        }
+    }
+
+    /// Writes the state of all.
+    pub fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
+        self.aggregates
+            .iter()
+            .try_for_each(|aggregate| aggregate.snapshot(state))
+    }
+
+    /// Reads it back.
+    pub fn restore(&mut self, state: &mut StateReader) -> Result<()> {
+        self.aggregates
+            .iter_mut()
+            .try_for_each(|aggregate| aggregate.restore(state))
+    }
+}

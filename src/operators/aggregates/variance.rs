@@ -1,0 +1,285 @@
+//! Sample and population variance and standard deviation.
+//!
+//! Kept are the sums of `d = x - shift` and of `d²`, where the shift is the first value of the group. Both the difference and
+//! the square are computed with their rounding errors and summed with [`Sum2`], so that rows can be taken back for ever and
+//! `Σd² - (Σd)²/n`, which cancels nearly everything when values are large and close together, keeps its digits. What is left
+//! below the precision of the sums (2^-98 of the squared distance to the shift) counts as zero, so a result is never negative. State: 72 bytes a group; O(1) a row.
+//!
+//! NaN or an infinity makes the result NaN, as in PostgreSQL, until it is taken back.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array};
+use arrow::datatypes::DataType;
+
+use super::grouped::{Kernel, Overflow};
+use super::kinds::{Native, Numbers, Ordered};
+use super::saved;
+use super::sum2::{Sum2, two_product, two_sum};
+use crate::error::Result;
+use crate::operators::state::{StateReader, StateWriter};
+
+/// From here on squares could overflow: 2^480.
+const HUGE: f64 = 3.121_748_550_315_992e144;
+
+/// The part of `Σd²` that cannot be told from zero: 2^-98.
+const NOISE: f64 = 3.155_443_620_884_047_2e-30;
+
+/// The number of values and the sums of their distances from a shift.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Moments {
+    count: i64,
+    /// How many of them are NaN, infinite or huge: these are not in the sums.
+    strange: i64,
+    shift: f64,
+    first: Sum2,
+    second: Sum2,
+}
+
+impl Moments {
+    #[inline(always)]
+    fn change(&mut self, value: f64, weight: i8) {
+        let times = i64::from(weight);
+        if value.abs() < HUGE {
+            if self.count == self.strange {
+                (self.shift, self.first, self.second) = (value, Sum2::default(), Sum2::default());
+            }
+            self.change_sums(value, f64::from(weight));
+        } else {
+            self.strange += times;
+        }
+        self.count += times;
+    }
+
+    #[inline(always)]
+    fn change_sums(&mut self, value: f64, weight: f64) {
+        let (distance, rest) = two_sum(value, -self.shift);
+        let (square, square_rest) = two_product(distance, distance);
+        self.first.add(distance * weight);
+        self.first.error += rest * weight;
+        self.second.add(square * weight);
+        self.second.error += (square_rest + 2.0 * distance * rest) * weight;
+    }
+
+    /// `Σ(x - mean)²`.
+    fn squares(&self) -> f64 {
+        if self.strange != 0 {
+            return f64::NAN;
+        }
+        let mean_part = self.first.times(self.first).over(self.count as f64);
+        let mut squares = self.second.normal();
+        squares.add_sum(mean_part.negated());
+        let squares = squares.value();
+        if squares > self.second.value() * NOISE {
+            squares
+        } else {
+            0.0
+        }
+    }
+
+    fn merge(&mut self, other: &Moments) {
+        let (count, strange) = (self.count + other.count, self.strange + other.strange);
+        if self.count == self.strange {
+            *self = *other;
+        } else if other.count != other.strange {
+            self.merge_sums(other);
+        }
+        (self.count, self.strange) = (count, strange);
+    }
+
+    /// Adds the other's sums, moved to this shift.
+    fn merge_sums(&mut self, other: &Moments) {
+        let (by, rest) = two_sum(other.shift, -self.shift);
+        let by = Sum2 { sum: by, error: rest };
+        let count = Sum2 {
+            sum: (other.count - other.strange) as f64,
+            error: 0.0,
+        };
+        let moved = by.times(count);
+        self.second.add_sum(other.second);
+        self.second.add_sum(by.times(other.first));
+        self.second.add_sum(by.times(other.first));
+        self.second.add_sum(by.times(moved));
+        self.first.add_sum(other.first);
+        self.first.add_sum(moved);
+    }
+}
+
+/// What is made of the squares.
+pub(super) trait Spread: Clone + Send + 'static {
+    /// From how many values on there is a result.
+    const LEAST: i64;
+    /// The result.
+    fn of(squares: f64, count: i64) -> f64;
+}
+
+/// `var_samp`.
+#[derive(Clone)]
+pub(super) struct SampleVariance;
+/// `var_pop`.
+#[derive(Clone)]
+pub(super) struct Variance;
+/// `stddev`.
+#[derive(Clone)]
+pub(super) struct SampleDeviation;
+/// `stddev_pop`.
+#[derive(Clone)]
+pub(super) struct Deviation;
+
+impl Spread for SampleVariance {
+    const LEAST: i64 = 2;
+    fn of(squares: f64, count: i64) -> f64 {
+        squares / (count - 1) as f64
+    }
+}
+
+impl Spread for Variance {
+    const LEAST: i64 = 1;
+    fn of(squares: f64, count: i64) -> f64 {
+        squares / count as f64
+    }
+}
+
+impl Spread for SampleDeviation {
+    const LEAST: i64 = 2;
+    fn of(squares: f64, count: i64) -> f64 {
+        SampleVariance::of(squares, count).sqrt()
+    }
+}
+
+impl Spread for Deviation {
+    const LEAST: i64 = 1;
+    fn of(squares: f64, count: i64) -> f64 {
+        Variance::of(squares, count).sqrt()
+    }
+}
+
+/// Computes one of them.
+#[derive(Clone)]
+pub(super) struct Spreads<S> {
+    argument: Native<f64>,
+    spread: PhantomData<S>,
+}
+
+impl<S> Spreads<S> {
+    /// Of DOUBLEs.
+    pub fn new() -> Self {
+        Spreads {
+            argument: Native::new(DataType::Float64),
+            spread: PhantomData,
+        }
+    }
+}
+
+impl<S: Spread> Kernel for Spreads<S> {
+    type Argument = Native<f64>;
+    type State = Moments;
+    type Output = Numbers<f64>;
+
+    fn argument(&self) -> &Native<f64> {
+        &self.argument
+    }
+
+    fn data_type(&self) -> &DataType {
+        &DataType::Float64
+    }
+
+    #[inline(always)]
+    fn add(&self, moments: &mut Moments, value: Ordered<f64>) {
+        moments.change(value.0, 1);
+    }
+
+    #[inline(always)]
+    fn retract(&self, moments: &mut Moments, value: Ordered<f64>) {
+        moments.change(value.0, -1);
+    }
+
+    fn output(&self, rows: usize) -> Numbers<f64> {
+        Numbers::new(rows)
+    }
+
+    fn emit(&self, moments: &Moments, output: &mut Numbers<f64>) -> Result<(), Overflow> {
+        output.push((moments.count >= S::LEAST).then(|| S::of(moments.squares(), moments.count)));
+        Ok(())
+    }
+
+    fn finish(&self, output: Numbers<f64>) -> Result<ArrayRef> {
+        output.finish(&DataType::Float64)
+    }
+
+    fn merge(&self, from: &Moments, into: &mut Moments) {
+        into.merge(from);
+    }
+
+    fn save(&self, states: &[Moments], writer: &mut StateWriter) -> Result<()> {
+        let counts =
+            |of: fn(&Moments) -> i64| Arc::new(Int64Array::from_iter_values(states.iter().map(of))) as ArrayRef;
+        let floats =
+            |of: fn(&Moments) -> f64| Arc::new(Float64Array::from_iter_values(states.iter().map(of))) as ArrayRef;
+        let columns = vec![
+            counts(|moments| moments.count),
+            counts(|moments| moments.strange),
+            floats(|moments| moments.shift),
+            floats(|moments| moments.first.sum),
+            floats(|moments| moments.first.error),
+            floats(|moments| moments.second.sum),
+            floats(|moments| moments.second.error),
+        ];
+        saved::write(columns, writer)
+    }
+
+    fn load(&self, reader: &mut StateReader) -> Result<Vec<Moments>> {
+        let columns: [ArrayRef; 7] = saved::read(reader)?;
+        let int = |i: usize| saved::typed::<Int64Array>(&columns[i]).map(|column| column.values().clone());
+        let float = |i: usize| saved::typed::<Float64Array>(&columns[i]).map(|column| column.values().clone());
+        let (counts, strange, shifts) = (int(0)?, int(1)?, float(2)?);
+        let (firsts, first_errors, seconds, second_errors) = (float(3)?, float(4)?, float(5)?, float(6)?);
+        let rows = (0..counts.len()).map(|row| Moments {
+            count: counts[row],
+            strange: strange[row],
+            shift: shifts[row],
+            first: Sum2 {
+                sum: firsts[row],
+                error: first_errors[row],
+            },
+            second: Sum2 {
+                sum: seconds[row],
+                error: second_errors[row],
+            },
+        });
+        Ok(rows.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_values_close_together() {
+        for base in [0.0, 1e9, 1e12, -1e13] {
+            let mut moments = Moments::default();
+            moments.change(1e9 / 7.0, 1);
+            for i in 0..100_000 {
+                moments.change(base + f64::from(i % 4), 1);
+                if i >= 4 {
+                    moments.change(base + f64::from((i - 4) % 4), -1);
+                }
+            }
+            moments.change(1e9 / 7.0, -1);
+            let variance = SampleVariance::of(moments.squares(), moments.count);
+            assert!((variance - 5.0 / 3.0).abs() < 1e-9, "{base}: {variance}");
+        }
+    }
+
+    #[test]
+    fn equal_values_have_none() {
+        let mut moments = Moments::default();
+        for value in [3.3, 1e9 + 0.1, 1e9 + 0.1, 1e9 + 0.1] {
+            moments.change(value, 1);
+        }
+        moments.change(3.3, -1);
+        assert_eq!(moments.squares(), 0.0);
+    }
+}

@@ -1,0 +1,78 @@
+//! Keys of several columns, or of nested types: each key is one run of bytes (`arrow::row`).
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use arrow::row::{RowConverter, SortField};
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::GroupId;
+use super::ids::{Ids, put};
+use crate::error::{Error, Result};
+
+/// The numbers of keys that are rows.
+pub(super) struct RowKeys {
+    converter: RowConverter,
+    table: HashTable<(u64, GroupId)>,
+    by_id: Vec<Arc<[u8]>>,
+    hasher: DefaultHashBuilder,
+}
+
+impl RowKeys {
+    /// No keys yet; the columns will have these types, or what [`super::normal`] makes of them.
+    pub fn new(types: &[DataType]) -> Result<Self> {
+        let fields: Vec<SortField> = types
+            .iter()
+            .map(|of| SortField::new(super::normal::data_type(of)))
+            .collect();
+        if !RowConverter::supports_fields(&fields) {
+            return Err(Error::failed("these types cannot be grouped by"));
+        }
+        Ok(RowKeys {
+            converter: RowConverter::new(fields)?,
+            table: HashTable::new(),
+            by_id: Vec::new(),
+            hasher: DefaultHashBuilder::default(),
+        })
+    }
+
+    /// Appends the number of each row of normal columns.
+    pub fn assign(&mut self, columns: &[ArrayRef], ids: &mut Ids, out: &mut Vec<GroupId>) -> Result<()> {
+        let rows = self.converter.convert_columns(columns)?;
+        for row in &rows {
+            out.push(self.number(row.data(), ids)?);
+        }
+        Ok(())
+    }
+
+    fn number(&mut self, key: &[u8], ids: &mut Ids) -> Result<GroupId> {
+        let hash = self.hasher.hash_one(key);
+        let by_id = &self.by_id;
+        let same = |(known, id): &(u64, GroupId)| *known == hash && by_id[*id as usize].as_ref() == key;
+        if let Some((_, id)) = self.table.find(hash, same) {
+            return Ok(*id);
+        }
+        let id = ids.take()?;
+        self.table.insert_unique(hash, (hash, id), |(hash, _)| *hash);
+        put(&mut self.by_id, id, key.into(), Arc::default());
+        Ok(id)
+    }
+
+    /// Forgets a group.
+    pub fn remove(&mut self, id: GroupId) {
+        let key = std::mem::take(&mut self.by_id[id as usize]);
+        let hash = self.hasher.hash_one(key.as_ref());
+        if let Ok(entry) = self.table.find_entry(hash, |(_, of)| *of == id) {
+            entry.remove();
+        }
+    }
+
+    /// The keys of groups as columns.
+    pub fn columns(&self, ids: &[GroupId]) -> Result<Vec<ArrayRef>> {
+        let parser = self.converter.parser();
+        let rows = ids.iter().filter_map(|&id| self.by_id.get(id as usize));
+        Ok(self.converter.convert_rows(rows.map(|key| parser.parse(key)))?)
+    }
+}

@@ -1,0 +1,263 @@
+//! Lowering of what has state: windows, aggregations, OVER, DISTINCT.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion_expr::{Aggregate, LogicalPlan, Window};
+
+use super::lower_aggregate::AggregateColumns;
+use super::lower_over::{OverOperators, disorders};
+use super::lower_sessions::{Sessions, sessions};
+use super::lower_slices::{Bounds, Sliced, sliced};
+use super::lower_window::{Windowed, window_plan};
+use super::stream_plan::{NodeId, StreamId};
+use super::window_node::WindowNode;
+use crate::catalog::windows::Family;
+use crate::error::{Code, Diagnostic};
+use crate::operators::OperatorPlan;
+use crate::operators::distinct::{Bound, DistinctPlan};
+use crate::operators::event_time_order::EventTimeOrderPlan;
+use crate::operators::keyed::KeyedForm;
+use crate::operators::session_aggregate::SessionAggregatePlan;
+use crate::operators::slice_aggregate::SliceAggregatePlan;
+use crate::windows::{Retained, TimeDomain};
+
+use super::lower::{Flow, Lowering, Pipe};
+
+impl Lowering<'_> {
+    pub(super) fn window(&mut self, window: &WindowNode) -> Result<Pipe, Diagnostic> {
+        let domain = self.plan.time_domain(&window.input);
+        let in_order = std::mem::replace(&mut self.in_order, domain == TimeDomain::Event);
+        let pipe = self.pipe(&window.input);
+        self.in_order = in_order;
+        let pipe = of_inserts(pipe?)?;
+        let input = Arc::new(window.input.schema().as_arrow().clone());
+        let schema = Arc::new(
+            datafusion_expr::UserDefinedLogicalNodeCore::schema(window)
+                .as_arrow()
+                .clone(),
+        );
+        let (from, errors) = self.flush(pipe, &input)?;
+        let expired = self.output.expired || self.retracts && window.kind.family() == Family::Sliding;
+        let operator = window_plan(
+            &window.kind,
+            &Windowed {
+                input: input.clone(),
+                schema: schema.clone(),
+                domain,
+                retained: if expired { Retained::Expired } else { Retained::Nothing },
+                retracts: self.retracts,
+            },
+        )?;
+        let form = match Flow::of(&window.kind) {
+            Flow::Emissions => KeyedForm::Emissions,
+            _ => KeyedForm::Joined,
+        };
+        let operator = self.keyed(operator, &input, &schema, form);
+        let node = self.add("window", errors, operator);
+        self.plan.connect(from, node);
+        let mut pipe = self.pipe_from(
+            node,
+            schema,
+            errors,
+            datafusion_expr::UserDefinedLogicalNodeCore::schema(window),
+        );
+        pipe.flow = Flow::of(&window.kind);
+        Ok(pipe)
+    }
+
+    /// SELECT DISTINCT, and UNION without ALL.
+    pub(super) fn distinct(&mut self, input: &LogicalPlan) -> Result<Pipe, Diagnostic> {
+        let ttl = self.plan.state_ttl(input);
+        let by_event_time = self.plan.time_domain(input) == TimeDomain::Event;
+        let in_order = self.in_order;
+        self.in_order |= by_event_time && ttl.is_some();
+        let retracts = std::mem::replace(&mut self.retracts, true);
+        let pipe = self.pipe(input);
+        (self.retracts, self.in_order) = (retracts, in_order);
+        let pipe = pipe?;
+        let flow = pipe.flow;
+        let schema = Arc::new(input.schema().as_arrow().clone());
+        let (from, errors) = self.flush(pipe, &schema)?;
+        let bound = match (flow, ttl) {
+            (Flow::Emissions, _) => Bound::Emission,
+            (Flow::Changes { .. }, _) => Bound::Present,
+            (Flow::Inserts, Some(ttl)) => Bound::Unseen(ttl),
+            (Flow::Inserts, None) => {
+                self.plan
+                    .warnings
+                    .push(grows_for_ever("DISTINCT remembers every different row"));
+                Bound::Never
+            }
+        };
+        let operator = DistinctPlan {
+            bound,
+            schema: schema.clone(),
+        };
+        let comparable = operator.groups().map(|_| ());
+        comparable.map_err(|error| Diagnostic::new(Code::Type, error.to_string()))?;
+        let node = self.add("distinct", errors, Arc::new(operator));
+        self.plan.connect(from, node);
+        let mut pipe = self.pipe_from(node, schema, errors, input.schema());
+        pipe.flow = flow;
+        Ok(pipe)
+    }
+
+    /// Functions with OVER.
+    pub(super) fn over(&mut self, window: &Window) -> Result<Pipe, Diagnostic> {
+        let domain = self.plan.time_domain(&window.input);
+        let by_event_time = domain == TimeDomain::Event;
+        let disorders = disorders(&window.input);
+        let in_order = std::mem::replace(&mut self.in_order, by_event_time && !disorders);
+        let pipe = self.pipe(&window.input);
+        self.in_order = in_order;
+        let mut pipe = pipe?;
+        if pipe.flow != Flow::Inserts {
+            let error = Diagnostic::new(Code::Unstreamable, "OVER has a frame of its own, so it takes no WINDOW");
+            return Err(error.hint("give OVER a frame: RANGE BETWEEN 10 SECONDS PRECEDING AND CURRENT ROW"));
+        }
+        if pipe.projection.is_some() {
+            pipe = self.flushed(pipe, window.input.schema())?;
+        }
+        let operators = OverOperators::new(window, domain)?;
+        let exprs = operators.inputs.iter().map(|expr| pipe.physical(expr));
+        pipe.projection = Some(exprs.collect::<Result<_, _>>()?);
+        let (mut node, errors) = self.flush(pipe, &operators.input)?;
+        let sorted: Option<Arc<dyn OperatorPlan>> = (by_event_time && disorders).then(|| {
+            let schema = operators.input.clone();
+            Arc::new(EventTimeOrderPlan { schema }) as _
+        });
+        let over = operators.over.map(|over| Arc::new(over) as _);
+        let lead = operators.lead.map(|lead| Arc::new(lead) as _);
+        for (kind, operator) in [("in_order", sorted), ("over", over), ("lead", lead)] {
+            if let Some(operator) = operator {
+                let next = self.add(kind, errors, operator);
+                self.plan.connect(node, next);
+                node = next;
+            }
+        }
+        let schema = Arc::new(window.schema.as_arrow().clone());
+        Ok(self.pipe_from(node, schema, errors, &window.schema))
+    }
+
+    /// An aggregation over windows on a grid, slice by slice.
+    pub(super) fn slices(&mut self, aggregate: &Aggregate, sliced: &Sliced) -> Result<Pipe, Diagnostic> {
+        let domain = self.plan.time_domain(&sliced.input);
+        let in_order = std::mem::replace(&mut self.in_order, sliced.ordered && domain == TimeDomain::Event);
+        let pipe = self.pipe(&sliced.input);
+        self.in_order = in_order;
+        let (from, errors, mut columns, input) =
+            self.aggregated(of_inserts(pipe?)?, aggregate, &sliced.input, &sliced.bounds)?;
+        let operator = SliceAggregatePlan {
+            grid: sliced.grid,
+            domain,
+            aggregate: columns.plan(Flow::Inserts, self.output, input),
+            columns: columns.columns,
+        };
+        let schema = operator.aggregate.schema.clone();
+        let node = self.add("slices", errors, Arc::new(operator));
+        self.plan.connect(from, node);
+        let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
+        pipe.flow = Flow::Emissions;
+        Ok(pipe)
+    }
+
+    /// An aggregation over sessions, session by session.
+    pub(super) fn sessions(&mut self, aggregate: &Aggregate, sessions: &Sessions) -> Result<Pipe, Diagnostic> {
+        let domain = self.plan.time_domain(&sessions.input);
+        let in_order = std::mem::replace(&mut self.in_order, sessions.ordered && domain == TimeDomain::Event);
+        let pipe = self.pipe(&sessions.input);
+        self.in_order = in_order;
+        let (from, errors, mut columns, input) =
+            self.aggregated(pipe?, aggregate, &sessions.input, &sessions.bounds)?;
+        let operator = SessionAggregatePlan {
+            gap: sessions.gap,
+            lateness: sessions.lateness,
+            domain,
+            aggregate: columns.plan(Flow::Inserts, self.output, input),
+            columns: columns.columns,
+        };
+        let schema = operator.aggregate.schema.clone();
+        let node = self.add("sessions", errors, Arc::new(operator));
+        self.plan.connect(from, node);
+        let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
+        pipe.flow = Flow::Emissions;
+        Ok(pipe)
+    }
+
+    /// Computes the columns that an aggregation reads: the node that gives them.
+    pub(super) fn aggregated(
+        &mut self,
+        mut pipe: Pipe,
+        aggregate: &Aggregate,
+        input: &LogicalPlan,
+        bounds: &Bounds,
+    ) -> Result<(NodeId, StreamId, AggregateColumns, SchemaRef), Diagnostic> {
+        if pipe.projection.is_some() {
+            pipe = self.flushed(pipe, input.schema())?;
+        }
+        let columns = AggregateColumns::new(aggregate, bounds)?;
+        let exprs = columns.inputs.iter().map(|(expr, _)| pipe.physical(expr));
+        pipe.projection = Some(exprs.collect::<Result<_, _>>()?);
+        let schema = columns.input_schema();
+        let (from, errors) = self.flush(pipe, &schema)?;
+        Ok((from, errors, columns, schema))
+    }
+
+    pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Pipe, Diagnostic> {
+        let apart = self.partition.is_some() && self.sorts;
+        if !self.output.expired
+            && !apart
+            && let Some(sliced) = sliced(aggregate)
+        {
+            return self.slices(aggregate, &sliced);
+        }
+        // A session's key is the window's; in a PARTITION its key comes on top.
+        if !self.output.expired
+            && self.partition.is_none()
+            && let Some(sessions) = sessions(aggregate)
+        {
+            return self.sessions(aggregate, &sessions);
+        }
+        let retracts = std::mem::replace(&mut self.retracts, true);
+        let pipe = self.pipe(&aggregate.input);
+        self.retracts = retracts;
+        let pipe = pipe?;
+        let flow = pipe.flow;
+        let (from, errors, mut columns, input) =
+            self.aggregated(pipe, aggregate, &aggregate.input, &Bounds::default())?;
+        let operator = columns.plan(flow, self.output, input);
+        let schema = operator.schema.clone();
+        let expired = operator.expired;
+        let node = self.add("aggregate", errors, Arc::new(operator));
+        self.plan.connect(from, node);
+        let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
+        pipe.flow = match flow {
+            Flow::Changes { .. } if !expired => Flow::Inserts,
+            flow => flow,
+        };
+        Ok(pipe)
+    }
+}
+
+/// What a window can hold: events, not the changes of another window.
+fn of_inserts(pipe: Pipe) -> Result<Pipe, Diagnostic> {
+    match pipe.flow {
+        Flow::Inserts => Ok(pipe),
+        _ => Err(Diagnostic::new(
+            Code::Unstreamable,
+            "a window cannot hold what another window gives in the same query",
+        )
+        .hint("send the first to a stream with INSERT INTO, and read that")),
+    }
+}
+
+/// A warning about state that grows for ever.
+fn grows_for_ever(what: &str) -> Diagnostic {
+    let warning = Diagnostic::new(
+        Code::Unstreamable,
+        format!("{what}, so its memory grows with the stream"),
+    );
+    warning
+        .hint("give the stream a WINDOW, or 'state.ttl' = '1 hour', after which what was not seen again is forgotten")
+}

@@ -1,0 +1,268 @@
+//! `PARTITION WITH (key OF stream, …) BEGIN … END`: each key has its own state.
+//!
+//! The key becomes a column, [`PARTITION_KEY`], of the streams that are partitioned, and every SELECT of the block carries it
+//! on: as one more key where it groups, and as one more column of `#streams`. What has state without groups (windows, LIMIT,
+//! output rates) gets an operator for each key ([`crate::operators::keyed`]). So aggregates of a million keys are one table,
+//! and conditions are evaluated for all keys at once.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion_expr::LogicalPlan;
+
+use eventflux_sqlparser::{OptionDef, Partition, Query, RelationSource, StatementKind, StreamRelation, relation_name};
+use sqlparser::ast::{
+    Expr, GroupByExpr, Ident, Query as SqlQuery, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
+    WindowType,
+};
+
+use super::current_values::aggregates;
+use super::resolve::Known;
+use super::text::Text;
+use crate::catalog::functions::Functions;
+use crate::config::duration::parse;
+use crate::error::{Code, Diagnostic};
+use crate::operators::keyed::Purge;
+
+/// The column of a partition's key.
+pub const PARTITION_KEY: &str = "__partition";
+
+/// A block.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// Its number in the app.
+    number: usize,
+    /// The partitioned streams, by their exact names, with their keys.
+    pub keys: Vec<(String, Expr)>,
+    /// When unused keys are forgotten.
+    pub purge: Option<Purge>,
+}
+
+impl Scope {
+    /// Of a statement whose stream names have been resolved.
+    pub fn new(number: usize, partition: &Partition, streams: Vec<String>, text: &Text) -> Result<Self, Diagnostic> {
+        let keys = partition.keys.iter().map(|key| key.expr.clone());
+        Ok(Scope {
+            number,
+            keys: streams.into_iter().zip(keys).collect(),
+            purge: purge(&partition.options, text)?,
+        })
+    }
+
+    /// The name of an inner stream among all streams.
+    pub fn inner_name(&self, name: &str) -> String {
+        format!("#{name}@{}", self.number)
+    }
+
+    /// Writes the inner streams of a query by their names among all streams.
+    pub fn localise(&self, query: &mut Query) {
+        for relation in &mut query.relations {
+            if let RelationSource::Stream { name, inner, .. } = &mut relation.source
+                && std::mem::take(inner)
+            {
+                name.value = self.inner_name(&name.value);
+                name.quote_style = Some('"');
+            }
+        }
+        if let Some(target) = &mut query.target
+            && std::mem::take(&mut target.inner)
+        {
+            target.name.value = self.inner_name(&target.name.value);
+        }
+    }
+
+    /// Whether a stream's events carry the key.
+    pub fn carries(&self, stream: &str) -> bool {
+        stream.starts_with('#') || self.keys.iter().any(|(name, _)| name == stream)
+    }
+
+    /// Lets every SELECT of a query carry the key on.
+    pub fn carry_key(
+        &self,
+        query: &mut Query,
+        known: &Known,
+        functions: &Functions,
+        text: &Text,
+    ) -> Result<(), Diagnostic> {
+        let mut carrier = Carrier {
+            scope: self,
+            known,
+            relations: &query.relations,
+            functions,
+            text,
+        };
+        match VisitMut::visit(&mut *query.body, &mut carrier) {
+            ControlFlow::Break(error) => Err(*error),
+            ControlFlow::Continue(()) => Ok(()),
+        }
+    }
+}
+
+struct Carrier<'a> {
+    scope: &'a Scope,
+    known: &'a Known,
+    relations: &'a [StreamRelation],
+    functions: &'a Functions,
+    text: &'a Text<'a>,
+}
+
+impl VisitorMut for Carrier<'_> {
+    type Break = Box<Diagnostic>;
+
+    fn pre_visit_query(&mut self, query: &mut SqlQuery) -> ControlFlow<Self::Break> {
+        match self.body(&mut query.body) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
+    }
+
+    /// OVER is by partition, too.
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if let Expr::Function(function) = expr
+            && let Some(WindowType::WindowSpec(over)) = &mut function.over
+        {
+            over.partition_by.push(key());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The key of the partition as a column.
+fn key() -> Expr {
+    Expr::Identifier(Ident::with_quote('"', PARTITION_KEY))
+}
+
+impl Carrier<'_> {
+    fn body(&self, body: &mut SetExpr) -> Result<(), Diagnostic> {
+        match body {
+            SetExpr::Select(select) => self.select(select),
+            SetExpr::SetOperation { left, right, .. } => {
+                self.body(left)?;
+                self.body(right)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn select(&self, select: &mut Select) -> Result<(), Diagnostic> {
+        if let Some(from) = select.from.first()
+            && let TableFactor::Table { name, .. } = &from.relation
+        {
+            self.check(&name.to_string().replace('"', ""), select)?;
+        }
+        if aggregates(select, self.functions)
+            && let GroupByExpr::Expressions(exprs, _) = &mut select.group_by
+        {
+            exprs.push(key());
+        }
+        select.projection.push(SelectItem::ExprWithAlias {
+            expr: key(),
+            alias: Ident::with_quote('"', PARTITION_KEY),
+        });
+        Ok(())
+    }
+
+    /// Refuses streams without a key: their events would go to every partition alive.
+    fn check(&self, table: &str, select: &Select) -> Result<(), Diagnostic> {
+        let lifted = self
+            .relations
+            .iter()
+            .enumerate()
+            .find(|(index, _)| relation_name(*index) == table);
+        let (stream, span) = match lifted.map(|(_, relation)| (&relation.source, relation.span)) {
+            Some((RelationSource::Stream { name, .. }, span)) => (name.value.as_str(), span),
+            _ => (table, sqlparser::ast::Spanned::span(&select.from[0])),
+        };
+        // Names of subqueries (WITH) carry the key, too; a stream's name is known to the scope.
+        if self.scope.carries(stream) || !self.known.contains_key(stream) {
+            return Ok(());
+        }
+        let message = format!("not supported yet: '{stream}' in a PARTITION that has no key for it");
+        let error = Diagnostic::new(Code::Unsupported, message);
+        Err(self.text.at(
+            error.hint(format!("name its key: PARTITION WITH (… , <column> OF {stream})")),
+            span,
+        ))
+    }
+}
+
+/// `WITH (idle = 1 HOUR, check = 1 MINUTE)`.
+fn purge(options: &[OptionDef], text: &Text) -> Result<Option<Purge>, Diagnostic> {
+    let mut idle = None;
+    let mut check = None;
+    for option in options {
+        let slot = match option.key.to_lowercase().as_str() {
+            "idle" => &mut idle,
+            "check" => &mut check,
+            _ => {
+                let error = Diagnostic::new(
+                    Code::UnknownOption,
+                    format!("a PARTITION has no option '{}'", option.key),
+                );
+                return Err(text.at(error.hint("it has idle and check"), option.key_span));
+            }
+        };
+        *slot = Some(duration(option, text)?);
+    }
+    let default = 60_000_000;
+    Ok(idle.map(|idle| Purge {
+        idle,
+        check: check.unwrap_or(default).min(idle),
+    }))
+}
+
+fn duration(option: &OptionDef, text: &Text) -> Result<i64, Diagnostic> {
+    let micros = parse(&option.value.text);
+    micros.filter(|micros| *micros > 0).ok_or_else(|| {
+        let error = Diagnostic::new(
+            Code::Duration,
+            format!("'{}' must be a constant duration above zero", option.key),
+        );
+        text.at(error.hint("such as 1 HOUR"), option.value_span)
+    })
+}
+
+/// The query of a partitioned stream with its key as a column.
+pub fn keyed_stream(stream: &str, key: &Expr, several: bool) -> Result<Query, Diagnostic> {
+    let name = stream.replace('"', "\"\"");
+    // Keys of several streams must be of one type.
+    let key_text = if several { "CAST(NULL AS STRING)" } else { "NULL" };
+    let text = format!("SELECT *, {key_text} AS \"{PARTITION_KEY}\" FROM \"{name}\"");
+    let internal = || Diagnostic::new(Code::Syntax, format!("the key of '{stream}' cannot be planned"));
+    let statements = eventflux_sqlparser::parse(&text).map_err(|_| internal())?;
+    let Some(StatementKind::Query(mut query)) = statements.into_iter().next().map(|statement| statement.kind) else {
+        return Err(internal());
+    };
+    if let SetExpr::Select(select) = query.body.body.as_mut()
+        && let Some(SelectItem::ExprWithAlias { expr, .. }) = select.projection.last_mut()
+    {
+        match expr {
+            Expr::Cast { expr, .. } => **expr = key.clone(),
+            plain => *plain = key.clone(),
+        }
+    }
+    Ok(query)
+}
+
+/// Columns without the partition's key, which is the last.
+pub fn without_key(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().filter(|field| field.name() != PARTITION_KEY);
+    Schema::new(fields.cloned().collect::<Vec<_>>())
+}
+
+/// A target's columns and after them the partition's key.
+pub fn with_key(target: &SchemaRef, plan: &LogicalPlan, columns: &mut Vec<Ident>) -> SchemaRef {
+    let mut fields: Vec<_> = target.fields().iter().cloned().collect();
+    fields.extend(
+        plan.schema()
+            .fields()
+            .iter()
+            .filter(|field| field.name() == PARTITION_KEY)
+            .cloned(),
+    );
+    if !columns.is_empty() {
+        columns.push(Ident::with_quote('"', PARTITION_KEY));
+    }
+    Arc::new(Schema::new(fields))
+}

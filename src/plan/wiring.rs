@@ -1,0 +1,307 @@
+//! From checked queries to the graph that runs: the stream plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::compile::{Columns, Compiled, CompiledQuery, Environment, Outside};
+use super::lower::{Lowering, columns_read};
+use super::lower_window::named_window;
+use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
+use super::text::Text;
+use super::watermark::bound_of;
+use crate::catalog::streams::{LatePolicy, Role, StreamDef};
+use crate::connectors::Registry;
+use crate::error::{Code, Diagnostic};
+use crate::formats::DecodeSchema;
+use crate::operators::event_time_order::EventTimeOrderPlan;
+use crate::operators::trigger::TriggerPlan;
+use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
+use crate::windows::TimeDomain;
+
+impl Compiled {
+    /// Lets every connector check its options, without side effects.
+    pub(super) fn check_connections(&self, environment: &Environment, text: &Text) -> Result<(), Diagnostic> {
+        for stream in &self.streams {
+            let at = |mut error: Diagnostic| {
+                if error.span.is_none() {
+                    error.span = stream.span.clone();
+                }
+                text.finish(error)
+            };
+            let source = environment
+                .registry
+                .build_source(stream, DecodeSchema::all(stream.schema.clone()));
+            let sink = environment.registry.build_sink(stream);
+            for error in [source.err(), sink.err()].into_iter().flatten() {
+                if error.code != Code::Missing || environment.outside == Outside::Connected {
+                    return Err(at(error));
+                }
+            }
+        }
+        self.check_exclusive(environment.registry, text)?;
+        // Lowering finds what only it can: circles, watermarks that are not TIMESTAMPs.
+        self.stream_plan(Columns::All).map(|_| ())
+    }
+
+    /// Connectors that only one stream can read are read by one.
+    fn check_exclusive(&self, registry: &Registry, text: &Text) -> Result<(), Diagnostic> {
+        let mut readers: BTreeMap<&str, &str> = BTreeMap::new();
+        for stream in &self.streams {
+            let Role::Source(connection) = &stream.role else {
+                continue;
+            };
+            let connector = registry.connector(&connection.connector)?;
+            if connector.source().is_some_and(|source| source.is_exclusive())
+                && let Some(first) = readers.insert(connector.name(), &stream.name)
+            {
+                let message = format!("'{first}' reads {} already, and only one stream can", connector.name());
+                let mut error =
+                    Diagnostic::new(Code::Duplicate, message).hint(format!("let both queries read '{first}'"));
+                error.span.clone_from(&stream.span);
+                return Err(text.finish(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream plan. Called again at the start, when it is known who reads which columns.
+    pub fn stream_plan(&self, columns: Columns) -> Result<StreamPlan, Diagnostic> {
+        let text = Text::new(&self.source);
+        let mut plan = StreamPlan {
+            streams: Vec::new(),
+            queries: Vec::new(),
+            nodes: Vec::new(),
+            warnings: Vec::new(),
+            ordered: BTreeMap::new(),
+            event_time: self.event_time_streams(),
+        };
+        let read = self.columns_read();
+        for def in &self.streams {
+            self.add_stream(&mut plan, def, columns, &read, &text)?;
+        }
+        for stream in 0..plan.streams.len() {
+            if let LatePolicy::Redirect(name) = &plan.streams[stream].def.settings.late.clone()
+                && let Some(target) = plan.stream(name)
+            {
+                let (from, to) = (plan.streams[stream].entry, plan.streams[target].entry);
+                plan.connect_late(from, to);
+            }
+        }
+        for query in self
+            .queries
+            .iter()
+            .filter(|query| !self.explained.contains(&query.name))
+        {
+            self.add_query(&mut plan, query, &text)?;
+        }
+        check_circles(&plan, &text)?;
+        Ok(plan)
+    }
+
+    /// The plan of the queries that EXPLAIN stands before, and of all others.
+    pub fn explain_plan(&self) -> Result<StreamPlan, Diagnostic> {
+        let text = Text::new(&self.source);
+        let mut plan = self.stream_plan(Columns::ReadOr(&BTreeSet::new()))?;
+        for query in self.queries.iter().filter(|query| self.explained.contains(&query.name)) {
+            self.add_query(&mut plan, query, &text)?;
+        }
+        Ok(plan)
+    }
+
+    /// The streams with a WATERMARK, and those that only such streams feed.
+    fn event_time_streams(&self) -> BTreeSet<String> {
+        let mut found: BTreeSet<String> = BTreeSet::new();
+        let declared = self.streams.iter().filter(|stream| stream.watermark.is_some());
+        found.extend(declared.map(|stream| stream.name.clone()));
+        loop {
+            let mut fed: BTreeMap<&str, bool> = BTreeMap::new();
+            for query in &self.queries {
+                let mut read = BTreeMap::new();
+                columns_read(&query.plan, &mut read);
+                let timed = !read.is_empty() && read.keys().all(|stream| found.contains(stream));
+                *fed.entry(&query.target).or_insert(true) &= timed;
+            }
+            let before = found.len();
+            let timed = fed.into_iter().filter(|(_, timed)| *timed);
+            found.extend(timed.map(|(stream, _)| stream.to_string()));
+            if found.len() == before {
+                return found;
+            }
+        }
+    }
+
+    fn columns_read(&self) -> BTreeMap<String, BTreeSet<usize>> {
+        let mut read = BTreeMap::new();
+        for query in &self.queries {
+            columns_read(&query.plan, &mut read);
+        }
+        read
+    }
+
+    fn add_stream(
+        &self,
+        plan: &mut StreamPlan,
+        def: &Arc<StreamDef>,
+        columns: Columns,
+        read: &BTreeMap<String, BTreeSet<usize>>,
+        text: &Text,
+    ) -> Result<(), Diagnostic> {
+        let fields = def.schema.fields().len();
+        let all = match columns {
+            Columns::All => true,
+            Columns::ReadOr(keep) => {
+                keep.contains(&def.name)
+                    || !matches!(def.role, Role::Source(_))
+                    || matches!(def.settings.late, LatePolicy::Redirect(_))
+                    || self.queries.iter().any(|query| query.target == def.name)
+                    || self
+                        .streams
+                        .iter()
+                        .any(|other| other.settings.late == LatePolicy::Redirect(def.name.clone()))
+            }
+        };
+        let bound = def
+            .watermark
+            .as_ref()
+            .map(|watermark| bound_of(def, watermark, text))
+            .transpose()?;
+        let wanted: Arc<[usize]> = if all {
+            (0..fields).collect()
+        } else {
+            let mut wanted = read.get(&def.name).cloned().unwrap_or_default();
+            if let (Some(watermark), Some(bound)) = (&def.watermark, &bound) {
+                wanted.insert(watermark.column);
+                if let WatermarkBound::Expression(_) = bound {
+                    wanted.extend(0..fields);
+                }
+            }
+            wanted.into_iter().collect()
+        };
+        let stream = plan.streams.len();
+        let mut entry = None;
+        let mut last = None;
+        if let Role::Trigger(schedule) = &def.role {
+            let operator = TriggerPlan {
+                schedule: schedule.clone(),
+                schema: def.schema.clone(),
+            };
+            let kind = PlanNodeKind::Operator(Arc::new(operator));
+            let node = plan.add(kind, None, stream, format!("{}/trigger", def.name));
+            entry = Some(node);
+            last = Some(node);
+        }
+        if let (Some(watermark), Some(bound)) = (&def.watermark, bound) {
+            let operator = WatermarkPlan {
+                column: wanted.binary_search(&watermark.column).unwrap_or_default(),
+                name: def.schema.field(watermark.column).name().clone(),
+                bound,
+                late: def.settings.late.clone(),
+                idle: def.settings.idle_timeout,
+            };
+            let node = plan.add(
+                PlanNodeKind::Operator(Arc::new(operator)),
+                None,
+                stream,
+                format!("{}/watermark", def.name),
+            );
+            entry = entry.or(Some(node));
+            last = Some(node);
+        }
+        if def.settings.ordered {
+            let fields: Vec<_> = wanted.iter().map(|&index| def.schema.fields()[index].clone()).collect();
+            let operator = EventTimeOrderPlan {
+                schema: Arc::new(arrow::datatypes::Schema::new(fields)),
+            };
+            let node = plan.add(
+                PlanNodeKind::Operator(Arc::new(operator)),
+                None,
+                stream,
+                format!("{}/order", def.name),
+            );
+            if let Some(last) = last {
+                plan.connect(last, node);
+            }
+            entry = entry.or(Some(node));
+            last = Some(node);
+        }
+        if let Some(window) = &def.window {
+            let domain = match plan.event_time.contains(&def.name) {
+                true => TimeDomain::Event,
+                false => TimeDomain::Processing,
+            };
+            for (kind, operator) in named_window(window, &def.schema, domain).map_err(|error| text.finish(error))? {
+                let id = format!("{}/{kind}", def.name);
+                let node = plan.add(PlanNodeKind::Operator(operator), None, stream, id);
+                if let Some(last) = last {
+                    plan.connect(last, node);
+                }
+                entry = entry.or(Some(node));
+                last = Some(node);
+            }
+        }
+        let node = plan.add(PlanNodeKind::Stream(stream), None, stream, def.name.clone());
+        if let Some(last) = last {
+            plan.connect(last, node);
+        }
+        plan.streams.push(StreamPlanStream {
+            def: def.clone(),
+            entry: entry.unwrap_or(node),
+            node,
+            wanted,
+        });
+        Ok(())
+    }
+
+    fn add_query(&self, plan: &mut StreamPlan, query: &CompiledQuery, text: &Text) -> Result<(), Diagnostic> {
+        let Some(target) = plan.stream(&query.target) else {
+            return Ok(());
+        };
+        let number = plan.queries.len();
+        let schema = plan.streams[target].def.schema.clone();
+        let warnings = plan.warnings.len();
+        let mut lowering = Lowering::new(plan, number, &query.name, query.output, query.rate.clone());
+        lowering.partition = query.partition.as_ref().map(|scope| scope.purge);
+        let lowered = lowering.lower(&query.plan, &schema);
+        let first = std::mem::take(&mut lowering.first);
+        let last = lowered.map_err(|error| text.at(error, query.span))?;
+        let warnings = plan.warnings.split_off(warnings).into_iter();
+        plan.warnings
+            .extend(warnings.map(|warning| text.at(warning, query.span)));
+        let entry = plan.streams[target].entry;
+        plan.connect(last, entry);
+        plan.queries.push(QueryPlan {
+            name: query.name.clone(),
+            target,
+            first,
+            last,
+        });
+        Ok(())
+    }
+}
+
+fn check_circles(plan: &StreamPlan, text: &Text) -> Result<(), Diagnostic> {
+    let Err(nodes) = plan.topological() else {
+        return Ok(());
+    };
+    let streams: Vec<usize> = nodes
+        .iter()
+        .filter_map(|&node| match plan.nodes[node].kind {
+            PlanNodeKind::Stream(stream) => Some(stream),
+            _ => None,
+        })
+        .collect();
+    let names: Vec<&str> = streams
+        .iter()
+        .map(|&stream| plan.streams[stream].def.name.as_str())
+        .collect();
+    let error = Diagnostic::new(
+        Code::Cycle,
+        format!("streams feed each other in a circle: {}", names.join(", ")),
+    )
+    .hint("an event would go round for ever; send the result to a stream of its own");
+    let error = match streams.iter().find_map(|&stream| plan.streams[stream].def.span.clone()) {
+        Some(span) => error.at(span),
+        None => error,
+    };
+    Err(text.finish(error))
+}
