@@ -88,6 +88,10 @@ impl OperatorPlan for KeyedPlan {
         name.chain(self.operator.details()).collect()
     }
 
+    fn keeps_batches(&self) -> bool {
+        self.operator.keeps_batches()
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(Keyed {
             keys: GroupTable::new(std::slice::from_ref(&self.key_type))?,

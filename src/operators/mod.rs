@@ -95,6 +95,10 @@ pub trait OperatorPlan: Send + Sync {
     fn begins_event_time(&self) -> bool {
         false
     }
+    /// Whether it matters which events come in one batch, so that batches that wait must not be joined.
+    fn keeps_batches(&self) -> bool {
+        false
+    }
     /// A fresh operator.
     fn build(&self) -> Result<Box<dyn Operator>>;
 }

@@ -13,7 +13,7 @@ use super::metrics::{Metrics, QueryMetrics, StreamMetrics};
 use super::snapshot::Snapshot;
 use super::source_thread::{Ended, SourceThread};
 use super::tap::{OwnSink, SinkThread, Tap};
-use super::task::{Control, Inputs, Sent, SourceInput, Task};
+use super::task::{Control, Inputs, Joining, Sent, SourceInput, Task};
 use crate::catalog::streams::Role;
 use crate::connectors::{Emitted, Registry, Source, StopSignal};
 use crate::error::{Error, Result, RowError};
@@ -361,6 +361,7 @@ struct Part {
     api_entries: Vec<NodeIndex>,
     /// The entries of triggers that go on for ever.
     triggers: Vec<NodeIndex>,
+    joining: Joining,
 }
 
 struct Builder<'a> {
@@ -440,7 +441,17 @@ impl Builder<'_> {
             sources,
             api_entries,
             triggers,
+            joining: self.joining(group),
         })
+    }
+
+    /// Whether no operator of a group goes by the batches that come in.
+    fn joining(&self, group: &[NodeId]) -> Joining {
+        let keeps = group.iter().any(|&node| match &self.plan.nodes[node].kind {
+            PlanNodeKind::Operator(operator) => operator.keeps_batches(),
+            _ => false,
+        });
+        if keeps { Joining::No } else { Joining::Yes }
     }
 
     fn start_source(&self, name: &str, source: Box<dyn Source>) -> Result<SourceThread> {
@@ -572,6 +583,7 @@ fn start_task(part: Part, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn Clock>, st
         sources: sources.collect(),
         api_entries: part.api_entries,
         triggers: part.triggers,
+        joining: part.joining,
     };
     let task = Task::new(
         part.graph,

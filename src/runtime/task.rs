@@ -56,6 +56,17 @@ pub struct Inputs {
     pub api_entries: Vec<NodeIndex>,
     /// From triggers that go on until the app is stopped.
     pub triggers: Vec<NodeIndex>,
+    /// Whether batches that wait may be joined.
+    pub joining: Joining,
+}
+
+/// Whether batches that wait are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joining {
+    /// They are: nobody cares which events came together.
+    Yes,
+    /// An operator goes by the batches that came in.
+    No,
 }
 
 /// What the embedding API sends.
@@ -85,6 +96,7 @@ pub struct Task {
     api: Receiver<Sent>,
     api_entries: Vec<NodeIndex>,
     triggers: Vec<NodeIndex>,
+    joining: Joining,
     api_open: bool,
     control: Receiver<Control>,
     stop: Option<StopSignal>,
@@ -127,6 +139,7 @@ impl Task {
             api,
             api_entries: inputs.api_entries,
             triggers: inputs.triggers,
+            joining: inputs.joining,
             api_open: true,
             control,
             stop: Some(stop),
@@ -262,7 +275,7 @@ impl Task {
         let mut errors = first.errors;
         let mut joined = Joined::new(first.batch);
         let mut position = first.position;
-        while joined.wants_more() {
+        while self.joining == Joining::Yes && joined.wants_more() {
             let Ok(next) = source.input.events.try_recv() else {
                 break;
             };
@@ -305,7 +318,7 @@ impl Task {
         let mut node = first.node;
         self.report_all(node, &first.errors)?;
         let mut joined = Joined::new(first.batch);
-        while joined.wants_more() {
+        while self.joining == Joining::Yes && joined.wants_more() {
             let Ok(next) = self.api.try_recv() else {
                 break;
             };

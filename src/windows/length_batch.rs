@@ -49,6 +49,10 @@ impl OperatorPlan for LengthBatchPlan {
         self.size.map(|size| format!("{size} events")).into_iter().collect()
     }
 
+    fn keeps_batches(&self) -> bool {
+        self.size.is_none()
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(LengthBatch {
             emissions: Emissions::new(self.schema.clone(), false, self.retained),
