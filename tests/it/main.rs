@@ -7,3 +7,4 @@ mod examples;
 mod follow;
 mod runtime;
 mod support;
+mod windows;
