@@ -1,7 +1,7 @@
 //! `PARTITION WITH (key OF stream, …) BEGIN … END`: each key has its own state.
 //!
 //! The key becomes a column, [`PARTITION_KEY`], of the streams that are partitioned, and every SELECT of the block carries it
-//! on: as one more key where it groups, and as one more column of `#streams`. What has state without groups (windows, LIMIT,
+//! on: as one more key where it groups or looks back (OVER), and as one more column of `#streams`. What has state without groups (windows, LIMIT,
 //! output rates) gets an operator for each key ([`crate::operators::keyed`]). So aggregates of a million keys are one table,
 //! and conditions are evaluated for all keys at once.
 
@@ -9,7 +9,8 @@ use std::ops::ControlFlow;
 
 use eventflux_sqlparser::{OptionDef, Partition, Query, RelationSource, StatementKind, StreamRelation, relation_name};
 use sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Query as SqlQuery, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
+    Expr, GroupByExpr, Ident, NamedWindowExpr, Query as SqlQuery, Select, SelectItem, SetExpr, TableFactor, VisitMut,
+    VisitorMut, WindowType,
 };
 
 use super::current_values::aggregates;
@@ -111,6 +112,21 @@ impl VisitorMut for Carrier<'_> {
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
     }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if let Expr::Function(function) = expr
+            && let Some(WindowType::WindowSpec(spec)) = &mut function.over
+            && spec.window_name.is_none()
+        {
+            spec.partition_by.push(key());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The column of the key.
+fn key() -> Expr {
+    Expr::Identifier(Ident::with_quote('"', PARTITION_KEY))
 }
 
 impl Carrier<'_> {
@@ -131,7 +147,13 @@ impl Carrier<'_> {
         {
             self.check(&name.to_string().replace('"', ""), select)?;
         }
-        let key = || Expr::Identifier(Ident::with_quote('"', PARTITION_KEY));
+        for window in &mut select.named_window {
+            if let NamedWindowExpr::WindowSpec(spec) = &mut window.1
+                && spec.window_name.is_none()
+            {
+                spec.partition_by.push(key());
+            }
+        }
         if aggregates(select, self.functions)
             && let GroupByExpr::Expressions(exprs, _) = &mut select.group_by
         {
