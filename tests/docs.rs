@@ -584,6 +584,21 @@ fn the_function_page_lists_every_function() {
     }
 }
 
+/// Every aggregate has a row in the table of its page, by its name or among the other names; and no other has.
+#[test]
+fn the_aggregate_page_lists_every_aggregate() {
+    let page = read(&root().join("docs/language/aggregates.md"));
+    let list = page.split("\n## The aggregates\n").nth(1).expect("the list");
+    let cells = list.lines().filter(|line| line.starts_with("| `"));
+    let names = cells.flat_map(|line| line.split('|').nth(1).expect("a cell").split('`').skip(1).step_by(2));
+    let listed: BTreeSet<String> = names
+        .map(|form| form.split('(').next().unwrap_or_default().to_lowercase())
+        .collect();
+    let functions = Functions::builtin(&(Arc::new(SystemClock) as Arc<dyn Clock>));
+    let known: BTreeSet<String> = functions.aggregate_names().map(str::to_string).collect();
+    assert_eq!(listed, known);
+}
+
 /// Tables of all scalar functions, by the section of their documentation. Those without any must be described in `page`.
 fn function_reference(page: &str) -> String {
     let functions = Functions::builtin(&(Arc::new(SystemClock) as Arc<dyn Clock>));

@@ -154,15 +154,8 @@ impl Operator for Keyed {
                 }
             }
             TimeUpdate::Watermark(now) => {
-                while let Some(Reverse((at, id))) =
-                    self.watermarks.peek().copied().filter(|Reverse((at, _))| *at <= now)
-                {
-                    self.watermarks.pop();
-                    let due = self.instance(id).is_some_and(|instance| instance.watermark == Some(at));
-                    if due {
-                        self.forget_watermark(id);
-                        self.call(id, out, &mut results, |operator, inner| operator.advance(time, inner))?;
-                    }
+                for id in self.waiting_until(now) {
+                    self.call(id, out, &mut results, |operator, inner| operator.advance(time, inner))?;
                 }
             }
         }
@@ -245,6 +238,19 @@ impl Keyed {
         if let Some(instance) = self.instance_mut(id) {
             instance.watermark = None;
         }
+    }
+
+    /// Takes out the keys that wait for a watermark up to `now`, each once: one may wait for the next, whatever that is.
+    fn waiting_until(&mut self, now: Micros) -> Vec<GroupId> {
+        let mut waiting = Vec::new();
+        while let Some(Reverse((at, id))) = self.watermarks.peek().copied().filter(|Reverse((at, _))| *at <= now) {
+            self.watermarks.pop();
+            if self.instance(id).is_some_and(|instance| instance.watermark == Some(at)) {
+                self.forget_watermark(id);
+                waiting.push(id);
+            }
+        }
+        waiting
     }
 
     /// Calls a key's operator, which is made if there is none, and collects what it gives.

@@ -1,7 +1,7 @@
 //! `PARTITION WITH (key OF stream, …) BEGIN … END`: each key has its own state.
 //!
 //! The key becomes a column, [`PARTITION_KEY`], of the streams that are partitioned, and every SELECT of the block carries it
-//! on: as one more key where it groups, and as one more column of `#streams`. What has state without groups (windows, LIMIT,
+//! on: as one more key where it groups or looks back (OVER), and as one more column of `#streams`. What has state without groups (windows, LIMIT,
 //! output rates) gets an operator for each key ([`crate::operators::keyed`]). So aggregates of a million keys are one table,
 //! and conditions are evaluated for all keys at once.
 
@@ -13,8 +13,8 @@ use datafusion_expr::LogicalPlan;
 
 use eventflux_sqlparser::{OptionDef, Partition, Query, RelationSource, StatementKind, StreamRelation, relation_name};
 use sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Query as SqlQuery, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
-    WindowType,
+    Expr, GroupByExpr, Ident, NamedWindowExpr, Query as SqlQuery, Select, SelectItem, SetExpr, TableFactor, VisitMut,
+    VisitorMut, WindowType,
 };
 
 use super::current_values::aggregates;
@@ -117,18 +117,18 @@ impl VisitorMut for Carrier<'_> {
         }
     }
 
-    /// OVER is by partition, too.
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         if let Expr::Function(function) = expr
-            && let Some(WindowType::WindowSpec(over)) = &mut function.over
+            && let Some(WindowType::WindowSpec(spec)) = &mut function.over
+            && spec.window_name.is_none()
         {
-            over.partition_by.push(key());
+            spec.partition_by.push(key());
         }
         ControlFlow::Continue(())
     }
 }
 
-/// The key of the partition as a column.
+/// The column of the key.
 fn key() -> Expr {
     Expr::Identifier(Ident::with_quote('"', PARTITION_KEY))
 }
@@ -150,6 +150,13 @@ impl Carrier<'_> {
             && let TableFactor::Table { name, .. } = &from.relation
         {
             self.check(&name.to_string().replace('"', ""), select)?;
+        }
+        for window in &mut select.named_window {
+            if let NamedWindowExpr::WindowSpec(spec) = &mut window.1
+                && spec.window_name.is_none()
+            {
+                spec.partition_by.push(key());
+            }
         }
         if aggregates(select, self.functions)
             && let GroupByExpr::Expressions(exprs, _) = &mut select.group_by
