@@ -125,6 +125,10 @@ impl Operator for Keyed {
             self.call(id, out, &mut results, |operator, inner| {
                 operator.process(port, part, inner)
             })?;
+            // Only events use a key: that time passes for it does not keep it.
+            if let Some(instance) = self.instance_mut(id) {
+                instance.used = out.now();
+            }
             from += rows;
         }
         self.emit(results, out)
@@ -282,7 +286,6 @@ impl Keyed {
                 })
             }
         };
-        instance.used = now;
         call(instance.operator.as_mut(), &mut self.inner)?;
         let outcome = self.inner.take();
         results.extend(outcome.batches);

@@ -10,14 +10,16 @@ use super::lower_over::{OverOperators, disorders};
 use super::lower_sessions::{Sessions, sessions};
 use super::lower_slices::{Bounds, Sliced, sliced};
 use super::lower_window::{Windowed, window_plan};
+use super::partition::PARTITION_KEY;
 use super::stream_plan::{NodeId, StreamId};
 use super::window_node::WindowNode;
 use crate::catalog::windows::Family;
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
+use crate::operators::aggregate_plan::AggregatePlan;
 use crate::operators::distinct::{Bound, DistinctPlan};
 use crate::operators::event_time_order::EventTimeOrderPlan;
-use crate::operators::keyed::KeyedForm;
+use crate::operators::keyed::{KeyedForm, KeyedPlan};
 use crate::operators::session_aggregate::SessionAggregatePlan;
 use crate::operators::slice_aggregate::SliceAggregatePlan;
 use crate::windows::{Retained, TimeDomain};
@@ -25,6 +27,25 @@ use crate::windows::{Retained, TimeDomain};
 use super::lower::{Flow, Lowering, Pipe};
 
 impl Lowering<'_> {
+    /// An aggregation that keeps groups: in a PARTITION that forgets idle keys one for each key, so that its groups go with them.
+    fn purged(&self, operator: AggregatePlan, flow: Flow) -> Arc<dyn OperatorPlan> {
+        let key = operator.keys.iter().copied().find(|&key| {
+            let name = operator.input.field(key).name();
+            name.rsplit('.').next() == Some(PARTITION_KEY)
+        });
+        match (self.partition.flatten(), key) {
+            (Some(purge), Some(key)) if flow != Flow::Emissions => Arc::new(KeyedPlan {
+                key,
+                key_type: operator.input.field(key).data_type().clone(),
+                purge: Some(purge),
+                form: KeyedForm::Joined,
+                schema: operator.schema.clone(),
+                operator: Arc::new(operator),
+            }),
+            _ => Arc::new(operator),
+        }
+    }
+
     pub(super) fn window(&mut self, window: &WindowNode) -> Result<Pipe, Diagnostic> {
         let domain = self.plan.time_domain(&window.input);
         let in_order = std::mem::replace(&mut self.in_order, domain == TimeDomain::Event);
@@ -229,7 +250,8 @@ impl Lowering<'_> {
         let operator = columns.plan(flow, self.output, input);
         let schema = operator.schema.clone();
         let expired = operator.expired;
-        let node = self.add("aggregate", errors, Arc::new(operator));
+        let operator = self.purged(operator, flow);
+        let node = self.add("aggregate", errors, operator);
         self.plan.connect(from, node);
         let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
         pipe.flow = match flow {
