@@ -21,7 +21,7 @@ const CHUNK_ROWS: usize = 4_096;
 /// Columns of rows, each kept as long as it has references.
 ///
 /// Chunks are the batches as they came, shared and not copied; small ones are joined (each row is copied at most
-/// log₂ [`CHUNK_ROWS`] times). When more rows are released than kept, the kept ones are packed, which renumbers them.
+/// log₂ `CHUNK_ROWS` times). When more rows are released than kept, the kept ones are packed, which renumbers them.
 ///
 /// *Cost.* Amortised O(1) a row, O(log chunks) to find one. *Memory.* At most about twice the rows that are referenced.
 pub struct RowStore {
