@@ -38,6 +38,7 @@ pub mod formats;
 pub mod operators;
 pub mod plan;
 pub mod runtime;
+pub mod tables;
 pub mod testing;
 pub mod windows;
 

@@ -16,8 +16,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["error", "event"]),
     ("catalog", &["config", "error", "event"]),
     // Windows are operators of their own family: the two are one layer.
-    ("operators", &["catalog", "error", "event", "windows"]),
+    ("operators", &["catalog", "error", "event", "tables", "windows"]),
     ("windows", &["catalog", "error", "event", "operators"]),
+    ("tables", &["catalog", "config", "error", "event", "operators::state"]),
     ("formats", &["catalog", "config", "error", "event"]),
     ("connectors", &["catalog", "config", "error", "event", "formats"]),
     (
@@ -30,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "event",
             "formats",
             "operators",
+            "tables",
             "windows",
         ],
     ),
@@ -43,6 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "formats",
             "operators",
             "plan::stream_plan",
+            "tables",
         ],
     ),
     (
@@ -56,6 +59,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "formats",
             "plan",
             "runtime",
+            "tables",
         ],
     ),
     (

@@ -5,5 +5,6 @@ pub mod functions;
 pub mod names;
 pub mod scalars;
 pub mod streams;
+pub mod tables;
 pub mod types;
 pub mod windows;
