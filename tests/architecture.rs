@@ -312,7 +312,7 @@ fn every_dependency_may_be_shipped() {
     let allowed = rules["licenses"]["allow"].as_array().expect("a list");
     let allowed: Vec<&str> = allowed.iter().filter_map(toml::Value::as_str).collect();
     let metadata = std::process::Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["metadata", "--format-version", "1", "--locked"])
         .current_dir(root)
         .output()
         .expect("cargo");
