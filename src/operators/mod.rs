@@ -14,6 +14,7 @@ pub mod emission_order;
 pub mod event_time_order;
 pub mod filter_project;
 pub mod group_table;
+pub mod join;
 pub mod keyed;
 pub mod limit;
 pub mod output_events;
