@@ -15,6 +15,7 @@ pub mod event_time_order;
 pub mod expressions;
 pub mod filter_project;
 pub mod group_table;
+pub mod join;
 pub mod keyed;
 pub mod limit;
 pub mod lookup;
