@@ -14,12 +14,16 @@ pub mod provider;
 pub mod slot;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 
 use crate::catalog::tables::TableDef;
 use crate::error::{Result, RowError};
 use crate::operators::state::{StateReader, StateWriter};
+
+pub mod memory;
+pub mod registry;
 
 /// Names a row of one table until it is deleted: a sequence number, a rowid, a physical place. An update may change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -149,4 +153,9 @@ pub trait TableWriter {
 
     /// Makes the writes visible, all at once.
     fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// The backends that come with the engine.
+fn builtin() -> Vec<Arc<dyn registry::TableBackend>> {
+    vec![Arc::new(memory::Memory), Arc::new(memory::Cache)]
 }
