@@ -116,7 +116,7 @@ impl OperatorPlan for FilterProjectPlan {
 }
 
 /// The expression over only the columns `used`, which are in ascending order of their index.
-fn narrow(expr: &Arc<dyn PhysicalExpr>, used: &BTreeSet<(usize, String)>) -> Result<Arc<dyn PhysicalExpr>> {
+pub(super) fn narrow(expr: &Arc<dyn PhysicalExpr>, used: &BTreeSet<(usize, String)>) -> Result<Arc<dyn PhysicalExpr>> {
     use datafusion_common::tree_node::{Transformed, TreeNode};
     use datafusion_physical_expr::expressions::Column;
     let moved = Arc::clone(expr).transform_up(|node| {
@@ -283,7 +283,7 @@ impl FilterProject {
 }
 
 /// The innermost reason of an evaluation's failure, without the engine's prefixes.
-fn reason(error: &DataFusionError) -> String {
+pub(super) fn reason(error: &DataFusionError) -> String {
     let reason = match error.find_root() {
         DataFusionError::ArrowError(error, _) => match error.as_ref() {
             arrow::error::ArrowError::DivideByZero => "division by zero".to_string(),
