@@ -52,6 +52,8 @@ pub struct StreamPlanStream {
     pub node: NodeId,
     /// For a named window: the node that gives all changes of its content.
     pub content: Option<NodeId>,
+    /// For a named window: the node that holds it.
+    pub held_by: Option<NodeId>,
     /// The declared columns that any query, sink or subscriber reads, ascending; batches of the stream have these.
     pub wanted: Arc<[usize]>,
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::changelogs::changelog_streams;
 use super::compile::{Columns, Compiled, CompiledQuery, Environment, Outside};
 use super::lineage::time_columns;
-use super::lower::{Lowering, columns_read};
+use super::lower::{Flow, Lowering, columns_read};
 use super::lower_window::named_window;
 use super::meeting::streams_to_split;
-use super::stream_plan::{PlanNodeKind, QueryPlan, QueryTarget, StreamPlan, StreamPlanStream};
+use super::stream_plan::{NodeId, PlanNodeKind, QueryPlan, QueryTarget, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
 use crate::catalog::streams::{LatePolicy, Role, StreamDef};
@@ -260,16 +260,26 @@ impl Compiled {
             entry = entry.or(Some(node));
             last = Some(node);
         }
-        if split {
+        // What a window gives for one event is several changes, of which each goes its ways before the next.
+        let (split, split_behind) = match &def.window {
+            None => (split, false),
+            Some(window) => (false, split && Flow::of(&window.kind) != Flow::Emissions),
+        };
+        let add_split = |plan: &mut StreamPlan, last: Option<NodeId>| {
             let kind = PlanNodeKind::Operator(Arc::new(SplitRowsPlan));
             let node = plan.add(kind, None, stream, format!("{}/rows", def.name));
             if let Some(last) = last {
                 plan.connect(last, node);
             }
+            node
+        };
+        if split {
+            let node = add_split(plan, last);
             entry = entry.or(Some(node));
             last = Some(node);
         }
         let mut content = None;
+        let mut held_by = None;
         if let Some(window) = &def.window {
             let domain = match plan.event_time.contains(&def.name) {
                 true => TimeDomain::Event,
@@ -283,10 +293,21 @@ impl Compiled {
                 }
                 entry = entry.or(Some(node));
                 last = Some(node);
+                if kind == "window" {
+                    held_by = Some(node);
+                }
                 // What it is declared to give may be less than what it holds.
                 if kind != "output" {
                     content = Some(node);
                 }
+            }
+        }
+        if split_behind {
+            let split_last = last == content;
+            let node = add_split(plan, last);
+            last = Some(node);
+            if split_last {
+                content = last;
             }
         }
         let node = plan.add(PlanNodeKind::Stream(stream), None, stream, def.name.clone());
@@ -298,6 +319,7 @@ impl Compiled {
             entry: entry.unwrap_or(node),
             node,
             content,
+            held_by,
             wanted,
         });
         Ok(())

@@ -405,7 +405,7 @@ impl Builder<'_> {
         let place = |stream: &StreamPlanStream| {
             let (task, entry) = find(stream.entry)?;
             let (_, node) = find(stream.node)?;
-            let content = stream.content.and_then(find).map(|(_, node)| node);
+            let content = stream.held_by.and_then(find).map(|(_, node)| node);
             Some(Place {
                 task,
                 entry,

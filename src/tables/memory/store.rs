@@ -273,12 +273,7 @@ impl Store {
 }
 
 /// A batch of some of a schema's columns.
-pub(super) fn batch(
-    schema: &SchemaRef,
-    columns: &[usize],
-    values: Vec<ArrayRef>,
-    rows: usize,
-) -> Result<RecordBatch> {
+pub(super) fn batch(schema: &SchemaRef, columns: &[usize], values: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let schema = match columns.len() == schema.fields().len() && columns.iter().copied().eq(0..columns.len()) {
         true => schema.clone(),

@@ -4,7 +4,6 @@
 //! What it reads is the table without the ones and with the others. A commit moves all of it over under the table's lock;
 //! until then nobody sees anything of it, and dropping it is all there is to undo.
 
-
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::interleave;
 use hashbrown::HashMap;
@@ -129,14 +128,15 @@ impl<'a> MemoryWriter<'a> {
         let size = self.own.row_width() + incoming.extra[row];
         let large = self.table.limits.max_bytes.filter(|max| size > *max);
         let large = large.map(|max| format!("table {name}: the row takes {size} bytes and max_memory is {max}"));
-        message
-            .or(large)
-            .map(|message| self.refusal(incoming, row, message))
+        message.or(large).map(|message| self.refusal(incoming, row, message))
     }
 
     fn taken(&self, incoming: &Incoming<'_>, row: usize) -> RowError {
         let table = &self.table.def.name;
-        let message = format!("table {table}: there is a row with the key {}", self.key_text(incoming, row));
+        let message = format!(
+            "table {table}: there is a row with the key {}",
+            self.key_text(incoming, row)
+        );
         self.refusal(incoming, row, message)
     }
 
@@ -322,8 +322,10 @@ impl TableWriter for MemoryWriter<'_> {
                 && let Some(hashed) = &incoming.hashed
             {
                 let tag = hashed.tags[row];
-                let is_taken =
-                    taken.is_some() || seen.head(tag, |other| same(&incoming.keys, other as usize, row)).is_some();
+                let is_taken = taken.is_some()
+                    || seen
+                        .head(tag, |other| same(&incoming.keys, other as usize, row))
+                        .is_some();
                 fault = is_taken.then(|| self.taken(&incoming, row));
             }
             let bytes = (self.own.row_width() + incoming.extra[row]) as i64;
@@ -345,7 +347,9 @@ impl TableWriter for MemoryWriter<'_> {
         let incoming = self.incoming(rows)?;
         let Some(hashed) = &incoming.hashed else {
             let name = &self.table.def.name;
-            return Err(Error::failed(format!("the table '{name}' has no primary key to upsert by")));
+            return Err(Error::failed(format!(
+                "the table '{name}' has no primary key to upsert by"
+            )));
         };
         let holders = self.holders(&self.key_of(&incoming.values), rows.num_rows())?;
         let mut refused = Refused::new();
@@ -424,7 +428,11 @@ impl TableWriter for MemoryWriter<'_> {
             for row in (0..rows.num_rows()).filter(|row| targets[*row].is_some()) {
                 let tag = hashed.tags[row];
                 let is_held = holders[row].is_some_and(|holder| !updated.contains_key(&holder));
-                if is_held || seen.head(tag, |other| same(&incoming.keys, other as usize, row)).is_some() {
+                if is_held
+                    || seen
+                        .head(tag, |other| same(&incoming.keys, other as usize, row))
+                        .is_some()
+                {
                     return Ok(Some(self.taken(&incoming, row)));
                 }
                 seen.add(tag, row as Position, |_| false);
