@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use super::App;
 use crate::catalog::types;
-use crate::error::{ErrorKind, Result, SourceText};
-use crate::event::{EventBatch, Times};
-use crate::operators::table_write::TableWritePlan;
+use crate::error::{Result, SourceText};
 use crate::plan::on_demand::{OnDemand, on_demand};
 
 impl App {
@@ -43,35 +41,12 @@ impl App {
                 let (schema, batches) = self.engine().run(plan)?;
                 canonical(&schema, batches)
             }
-            OnDemand::Change(plan, write) => {
-                let (_, batches) = self.engine().run(plan)?;
-                for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
-                    self.change(&write, batch)?;
-                }
+            OnDemand::Change(change) => {
+                let (schema, batches) = self.engine().run(change.rows.clone())?;
+                change.apply(&schema, &batches, self.clock().now())?;
                 Ok(Vec::new())
             }
         }
-    }
-
-    fn change(&self, write: &TableWritePlan, rows: &RecordBatch) -> Result<()> {
-        let schema = write.rows_schema();
-        let schema = schema.unwrap_or_else(|| rows.schema());
-        let columns = rows.columns().to_vec();
-        if let Some((field, _)) = schema
-            .fields()
-            .iter()
-            .zip(&columns)
-            .find(|(field, column)| !field.is_nullable() && column.null_count() > 0)
-        {
-            let message = format!("column {} is NOT NULL but the row has NULL there", field.name());
-            return Err(crate::error::Error::failed(format!(
-                "{}: {message}",
-                ErrorKind::Constraint.as_str()
-            )));
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        let rows = RecordBatch::try_new_with_options(schema, columns, &options)?;
-        write.apply(&EventBatch::inserts(rows, Times::Same(self.clock().now())))
     }
 }
 

@@ -14,7 +14,6 @@ use crate::config::nearest::nearest;
 use crate::connectors::Registry;
 use crate::error::{Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros, VirtualClock};
-use crate::operators::state::{StateReader, StateWriter};
 use crate::plan::compile::{Columns, Compiled};
 use crate::plan::explain::explain;
 use crate::plan::stream_plan::{StreamId, StreamPlan};
@@ -25,6 +24,7 @@ use crate::runtime::snapshot::Snapshot;
 use crate::runtime::tap::Tap;
 use crate::tables::batch_engine::BatchEngine;
 use crate::tables::registry::{Backends, Opening};
+use crate::tables::slot::restore;
 
 /// A compiled app. Cheap to clone; all clones are one app.
 ///
@@ -153,7 +153,7 @@ impl App {
         for slot in self.inner.compiled.tables() {
             let table = self.inner.backends.open(slot.def().as_ref().clone(), &opening)?;
             if let Some(bytes) = snapshot.and_then(|snapshot| snapshot.tables.get(&slot.def().name)) {
-                table.restore(&mut StateReader::new(bytes))?;
+                restore(table.as_ref(), bytes)?;
             }
             slot.open(table);
         }
@@ -300,9 +300,7 @@ impl App {
     pub fn snapshot(&self) -> Result<Snapshot> {
         let mut snapshot = self.running()?.instance.snapshot()?;
         for slot in self.inner.compiled.tables() {
-            let mut state = StateWriter::default();
-            slot.table()?.snapshot(&mut state)?;
-            snapshot.tables.insert(slot.def().name.clone(), state.into_bytes());
+            snapshot.tables.insert(slot.def().name.clone(), slot.snapshot()?);
         }
         Ok(snapshot)
     }

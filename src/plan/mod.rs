@@ -3,6 +3,7 @@
 mod access;
 mod changelogs;
 pub mod compile;
+mod compile_order;
 mod compile_table;
 mod compile_write;
 mod condition;

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch, RecordBatchOptions};
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion_common::DataFusionError;
 use datafusion_common::tree_node::Transformed;
@@ -23,7 +25,8 @@ use super::resolve;
 use super::text::Text;
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
-use crate::error::{Code, Diagnostic, SourceText};
+use crate::error::{Code, Diagnostic, Error, SourceText};
+use crate::event::{EventBatch, Micros, Times};
 use crate::operators::table_write::TableWritePlan;
 use crate::tables::slot::TableSlot;
 
@@ -31,8 +34,34 @@ use crate::tables::slot::TableSlot;
 pub enum OnDemand {
     /// Rows.
     Select(LogicalPlan),
-    /// The rows of the plan, and what each does to a table.
-    Change(LogicalPlan, TableWritePlan),
+    /// What rows do to a table.
+    Change(Change),
+}
+
+/// What a statement does to a table.
+pub struct Change {
+    /// The plan of its rows.
+    pub rows: LogicalPlan,
+    write: TableWritePlan,
+}
+
+impl Change {
+    /// Does it, whole or not at all.
+    pub fn apply(&self, schema: &SchemaRef, rows: &[RecordBatch], now: Micros) -> Result<(), Error> {
+        let rows = concat_batches(schema, rows)?;
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let schema = self.write.rows_schema().unwrap_or_else(|| rows.schema());
+        let mut columns = schema.fields().iter().zip(rows.columns());
+        if let Some((field, _)) = columns.find(|(field, column)| !field.is_nullable() && column.null_count() > 0) {
+            let message = format!("column {} is NOT NULL but a row has NULL there", field.name());
+            return Err(Error::failed(message));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let rows = RecordBatch::try_new_with_options(schema, rows.columns().to_vec(), &options)?;
+        self.write.apply(&EventBatch::inserts(rows, Times::Same(now)))
+    }
 }
 
 /// The content of a named window now, by its name.
@@ -281,7 +310,10 @@ impl<'a> OnDemandCompiler<'a> {
                 .and_then(|plan| plan.build())
                 .map_err(super::physical::internal)?,
         };
-        Ok(OnDemand::Change(self.executable(plan)?, write))
+        Ok(OnDemand::Change(Change {
+            rows: self.executable(plan)?,
+            write,
+        }))
     }
 
     fn writer<'w>(&'w self, planner: &'w Planner<'w>, table: Arc<TableSlot>, query: &'w Query) -> WritePlanner<'w> {

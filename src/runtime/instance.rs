@@ -69,6 +69,8 @@ struct Place {
     node: NodeIndex,
     /// Of a named window: what holds its events.
     content: Option<NodeIndex>,
+    /// The number of its columns.
+    columns: usize,
 }
 
 enum Driver {
@@ -262,7 +264,10 @@ impl Instance {
             }
             Driver::Inline(inline, _) => inline.lock().graph.content(node)?,
         };
-        Ok(content.into_iter().map(|batch| batch.columns().clone()).collect())
+        // The bounds of a window, which come last, are no columns of the named one.
+        let columns: Vec<usize> = (0..place.columns).collect();
+        let content = content.into_iter().map(|batch| Ok(batch.columns().project(&columns)?));
+        content.collect()
     }
 
     /// The state between two events. Waits until the tasks have come to a point where it is whole.
@@ -411,6 +416,7 @@ impl Builder<'_> {
                 entry,
                 node,
                 content,
+                columns: stream.def.schema.fields().len(),
             })
         };
         self.plan.streams.iter().filter_map(place).collect()
