@@ -9,7 +9,14 @@
 //! a writer that computes, and writers never wait for a reader that reads on: what a reader holds is a snapshot. Writers of one
 //! table take turns; what one reads in its transaction nobody changes before it commits, so no update is lost.
 
+pub mod memory;
+pub mod registry;
+mod rows;
 pub mod slot;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod text_values;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -20,8 +27,6 @@ use crate::catalog::tables::TableDef;
 use crate::error::{Result, RowError};
 use crate::operators::state::{StateReader, StateWriter};
 
-pub mod memory;
-pub mod registry;
 
 /// Names a row of one table until it is deleted: a sequence number, a rowid, a physical place. An update may change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -155,5 +160,10 @@ pub trait TableWriter {
 
 /// The backends that come with the engine.
 fn builtin() -> Vec<Arc<dyn registry::TableBackend>> {
-    vec![Arc::new(memory::Memory), Arc::new(memory::Cache)]
+    vec![
+        Arc::new(memory::Memory),
+        Arc::new(memory::Cache),
+        #[cfg(feature = "sqlite")]
+        Arc::new(sqlite::Sqlite),
+    ]
 }
