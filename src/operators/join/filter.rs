@@ -1,6 +1,5 @@
 //! [`PairFilter`]: what a join's condition says beyond its keys, for many pairs at once.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -8,13 +7,12 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::DataFusionError;
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_expr::utils::collect_columns;
 
 use super::layout::{Layout, Picked};
 use super::spec::Side;
 use crate::error::Result;
 use crate::event::pretty;
-use crate::operators::filter_project::{narrow, reason};
+use crate::operators::expressions::{Narrowed, reason};
 use crate::windows::gather::batch_of;
 
 /// A condition over pairs of rows. NULL is not true.
@@ -46,15 +44,12 @@ impl PairFilter {
         place: impl Fn(usize) -> (Side, usize),
         kept: &[SchemaRef; 2],
     ) -> Result<Self> {
-        let used: BTreeSet<(usize, String)> = collect_columns(condition)
-            .iter()
-            .map(|column| (column.index(), column.name().to_string()))
-            .collect();
-        let columns: Vec<(Side, usize)> = used.iter().map(|(column, _)| place(*column)).collect();
+        let narrowed = Narrowed::new(std::slice::from_ref(condition))?;
+        let columns: Vec<(Side, usize)> = narrowed.columns.iter().map(|column| place(*column)).collect();
         let field = |&(side, column): &(Side, usize)| kept[side.port()].field(column).clone();
         let fields: Vec<_> = columns.iter().map(field).collect();
         Ok(PairFilter {
-            condition: narrow(condition, &used)?,
+            condition: narrowed.exprs[0].clone(),
             columns,
             schema: Arc::new(Schema::new(fields)),
         })

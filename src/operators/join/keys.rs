@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result, RowError};
 use crate::event::{EventBatch, pretty};
 use crate::operators::Output;
 use crate::operators::aggregates::GroupId;
-use crate::operators::filter_project::reason;
+use crate::operators::expressions::reason;
 use crate::operators::group_table::GroupTable;
 use crate::operators::running_aggregate::adds;
 use crate::operators::state::{StateReader, StateWriter};
