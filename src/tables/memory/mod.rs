@@ -18,6 +18,7 @@ use hashbrown::DefaultHashBuilder;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
+use super::rows::project;
 use super::{Access, Matches, Probe, Table, TableWriter};
 use crate::catalog::tables::TableDef;
 use crate::error::{Error, Result};
@@ -31,6 +32,8 @@ mod column;
 mod find;
 mod index;
 mod keys;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod loaded;
 mod ordered;
 mod places;
 mod retention;
@@ -39,9 +42,11 @@ mod writer;
 
 pub use backend::{Cache, Memory};
 use find::Found;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(super) use loaded::Loaded;
 use places::Position;
 use retention::{Limits, Retention};
-use store::{Store, batch};
+use store::Store;
 use writer::MemoryWriter;
 
 /// A table in memory.
@@ -124,7 +129,7 @@ impl MemoryTable {
                 });
             }
             let values = columns.iter().map(|column| store.columns[*column].share(chunk, rows));
-            let mut rows = batch(&store.schema, columns, values.collect::<Result<_>>()?, rows)?;
+            let mut rows = project(&store.schema, columns, values.collect::<Result<_>>()?, rows)?;
             if marks == Marked::Yes {
                 rows = marked(store, chunk, &rows)?;
             }

@@ -1,8 +1,6 @@
 //! [`Store`]: columns, places and indexes as one: rows are added, changed and removed in all of them.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use hashbrown::DefaultHashBuilder;
 
@@ -13,6 +11,7 @@ use super::ordered::Ordered;
 use super::places::{CHUNK, Marks, Places, Position, chunk_of};
 use crate::catalog::tables::TableDef;
 use crate::error::Result;
+use crate::tables::rows::project;
 
 /// What an index takes for a row, about: what `max_memory` counts.
 const INDEX_BYTES: usize = 20;
@@ -237,7 +236,7 @@ impl Store {
     /// The values of rows.
     pub fn read(&self, at: &[Position], columns: &[usize]) -> Result<RecordBatch> {
         let values = columns.iter().map(|column| self.columns[*column].read(at));
-        batch(&self.schema, columns, values.collect::<Result<_>>()?, at.len())
+        project(&self.schema, columns, values.collect::<Result<_>>()?, at.len())
     }
 
     /// All values of rows.
@@ -270,14 +269,4 @@ impl Store {
         self.indexes.iter_mut().for_each(|index| index.shrink(chunks));
         Ok(at)
     }
-}
-
-/// A batch of some of a schema's columns.
-pub(super) fn batch(schema: &SchemaRef, columns: &[usize], values: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let schema = match columns.len() == schema.fields().len() && columns.iter().copied().eq(0..columns.len()) {
-        true => schema.clone(),
-        false => Arc::new(schema.project(columns)?),
-    };
-    Ok(RecordBatch::try_new_with_options(schema, values, &options)?)
 }

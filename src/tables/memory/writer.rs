@@ -4,7 +4,7 @@
 //! What it reads is the table without the ones and with the others. A commit moves all of it over under the table's lock;
 //! until then nobody sees anything of it, and dropping it is all there is to undo.
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::interleave;
 use hashbrown::HashMap;
 use parking_lot::MutexGuard;
@@ -12,10 +12,11 @@ use parking_lot::MutexGuard;
 use super::index::{Index, Uniqueness};
 use super::keys::{Hashed, Keys, in_type, keys_of, same};
 use super::places::{Marks, Position};
-use super::store::{Store, batch};
+use super::store::Store;
 use super::{MemoryTable, Shared};
-use crate::error::{Error, ErrorKind, Result, RowError};
-use crate::event::{Micros, pretty};
+use crate::error::{Error, Result, RowError};
+use crate::event::Micros;
+use crate::tables::rows::{RowCheck, project};
 use crate::tables::{Access, Matches, Probe, Refused, RowId, TableWriter};
 
 /// Marks the names of rows that the transaction itself wrote; the rest of such a name is 31 bits of the row's order and its
@@ -46,7 +47,7 @@ enum Row {
 
 /// Rows about to be written, in the table's types.
 struct Incoming<'a> {
-    rows: &'a RecordBatch,
+    check: RowCheck<'a>,
     values: Vec<ArrayRef>,
     /// The primary key.
     keys: Vec<Keys>,
@@ -70,16 +71,12 @@ impl<'a> MemoryWriter<'a> {
         }
     }
 
-    fn incoming<'r>(&self, rows: &'r RecordBatch) -> Result<Incoming<'r>> {
+    fn incoming<'r>(&self, rows: &'r RecordBatch) -> Result<Incoming<'r>>
+    where
+        'a: 'r,
+    {
+        let check = RowCheck::new(&self.table.def, rows, self.now)?;
         let fields = self.own.schema.fields();
-        if rows.num_columns() != fields.len() {
-            return Err(Error::failed(format!(
-                "rows of {} columns for the table '{}' of {}",
-                rows.num_columns(),
-                self.table.def.name,
-                fields.len()
-            )));
-        }
         let typed = rows.columns().iter().zip(fields);
         let values: Vec<ArrayRef> = typed
             .map(|(values, field)| in_type(values, field.data_type()))
@@ -89,7 +86,7 @@ impl<'a> MemoryWriter<'a> {
         let hashed = (!keys.is_empty()).then(|| Hashed::of(&keys, rows.num_rows(), &self.own.hasher));
         let extra = self.own.extra_of(&values, rows.num_rows());
         Ok(Incoming {
-            rows,
+            check,
             values,
             keys,
             hashed,
@@ -102,49 +99,14 @@ impl<'a> MemoryWriter<'a> {
         key.map(|column| values[*column].clone()).collect()
     }
 
-    fn refusal(&self, incoming: &Incoming<'_>, row: usize, message: String) -> RowError {
-        RowError {
-            kind: ErrorKind::Constraint,
-            message,
-            event: pretty::row(incoming.rows, row),
-            line: None,
-            at: self.now,
-        }
-    }
-
     /// Why a row may not be in the table whatever else is in it.
     fn fault(&self, incoming: &Incoming<'_>, row: usize) -> Option<RowError> {
-        let key = &self.table.def.primary_key;
-        let fields = self.own.schema.fields().iter().enumerate();
-        let null = fields.filter(|(column, field)| !field.is_nullable() || key.contains(column));
-        let null = null
-            .filter(|(column, _)| incoming.values[*column].is_null(row))
-            .map(|(column, field)| match key.contains(&column) {
-                true => format!("column {} is in the key and the row has NULL there", field.name()),
-                false => format!("column {} is NOT NULL but the row has NULL there", field.name()),
-            });
-        let name = &self.table.def.name;
-        let message = null.map(|why| format!("table {name}: {why}")).next();
-        let size = self.own.row_width() + incoming.extra[row];
-        let large = self.table.limits.max_bytes.filter(|max| size > *max);
-        let large = large.map(|max| format!("table {name}: the row takes {size} bytes and max_memory is {max}"));
-        message.or(large).map(|message| self.refusal(incoming, row, message))
-    }
-
-    fn taken(&self, incoming: &Incoming<'_>, row: usize) -> RowError {
-        let table = &self.table.def.name;
-        let message = format!(
-            "table {table}: there is a row with the key {}",
-            self.key_text(incoming, row)
-        );
-        self.refusal(incoming, row, message)
-    }
-
-    fn key_text(&self, incoming: &Incoming<'_>, row: usize) -> String {
-        match incoming.rows.project(&self.table.def.primary_key) {
-            Ok(key) => pretty::row(&key, row),
-            Err(error) => error.to_string(),
-        }
+        incoming.check.fault(row).or_else(|| {
+            let size = self.own.row_width() + incoming.extra[row];
+            let max = self.table.limits.max_bytes.filter(|max| size > *max)?;
+            let message = format!("the row takes {size} bytes and max_memory is {max}");
+            Some(incoming.check.error(row, message))
+        })
     }
 
     /// Counts bytes that come to the table; an error when it is full and refuses rows.
@@ -153,8 +115,8 @@ impl<'a> MemoryWriter<'a> {
         if let Some(max) = limits.max_bytes.filter(|_| limits.refuses && bytes > 0) {
             let held = self.table.shared.read().store.bytes() as i64 + self.growth;
             if held + bytes > max as i64 {
-                let message = format!("table {}: it is full: max_memory is {max} bytes", self.table.def.name);
-                return Some(self.refusal(incoming, row, message));
+                let message = format!("it is full: max_memory is {max} bytes");
+                return Some(incoming.check.error(row, message));
             }
         }
         self.growth += bytes;
@@ -300,7 +262,7 @@ impl TableWriter for MemoryWriter<'_> {
             _ => own_name(&self.own, mine.at[i]),
         };
         Ok(Matches {
-            rows: batch(&base.schema, columns, values.collect::<Result<_>>()?, merged.len())?,
+            rows: project(&base.schema, columns, values.collect::<Result<_>>()?, merged.len())?,
             ids: merged.iter().map(name).collect(),
             probes: merged.iter().map(|(probe, ..)| *probe).collect(),
         })
@@ -326,7 +288,7 @@ impl TableWriter for MemoryWriter<'_> {
                     || seen
                         .head(tag, |other| same(&incoming.keys, other as usize, row))
                         .is_some();
-                fault = is_taken.then(|| self.taken(&incoming, row));
+                fault = is_taken.then(|| incoming.check.taken(row));
             }
             let bytes = (self.own.row_width() + incoming.extra[row]) as i64;
             match fault.or_else(|| self.grow(&incoming, row, bytes)) {
@@ -433,7 +395,7 @@ impl TableWriter for MemoryWriter<'_> {
                         .head(tag, |other| same(&incoming.keys, other as usize, row))
                         .is_some()
                 {
-                    return Ok(Some(self.taken(&incoming, row)));
+                    return Ok(Some(incoming.check.taken(row)));
                 }
                 seen.add(tag, row as Position, |_| false);
             }

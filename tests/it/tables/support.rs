@@ -166,7 +166,12 @@ impl Maker {
 }
 
 /// The backends that are compiled in.
-pub const BACKENDS: &[&str] = &["memory", "cache"];
+pub const BACKENDS: &[&str] = &[
+    "memory",
+    "cache",
+    #[cfg(feature = "sqlite")]
+    "sqlite",
+];
 
 /// Runs a test for every backend, and says which one fails.
 pub fn each_backend(test: impl Fn(&Maker) + std::panic::RefUnwindSafe) {
