@@ -10,6 +10,8 @@
 //! table take turns; what one reads in its transaction nobody changes before it commits, so no update is lost.
 
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod registry;
 mod rows;
 pub mod slot;
@@ -165,5 +167,7 @@ fn builtin() -> Vec<Arc<dyn registry::TableBackend>> {
         Arc::new(memory::Cache),
         #[cfg(feature = "sqlite")]
         Arc::new(sqlite::Sqlite),
+        #[cfg(feature = "postgres")]
+        Arc::new(postgres::Postgres::default()),
     ]
 }
