@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{ArrayRef, UInt32Array};
-use arrow::compute::{concat_batches, take, take_record_batch};
+use arrow::compute::{concat, take};
 use parking_lot::RwLock;
 
 use crate::catalog::tables::TableDef;
@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::event::Micros;
 use crate::tables::memory::MemoryTable;
 use crate::tables::registry::Opening;
+use crate::tables::rows::project;
 use crate::tables::{Access, Matches, Probe, Table};
 
 /// Rows that are kept here.
@@ -78,13 +79,17 @@ impl Front {
         let there = ask(&rest, &all)?;
         self.keep(&there, commits)?;
         // Both in the order of the lookups, each of which finds one row at most.
-        let both = concat_batches(&here.rows.schema(), [&here.rows, &there.rows.project(columns)?])?;
         let probes = there.probes.iter().map(|probe| missing.value(*probe as usize));
         let probes: Vec<u32> = here.probes.iter().copied().chain(probes).collect();
         let mut order: Vec<u32> = (0..probes.len() as u32).collect();
         order.sort_by_key(|row| probes[*row as usize]);
+        let sorted = UInt32Array::from(order.clone());
+        let values = columns.iter().enumerate().map(|(i, column)| {
+            let (here, there) = (here.rows.column(i), there.rows.column(*column));
+            Ok(take(&concat(&[here.as_ref(), there.as_ref()])?, &sorted, None)?)
+        });
         Ok(Matches {
-            rows: take_record_batch(&both, &UInt32Array::from(order.clone()))?,
+            rows: project(&self.def.schema, columns, values.collect::<Result<_>>()?, order.len())?,
             probes: order.iter().map(|row| probes[*row as usize]).collect(),
             ids: Vec::new(),
         })

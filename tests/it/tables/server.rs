@@ -2,15 +2,16 @@
 //! end.
 
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-/// Waits until nobody holds its standard input any more, then stops the server.
-const KEEPER: &str = r#"cat >/dev/null; "$1/pg_ctl" -D "$2/data" -m immediate stop >/dev/null 2>&1"#;
+/// Waits until nobody holds its standard input any more, then stops the server (with the command given) and removes its folder.
+const KEEPER: &str = r#"cat >/dev/null; folder=$1; shift; "$@" >/dev/null 2>&1; rm -rf "$folder""#;
 
 /// A running server.
 pub struct Server {
@@ -34,7 +35,7 @@ fn programs() -> PathBuf {
 
 /// A command as somebody who may run a server: root may not.
 fn command(program: &str) -> Command {
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     if !is_root {
         return Command::new(program);
     }
@@ -70,8 +71,12 @@ impl Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         drop(listener);
-        let mut keeper = command("sh");
-        keeper.args(["-c", KEEPER, "keeper"]).arg(programs()).arg(folder.path());
+        let stop = stop(&data);
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", KEEPER, "keeper"]).arg(folder.path());
+        keeper.arg(stop.get_program()).args(stop.get_args());
+        // What ends the tests does not end it.
+        keeper.process_group(0);
         let keeper = keeper.stdin(Stdio::piped()).spawn().expect("a shell");
         let server = Server {
             folder,
@@ -112,10 +117,15 @@ impl Server {
 
     /// Stops it at once, as a crash would.
     pub fn crash(&self) {
-        let mut stop = command(&program("pg_ctl"));
-        stop.arg("-D").arg(self.data()).args(["-m", "immediate", "-w", "stop"]);
-        run(stop);
+        run(stop(&self.data()));
     }
+}
+
+/// Stops a server at once.
+fn stop(data: &Path) -> Command {
+    let mut stop = command(&program("pg_ctl"));
+    stop.arg("-D").arg(data).args(["-m", "immediate", "-w", "stop"]);
+    stop
 }
 
 fn program(name: &str) -> String {
