@@ -48,7 +48,11 @@ fn open(backend: &str, key: &[usize], index: &[usize], options: &[(&str, &str)])
         name: "t".to_string(),
         schema: schema(),
         primary_key: key.to_vec(),
-        indexes: if index.is_empty() { Vec::new() } else { vec![index.to_vec()] },
+        indexes: if index.is_empty() {
+            Vec::new()
+        } else {
+            vec![index.to_vec()]
+        },
         backend: backend.to_string(),
         options: Options::check(backend, specs, &raw).expect("options"),
         raw,
@@ -112,7 +116,11 @@ fn lookups(c: &mut Criterion) {
         ("LONG key", filled("memory", &[0], &[], &[]), 0),
         ("STRING key", filled("memory", &[1], &[], &[]), 1),
         ("STRING index", filled("memory", &[0], &[1], &[]), 1),
-        ("cache, LONG key", filled("cache", &[0], &[], &[("max_size", "2000000")]), 0),
+        (
+            "cache, LONG key",
+            filled("cache", &[0], &[], &[("max_size", "2000000")]),
+            0,
+        ),
     ];
     for (name, table, column) in &tables {
         let access = Access {
@@ -209,7 +217,9 @@ fn scans(c: &mut Criterion) {
     let table = filled("memory", &[0], &[], &[]);
     group.throughput(Throughput::Elements(ROWS as u64));
     group.bench_function("numbers", |b| b.iter(|| black_box(table.scan(&[0, 2]).expect("rows"))));
-    group.bench_function("all columns", |b| b.iter(|| black_box(table.scan(&[0, 1, 2, 3]).expect("rows"))));
+    group.bench_function("all columns", |b| {
+        b.iter(|| black_box(table.scan(&[0, 1, 2, 3]).expect("rows")))
+    });
     group.finish();
 }
 

@@ -9,9 +9,11 @@
 //! a writer that computes, and writers never wait for a reader that reads on: what a reader holds is a snapshot. Writers of one
 //! table take turns; what one reads in its transaction nobody changes before it commits, so no update is lost.
 
+pub mod batch_engine;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod provider;
 pub mod registry;
 mod rows;
 pub mod slot;
@@ -28,7 +30,6 @@ use arrow::array::{ArrayRef, RecordBatch};
 use crate::catalog::tables::TableDef;
 use crate::error::{Result, RowError};
 use crate::operators::state::{StateReader, StateWriter};
-
 
 /// Names a row of one table until it is deleted: a sequence number, a rowid, a physical place. An update may change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -118,9 +118,10 @@ fn limits(def: &TableDef) -> Result<Limits, Diagnostic> {
     let options = &def.options;
     let max_bytes = match options.text("max_memory") {
         None => None,
-        Some(text) => Some(bytes(text).ok_or_else(|| {
-            options.invalid("max_memory", format!("'{text}' is not a size such as '64 MB'"))
-        })?),
+        Some(text) => Some(
+            bytes(text)
+                .ok_or_else(|| options.invalid("max_memory", format!("'{text}' is not a size such as '64 MB'")))?,
+        ),
     };
     let max_rows = options.integer("max_size").and_then(|rows| usize::try_from(rows).ok());
     Ok(Limits {
@@ -159,7 +160,9 @@ fn indexable(def: &TableDef) -> Result<(), Diagnostic> {
 /// A number of bytes, with or without a unit.
 fn bytes(text: &str) -> Option<usize> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '_')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: usize = number.replace('_', "").parse().ok()?;
     let factor: usize = match unit.trim().to_ascii_lowercase().as_str() {

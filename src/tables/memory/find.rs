@@ -84,7 +84,8 @@ impl Store {
             return Err(Error::failed("a lookup does not fit its table"));
         }
         let equal = access.equal.iter().zip(&probe.equal);
-        let bound = |bound: Option<Bound>, values: &Option<arrow::array::ArrayRef>| match (&access.range, bound, values) {
+        let bound = |bound: Option<Bound>, values: &Option<arrow::array::ArrayRef>| match (&access.range, bound, values)
+        {
             (Some(range), Some(_), Some(values)) => Keys::of(&typed(range.column, values)?).map(Some),
             (_, None, _) => Ok(None),
             _ => Err(Error::failed("a lookup of a range has no bound")),
@@ -93,7 +94,9 @@ impl Store {
         Ok(Wanted {
             access,
             rows: probe.rows,
-            equal: equal.map(|(column, values)| typed(*column, values)).collect::<Result<_>>()?,
+            equal: equal
+                .map(|(column, values)| typed(*column, values))
+                .collect::<Result<_>>()?,
             low: bound(range.and_then(|range| range.low), &probe.low)?,
             high: bound(range.and_then(|range| range.high), &probe.high)?,
         })

@@ -6,9 +6,7 @@
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
 
-use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryViewArray, PrimitiveArray,
-};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryViewArray, PrimitiveArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, IntervalMonthDayNano};
@@ -245,7 +243,16 @@ mod tests {
 
     #[test]
     fn ranks_have_the_order_of_their_values() {
-        let doubles = [f64::NEG_INFINITY, -1.5, -1e-300, 0.0, 1e-300, 1.5, f64::INFINITY, f64::NAN];
+        let doubles = [
+            f64::NEG_INFINITY,
+            -1.5,
+            -1e-300,
+            0.0,
+            1e-300,
+            1.5,
+            f64::INFINITY,
+            f64::NAN,
+        ];
         assert!(doubles.windows(2).all(|pair| pair[0].rank() < pair[1].rank()));
         assert_eq!((-0.0f64).rank(), 0.0f64.rank());
         assert_eq!((-f64::NAN).rank(), f64::NAN.rank());

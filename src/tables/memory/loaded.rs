@@ -38,7 +38,11 @@ impl Loaded {
         Ok(Matches {
             rows: self.store.read(&found.at, columns)?,
             // Without holes, positions count the rows.
-            ids: found.at.iter().filter_map(|at| self.ids.get(*at as usize).copied()).collect(),
+            ids: found
+                .at
+                .iter()
+                .filter_map(|at| self.ids.get(*at as usize).copied())
+                .collect(),
             probes: found.probes,
         })
     }

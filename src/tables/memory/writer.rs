@@ -4,7 +4,6 @@
 //! What it reads is the table without the ones and with the others. A commit moves all of it over under the table's lock;
 //! until then nobody sees anything of it, and dropping it is all there is to undo.
 
-
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::interleave;
 use hashbrown::HashMap;
@@ -285,8 +284,10 @@ impl TableWriter for MemoryWriter<'_> {
                 && let Some(hashed) = &incoming.hashed
             {
                 let tag = hashed.tags[row];
-                let is_taken =
-                    taken.is_some() || seen.head(tag, |other| same(&incoming.keys, other as usize, row)).is_some();
+                let is_taken = taken.is_some()
+                    || seen
+                        .head(tag, |other| same(&incoming.keys, other as usize, row))
+                        .is_some();
                 fault = is_taken.then(|| incoming.check.taken(row));
             }
             let bytes = (self.own.row_width() + incoming.extra[row]) as i64;
@@ -308,7 +309,9 @@ impl TableWriter for MemoryWriter<'_> {
         let incoming = self.incoming(rows)?;
         let Some(hashed) = &incoming.hashed else {
             let name = &self.table.def.name;
-            return Err(Error::failed(format!("the table '{name}' has no primary key to upsert by")));
+            return Err(Error::failed(format!(
+                "the table '{name}' has no primary key to upsert by"
+            )));
         };
         let holders = self.holders(&self.key_of(&incoming.values), rows.num_rows())?;
         let mut refused = Refused::new();
@@ -387,7 +390,11 @@ impl TableWriter for MemoryWriter<'_> {
             for row in (0..rows.num_rows()).filter(|row| targets[*row].is_some()) {
                 let tag = hashed.tags[row];
                 let is_held = holders[row].is_some_and(|holder| !updated.contains_key(&holder));
-                if is_held || seen.head(tag, |other| same(&incoming.keys, other as usize, row)).is_some() {
+                if is_held
+                    || seen
+                        .head(tag, |other| same(&incoming.keys, other as usize, row))
+                        .is_some()
+                {
                     return Ok(Some(incoming.check.taken(row)));
                 }
                 seen.add(tag, row as Position, |_| false);

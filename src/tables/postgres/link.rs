@@ -4,6 +4,8 @@ use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime as PoolRuntime};
@@ -85,6 +87,15 @@ fn with_sources(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text
+}
+
+/// A thread that waits.
+struct Parked(Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 /// The way to one server.
@@ -170,9 +181,22 @@ impl Link {
         })
     }
 
-    /// Waits for something the server does.
+    /// Waits for something the server does. On this thread, which may belong to another runtime: only the sockets and timers
+    /// are those of ours.
     pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime.block_on(work)
+        let _ours = self.runtime.enter();
+        // The budget of a task of another runtime does not count here.
+        let mut work = std::pin::pin!(tokio::task::unconstrained(work));
+        let parked = Arc::new(Parked(std::thread::current()));
+        let waker = Waker::from(parked);
+        let mut context = Context::from_waker(&waker);
+        loop {
+            match work.as_mut().poll(&mut context) {
+                Poll::Ready(value) => return value,
+                // Woken before it is parked, it does not park.
+                Poll::Pending => std::thread::park(),
+            }
+        }
     }
 
     /// A connection.

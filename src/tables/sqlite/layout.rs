@@ -89,7 +89,9 @@ pub(super) fn prepare(connection: &Connection, def: &TableDef, name: &str) -> Re
         columns = self::columns(connection, name).map_err(failed)?;
     }
     let kind: Option<String> = connection
-        .query_row("SELECT type FROM sqlite_master WHERE name = ?1", [name], |row| row.get(0))
+        .query_row("SELECT type FROM sqlite_master WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })
         .optional()
         .map_err(failed)?;
     if kind.as_deref() == Some("view") {
@@ -106,16 +108,28 @@ pub(super) fn prepare(connection: &Connection, def: &TableDef, name: &str) -> Re
     key.sort_by_key(|column| column.key);
     if !def.primary_key.is_empty() && !has_key(connection, def, name, &key).map_err(failed)? {
         let key = names(def, &def.primary_key).join(", ");
-        return Err(mismatch(def, name, &format!("it has neither primary key nor unique index on ({key})")));
+        return Err(mismatch(
+            def,
+            name,
+            &format!("it has neither primary key nor unique index on ({key})"),
+        ));
     }
     for index in &def.indexes {
         index_on(connection, def, name, index).map_err(failed)?;
     }
     let declared = def.schema.fields();
-    let is_other = |column: &&Column| !declared.iter().any(|field| field.name().eq_ignore_ascii_case(&column.name));
+    let is_other = |column: &&Column| {
+        !declared
+            .iter()
+            .any(|field| field.name().eq_ignore_ascii_case(&column.name))
+    };
     Ok(Layout {
         table: quoted(name),
-        others: columns.iter().filter(is_other).map(|column| quoted(&column.name)).collect(),
+        others: columns
+            .iter()
+            .filter(is_other)
+            .map(|column| quoted(&column.name))
+            .collect(),
         key_is_rowid: matches!(key.as_slice(), [only] if only.declared.eq_ignore_ascii_case("INTEGER")),
     })
 }
@@ -152,10 +166,16 @@ fn create(connection: &Connection, def: &TableDef, name: &str) -> rusqlite::Resu
 
 /// Makes an index unless there is one that begins with these columns.
 fn index_on(connection: &Connection, def: &TableDef, table: &str, index: &[usize]) -> rusqlite::Result<()> {
-    let wanted: Vec<&str> = index.iter().map(|column| def.schema.field(*column).name().as_str()).collect();
+    let wanted: Vec<&str> = index
+        .iter()
+        .map(|column| def.schema.field(*column).name().as_str())
+        .collect();
     for (_, columns) in indexes(connection, table)? {
         let begins = columns.len() >= wanted.len()
-            && columns.iter().zip(&wanted).all(|(have, want)| have.eq_ignore_ascii_case(want));
+            && columns
+                .iter()
+                .zip(&wanted)
+                .all(|(have, want)| have.eq_ignore_ascii_case(want));
         if begins {
             return Ok(());
         }
@@ -206,7 +226,9 @@ fn has_key(connection: &Connection, def: &TableDef, table: &str, key: &[&Column]
 
 fn compare(def: &TableDef, table: &str, columns: &[Column]) -> Result<()> {
     for field in def.schema.fields() {
-        let found = columns.iter().find(|column| column.name.eq_ignore_ascii_case(field.name()));
+        let found = columns
+            .iter()
+            .find(|column| column.name.eq_ignore_ascii_case(field.name()));
         let Some(found) = found else {
             return Err(mismatch(def, table, &format!("it has no column '{}'", field.name())));
         };

@@ -33,7 +33,10 @@ impl SqliteTable {
         let kept = |column: usize| kept(self.def.schema.field(column).data_type());
         let is_nested = |column: &usize| self.def.schema.field(*column).data_type().is_nested();
         !access.equal.iter().any(is_nested)
-            && access.range.as_ref().is_none_or(|range| kept(range.column) != Kept::Written)
+            && access
+                .range
+                .as_ref()
+                .is_none_or(|range| kept(range.column) != Kept::Written)
     }
 
     /// Whether a key or an index begins with columns that the lookup is about.
@@ -47,13 +50,7 @@ impl SqliteTable {
     }
 
     /// A statement for each lookup.
-    fn find_each(
-        &self,
-        connection: &Connection,
-        access: &Access,
-        probe: &Probe,
-        columns: &[usize],
-    ) -> Result<Matches> {
+    fn find_each(&self, connection: &Connection, access: &Access, probe: &Probe, columns: &[usize]) -> Result<Matches> {
         let failed = |error| self.failed(&error);
         let mut conditions = Vec::new();
         let mut wanted = Vec::new();
@@ -70,9 +67,16 @@ impl SqliteTable {
             ];
             for (bound, values, [inclusive, exclusive]) in bounds {
                 let Some(bound) = bound else { continue };
-                let operator = if bound == Bound::Inclusive { inclusive } else { exclusive };
+                let operator = if bound == Bound::Inclusive {
+                    inclusive
+                } else {
+                    exclusive
+                };
                 conditions.push((range.column, operator));
-                wanted.push(Outgoing::new(&fields[range.column], values.as_ref().ok_or_else(misfit)?)?);
+                wanted.push(Outgoing::new(
+                    &fields[range.column],
+                    values.as_ref().ok_or_else(misfit)?,
+                )?);
             }
         }
         let mut sql = format!("SELECT {} FROM {}", self.selected(columns), self.layout.table);
@@ -90,9 +94,7 @@ impl SqliteTable {
                 continue;
             }
             for (i, values) in wanted.iter().enumerate() {
-                statement
-                    .raw_bind_parameter(i + 1, values.value(row))
-                    .map_err(failed)?;
+                statement.raw_bind_parameter(i + 1, values.value(row)).map_err(failed)?;
             }
             let mut found = statement.raw_query();
             while let Some(found) = found.next().map_err(failed)? {

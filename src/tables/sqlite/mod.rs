@@ -147,7 +147,9 @@ impl SqliteTable {
             None => connect(&self.def)?,
         };
         // It reads only, so that it never needs to be committed; dropped, it ends.
-        let transaction = connection.unchecked_transaction().map_err(|error| self.failed(&error))?;
+        let transaction = connection
+            .unchecked_transaction()
+            .map_err(|error| self.failed(&error))?;
         let read = read(&transaction)?;
         transaction.finish().map_err(|error| self.failed(&error))?;
         let mut readers = self.readers.lock();
@@ -253,7 +255,12 @@ impl<'a> Taken<'a> {
 
     fn finish(&mut self) -> Result<RecordBatch> {
         let values: Vec<ArrayRef> = self.values.iter_mut().map(Incoming::finish).collect::<Result<_>>()?;
-        super::rows::project(&self.table.def.schema, self.columns, values, std::mem::take(&mut self.rows))
+        super::rows::project(
+            &self.table.def.schema,
+            self.columns,
+            values,
+            std::mem::take(&mut self.rows),
+        )
     }
 }
 

@@ -77,9 +77,13 @@ impl Outgoing {
     pub fn value(&self, row: usize) -> ToSqlOutput<'_> {
         let value = match self {
             Outgoing::Integer(values) => values.is_valid(row).then(|| ValueRef::Integer(values.value(row))),
-            Outgoing::Real(values) if values.is_valid(row) && values.value(row).is_nan() => Some(ValueRef::Text(b"NaN")),
+            Outgoing::Real(values) if values.is_valid(row) && values.value(row).is_nan() => {
+                Some(ValueRef::Text(b"NaN"))
+            }
             Outgoing::Real(values) => values.is_valid(row).then(|| ValueRef::Real(values.value(row))),
-            Outgoing::Text(values) => values.is_valid(row).then(|| ValueRef::Text(values.value(row).as_bytes())),
+            Outgoing::Text(values) => values
+                .is_valid(row)
+                .then(|| ValueRef::Text(values.value(row).as_bytes())),
             Outgoing::Blob(values) => values.is_valid(row).then(|| ValueRef::Blob(values.value(row))),
             Outgoing::Written(values) => values[row].as_ref().map(|text| ValueRef::Text(text.as_bytes())),
         };

@@ -259,7 +259,11 @@ impl TableWriter for SqliteWriter<'_> {
             .enumerate()
             .map(|(i, name)| format!("{name} = ?{}", i + 1))
             .collect();
-        let sql = format!("DELETE FROM {} WHERE {}", self.table.layout.table, conditions.join(" AND "));
+        let sql = format!(
+            "DELETE FROM {} WHERE {}",
+            self.table.layout.table,
+            conditions.join(" AND ")
+        );
         let mut statement = self.statement(&sql)?;
         for row in 0..rows {
             // A key that is NULL equals none.

@@ -128,7 +128,10 @@ fn a_full_table_refuses_rows() {
     assert_eq!(refused.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [6, 7, 8, 9]);
     assert_eq!(message(&refused[0].1), "it is full: max_memory is 1024 bytes");
     let refused = try_insert(&*table, &[&line(11, 2000)]);
-    assert_eq!(message(&refused[0].1), "the row takes 2049 bytes and max_memory is 1024");
+    assert_eq!(
+        message(&refused[0].1),
+        "the row takes 2049 bytes and max_memory is 1024"
+    );
     // A row may be replaced by one that is not larger, and room that is given back is given again.
     upsert(&*table, &[&line(0, 50)]);
     let mut writer = table.write().unwrap();
@@ -138,7 +141,10 @@ fn a_full_table_refuses_rows() {
     assert!(writer.update(&ids, &rows(&*table, &[&line(1, 300)])).unwrap().is_some());
     writer.commit().unwrap();
     delete(&*table, "id", &[&line(5, 1)]);
-    assert_eq!(try_insert(&*table, &[&line(12, 100), &line(13, 100), &line(14, 100)]).len(), 1);
+    assert_eq!(
+        try_insert(&*table, &[&line(12, 100), &line(13, 100), &line(14, 100)]).len(),
+        1
+    );
     assert_eq!(table.len().unwrap(), 7);
 }
 
@@ -155,7 +161,10 @@ fn a_full_table_lets_the_oldest_go() {
             upsert(&*table, &[&line(id, 100)]);
         }
         let left = |table: &dyn Table| {
-            let ids = content(table).iter().map(|line| line[4..6].to_string()).collect::<Vec<_>>();
+            let ids = content(table)
+                .iter()
+                .map(|line| line[4..6].to_string())
+                .collect::<Vec<_>>();
             ids.join(" ")
         };
         assert_eq!(left(&*table), "14 15 16 17 18 19");

@@ -60,7 +60,11 @@ fn a_key_of_several_columns() {
         );
         upsert(&*table, &[r#"{"a":"x","b":1,"v":9.5}"#, r#"{"a":"z","b":1,"v":8.5}"#]);
         assert_eq!(
-            find(&*table, "b, a", &[r#"{"a":"x","b":1}"#, r#"{"a":"y","b":2}"#, r#"{"a":"z","b":2}"#]),
+            find(
+                &*table,
+                "b, a",
+                &[r#"{"a":"x","b":1}"#, r#"{"a":"y","b":2}"#, r#"{"a":"z","b":2}"#]
+            ),
             ["0: {a:x,b:1,v:9.5}", "1: {a:y,b:2,v:null}"]
         );
         // Half of the key is no lookup by key, and finds all the same.
@@ -76,10 +80,16 @@ fn a_column_that_is_not_null_takes_no_null() {
     each_backend(|maker| {
         let table = maker.open(&Shape::of("id INT, v INT NOT NULL").key("id"));
         let refused = try_insert(&*table, &[r#"{"id":1}"#, r#"{"id":2,"v":1}"#]);
-        assert_eq!(messages(&refused), ["0: column v is NOT NULL but the row has NULL there"]);
+        assert_eq!(
+            messages(&refused),
+            ["0: column v is NOT NULL but the row has NULL there"]
+        );
         let mut writer = table.write().unwrap();
         let refused = writer.upsert(&rows(&*table, &[r#"{"id":2}"#])).unwrap();
-        assert_eq!(messages(&refused), ["0: column v is NOT NULL but the row has NULL there"]);
+        assert_eq!(
+            messages(&refused),
+            ["0: column v is NOT NULL but the row has NULL there"]
+        );
         let (_, ids) = find_in(&*table, &mut *writer, "id", &[r#"{"id":2}"#]);
         let refused = writer.update(&ids, &rows(&*table, &[r#"{"id":2}"#])).unwrap();
         assert_eq!(
@@ -109,12 +119,19 @@ fn an_upsert_takes_the_last_row_of_a_key() {
                 ],
             ))
             .unwrap();
-        assert_eq!(messages(&refused), ["3: column id is in the key and the row has NULL there"]);
+        assert_eq!(
+            messages(&refused),
+            ["3: column id is in the key and the row has NULL there"]
+        );
         writer.upsert(&rows(&*table, &[r#"{"id":3,"name":"b"}"#])).unwrap();
         writer.commit().unwrap();
         // The one with the key 1 keeps its place.
         assert_eq!(
-            find(&*table, "name", &[r#"{"name":"a"}"#, r#"{"name":"b"}"#, r#"{"name":"x"}"#]),
+            find(
+                &*table,
+                "name",
+                &[r#"{"name":"a"}"#, r#"{"name":"b"}"#, r#"{"name":"x"}"#]
+            ),
             ["0: {id:1,name:a}", "0: {id:2,name:a}", "1: {id:3,name:b}"]
         );
     });
@@ -232,7 +249,9 @@ fn what_is_not_committed_has_not_been() {
         let (_, ids) = find_in(&*table, &mut *writer, "id", &[r#"{"id":1}"#, r#"{"id":2}"#]);
         writer.insert(&rows(&*table, &[r#"{"id":3,"name":"c"}"#])).unwrap();
         writer.delete(&ids[..1]).unwrap();
-        writer.update(&ids[1..], &rows(&*table, &[r#"{"id":9,"name":"z"}"#])).unwrap();
+        writer
+            .update(&ids[1..], &rows(&*table, &[r#"{"id":9,"name":"z"}"#]))
+            .unwrap();
         drop(writer);
         assert_eq!(content(&*table), before);
         // And the turn was given back.
@@ -245,7 +264,10 @@ fn what_is_not_committed_has_not_been() {
 fn a_table_without_a_key_keeps_every_row() {
     each_backend(|maker| {
         let table = maker.open(&Shape::of("g STRING, v INT").index("g"));
-        insert(&*table, &[r#"{"g":"a","v":1}"#, r#"{"g":"b","v":1}"#, r#"{"g":"a","v":1}"#]);
+        insert(
+            &*table,
+            &[r#"{"g":"a","v":1}"#, r#"{"g":"b","v":1}"#, r#"{"g":"a","v":1}"#],
+        );
         insert(&*table, &[r#"{"g":"a","v":0}"#, r#"{"v":5}"#]);
         assert_eq!(
             find(&*table, "g", &[r#"{"g":"a"}"#]),
@@ -255,7 +277,8 @@ fn a_table_without_a_key_keeps_every_row() {
         let mut writer = table.write().unwrap();
         let (found, ids) = find_in(&*table, &mut *writer, "g", &[r#"{"g":"a"}"#]);
         let first = found.iter().position(|line| line.contains("v:1")).unwrap();
-        writer.update(&ids[first..=first], &rows(&*table, &[r#"{"g":"b","v":7}"#])).unwrap();
+        let changed = rows(&*table, &[r#"{"g":"b","v":7}"#]);
+        writer.update(&ids[first..=first], &changed).unwrap();
         writer.commit().unwrap();
         assert_eq!(
             find(&*table, "g", &[r#"{"g":"a"}"#, r#"{"g":"b"}"#]),

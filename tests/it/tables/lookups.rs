@@ -61,7 +61,12 @@ fn a_key_and_more() {
                 ["0: {id:1,g:a,v:10}"]
             );
             assert_eq!(
-                find_between(&*table, "id, v >", &[r#"{"id":1,"v":9}"#, r#"{"id":2,"v":20}"#], &["{}", "{}"]),
+                find_between(
+                    &*table,
+                    "id, v >",
+                    &[r#"{"id":1,"v":9}"#, r#"{"id":2,"v":20}"#],
+                    &["{}", "{}"]
+                ),
                 ["0: {id:1,g:a,v:10}"]
             );
         }
@@ -75,7 +80,13 @@ fn ranges_know_their_bounds() {
             let table = filled(maker, &shape);
             let ids = |text: &str, low: &str, high: &str| -> String {
                 let found = find_between(&*table, text, &[low], &[high]);
-                let id = |line: &String| line["0: {id:".len()..].split(',').next().unwrap_or_default().to_string();
+                let id = |line: &String| {
+                    line["0: {id:".len()..]
+                        .split(',')
+                        .next()
+                        .unwrap_or_default()
+                        .to_string()
+                };
                 found.iter().map(id).collect::<Vec<_>>().join(" ")
             };
             let (low, high) = (r#"{"v":10,"id":2}"#, r#"{"v":20,"id":4}"#);

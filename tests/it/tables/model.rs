@@ -27,7 +27,10 @@ enum Step {
 }
 
 fn row() -> impl Strategy<Value = Row> {
-    (prop::option::weighted(0.95, 0i64..12), prop::option::weighted(0.8, 0u8..4))
+    (
+        prop::option::weighted(0.95, 0i64..12),
+        prop::option::weighted(0.8, 0u8..4),
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -60,7 +63,11 @@ fn batch(schema: &SchemaRef, rows: &[Row]) -> RecordBatch {
         .map(|field| field.as_ref().clone().with_nullable(true))
         .collect();
     let keys: ArrayRef = Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>());
-    let groups: ArrayRef = Arc::new(rows.iter().map(|row| row.1.map(group_name)).collect::<StringViewArray>());
+    let groups: ArrayRef = Arc::new(
+        rows.iter()
+            .map(|row| row.1.map(group_name))
+            .collect::<StringViewArray>(),
+    );
     RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), vec![keys, groups]).unwrap()
 }
 
@@ -148,7 +155,9 @@ fn check_groups(table: &dyn Table, model: &Model, found: &[String]) {
 }
 
 fn groups() -> Vec<String> {
-    (0..4).map(|group| format!(r#"{{"g":"{}"}}"#, group_name(group))).collect()
+    (0..4)
+        .map(|group| format!(r#"{{"g":"{}"}}"#, group_name(group)))
+        .collect()
 }
 
 fn apply(table: &dyn Table, writer: &mut dyn TableWriter, model: &mut Model, step: &Step) {
@@ -209,7 +218,9 @@ fn run(table: &dyn Table, is_keyed: bool, steps: &[Step]) {
     };
     let mut rest = steps;
     while !rest.is_empty() {
-        let end = rest.iter().position(|step| matches!(step, Step::Commit | Step::Rollback));
+        let end = rest
+            .iter()
+            .position(|step| matches!(step, Step::Commit | Step::Rollback));
         let (transaction, after) = rest.split_at(end.unwrap_or(rest.len()));
         let mut model = committed.clone();
         let mut writer = table.write().unwrap();

@@ -218,3 +218,21 @@ fn rows_in_front_are_found_without_the_server_and_forgotten_when_written() {
     delete(&*table, "name", &[r#"{"name":"c"}"#]);
     assert_eq!(both(), ["1: {id:3,name:d}", "2: {id:1,name:x}"]);
 }
+
+/// As the queries of the batch engine do, and embedders who are async.
+#[test]
+fn a_table_may_be_used_on_a_thread_of_another_runtime() {
+    let maker = Maker::new("postgres");
+    let table = maker.open(&shape());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        insert(&*table, &[r#"{"id":1,"name":"a"}"#]);
+        // More than a task of a runtime may do before it yields.
+        for _ in 0..300 {
+            assert_eq!(find(&*table, "id", &[r#"{"id":1}"#]), ["0: {id:1,name:a}"]);
+        }
+    });
+}

@@ -35,10 +35,16 @@ fn rows_indexes_and_order_come_back() {
         assert_eq!(content(&*copy), content(&*table));
         let found = |table: &dyn Table| find(table, "g", &[r#"{"g":"group 0 of the rows"}"#]);
         assert_eq!(found(&*copy), found(&*table));
-        assert_eq!(found(&*copy).last().map(String::as_str), Some("0: {id:-1,g:group 0 of the rows}"));
+        assert_eq!(
+            found(&*copy).last().map(String::as_str),
+            Some("0: {id:-1,g:group 0 of the rows}")
+        );
         assert_eq!(try_insert(&*copy, &[r#"{"id":2}"#]).len(), 1);
         insert(&*copy, &[r#"{"id":-2,"g":"group 0 of the rows"}"#]);
-        assert_eq!(found(&*copy).last().map(String::as_str), Some("0: {id:-2,g:group 0 of the rows}"));
+        assert_eq!(
+            found(&*copy).last().map(String::as_str),
+            Some("0: {id:-2,g:group 0 of the rows}")
+        );
         let mut state = StateReader::new(&[]);
         assert!(maker.open(&shape).restore(&mut state).is_err());
     }

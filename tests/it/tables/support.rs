@@ -232,9 +232,7 @@ pub fn rows_of(schema: &SchemaRef, lines: &[&str]) -> RecordBatch {
 /// Lines of JSON as rows of a table: what is NOT NULL there may be NULL here.
 pub fn rows(table: &dyn Table, lines: &[&str]) -> RecordBatch {
     let fields = table.def().schema.fields().iter();
-    let fields: Vec<_> = fields
-        .map(|field| field.as_ref().clone().with_nullable(true))
-        .collect();
+    let fields: Vec<_> = fields.map(|field| field.as_ref().clone().with_nullable(true)).collect();
     rows_of(&Arc::new(Schema::new(fields)), lines)
 }
 
@@ -357,7 +355,12 @@ pub fn find_between(table: &dyn Table, text: &str, low: &[&str], high: &[&str]) 
 }
 
 /// Looks values up in a transaction.
-pub fn find_in(table: &dyn Table, writer: &mut dyn TableWriter, text: &str, values: &[&str]) -> (Vec<String>, Vec<RowId>) {
+pub fn find_in(
+    table: &dyn Table,
+    writer: &mut dyn TableWriter,
+    text: &str,
+    values: &[&str],
+) -> (Vec<String>, Vec<RowId>) {
     let access = access(table, text);
     let probe = probe(table, &access, values);
     let matches = writer.lookup(&access, &probe, &all_columns(table)).unwrap();

@@ -11,18 +11,38 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("DOUBLE", "0.1", "1.7976931348623157e308"),
     ("STRING", r#""""#, r#""Ünï'cödé \" \\ \n of more than twelve bytes""#),
     ("BYTES", r#""AAECgP8=""#, r#""AAAAAAAAAAAAAAAAAAAAAAAAAP8=""#),
-    ("TIMESTAMP", r#""1969-12-31T23:59:59.999999Z""#, r#""2026-01-02T03:04:05.000001Z""#),
+    (
+        "TIMESTAMP",
+        r#""1969-12-31T23:59:59.999999Z""#,
+        r#""2026-01-02T03:04:05.000001Z""#,
+    ),
     ("DATE", r#""1969-12-31""#, r#""2026-02-28""#),
     ("TIME", r#""00:00:00.000001""#, r#""23:59:59.999999""#),
     ("DECIMAL(20,4)", r#""-1234567890123456.7891""#, r#""0.0001""#),
-    ("DECIMAL(38,0)", r#""99999999999999999999999999999999999999""#, r#""-1""#),
+    (
+        "DECIMAL(38,0)",
+        r#""99999999999999999999999999999999999999""#,
+        r#""-1""#,
+    ),
     ("INTERVAL", r#""P1Y2M3DT4H5M6.789S""#, r#""P-1D""#),
     ("JSON", r#"{"a":[1,2.5,null,"x"]}"#, "[]"),
     ("ARRAY<LONG>", "[1,null,3]", "[]"),
-    ("ARRAY<ARRAY<STRING>>", r#"[["a text that is longer than twelve bytes"],null,[]]"#, "[[]]"),
-    ("STRUCT<x DOUBLE, tag STRING>", r#"{"x":1.5,"tag":null}"#, r#"{"x":null,"tag":"t"}"#),
+    (
+        "ARRAY<ARRAY<STRING>>",
+        r#"[["a text that is longer than twelve bytes"],null,[]]"#,
+        "[[]]",
+    ),
+    (
+        "STRUCT<x DOUBLE, tag STRING>",
+        r#"{"x":1.5,"tag":null}"#,
+        r#"{"x":null,"tag":"t"}"#,
+    ),
     ("MAP<STRING, LONG>", r#"{"a":1,"b":null}"#, "{}"),
-    ("ARRAY<STRUCT<t TIMESTAMP, d DECIMAL(10,2)>>", r#"[{"t":"2026-01-02T03:04:05Z","d":1.25}]"#, "[]"),
+    (
+        "ARRAY<STRUCT<t TIMESTAMP, d DECIMAL(10,2)>>",
+        r#"[{"t":"2026-01-02T03:04:05Z","d":1.25}]"#,
+        "[]",
+    ),
 ];
 
 #[test]
@@ -50,7 +70,13 @@ fn every_type_comes_back_as_it_went() {
                 assert_eq!(batch.schema(), given_projection(&shape), "{of}");
             }
             // New values in the place of old ones.
-            upsert(&*table, &[&lines_in[1].replace("\"id\":2", "\"id\":1"), &lines_in[0].replace("\"id\":1", "\"id\":3")]);
+            upsert(
+                &*table,
+                &[
+                    &lines_in[1].replace("\"id\":2", "\"id\":1"),
+                    &lines_in[0].replace("\"id\":1", "\"id\":3"),
+                ],
+            );
             let by_id = |id: usize| content(&*table)[id - 1].clone();
             assert_eq!(by_id(1).replace("id:1", "id:2"), want[1], "{of}");
             assert_eq!(by_id(3).replace("id:3", "id:1"), want[0], "{of}");

@@ -78,9 +78,7 @@ impl<P: ArrowPrimitiveType<Native: Rank> + Debug> ColumnStore for Primitive<P> {
                 let (row, offset) = (row as usize, offset_of(at));
                 reach(cells, offset, Default::default);
                 cells[offset] = values.value(row);
-                chunk
-                    .valid
-                    .note(offset, nulls.is_none_or(|nulls| nulls.is_valid(row)));
+                chunk.valid.note(offset, nulls.is_none_or(|nulls| nulls.is_valid(row)));
             }
         }
         Ok(())

@@ -227,9 +227,7 @@ impl ColumnStore for Views {
             let same = match length(mine) <= INLINE {
                 true => mine == theirs,
                 // Length and first bytes, then all.
-                false => {
-                    mine as u64 == theirs as u64 && self.chunks[chunk_of(at)].bytes(mine) == values.value(row)
-                }
+                false => mine as u64 == theirs as u64 && self.chunks[chunk_of(at)].bytes(mine) == values.value(row),
             };
             *equal &= same && self.is_valid(at) && nulls.is_none_or(|nulls| nulls.is_valid(row));
         }
