@@ -551,14 +551,21 @@ fn the_option_tables_of_the_backends_are_those_of_the_code() {
         .filter(|name| name.contains('.'))
         .collect();
     for backend in Backends::builtin().all() {
-        assert!(page.contains(&format!("\n## {}\n", backend.name())), "{}", backend.name());
+        assert!(
+            page.contains(&format!("\n## {}\n", backend.name())),
+            "{}",
+            backend.name()
+        );
         for option in backend.options() {
             let name = format!("{}.{}", backend.name(), option.name);
             assert!(described.remove(name.as_str()), "no row for {name}");
             let row = page.lines().find(|line| line.starts_with(&format!("| `{name}`")));
             let row = row.unwrap_or_default();
             let default = option.default.unwrap_or_default();
-            assert!(default.is_empty() || row.contains(&format!("`{default}`")), "{name}: {default}");
+            assert!(
+                default.is_empty() || row.contains(&format!("`{default}`")),
+                "{name}: {default}"
+            );
             assert!(!option.required || row.contains("required"), "{name} is required");
         }
     }

@@ -52,7 +52,7 @@ use find::Found;
 pub(super) use loaded::Loaded;
 use places::Position;
 use retention::{Limits, Retention};
-use store::Store;
+use store::{Counting, Store};
 use writer::MemoryWriter;
 
 /// A table in memory.
@@ -82,7 +82,11 @@ struct Saved {
 
 impl MemoryTable {
     fn new(def: TableDef, limits: Limits, clock: Arc<dyn Clock>) -> Self {
-        let store = Store::new(&def, limits.marks(), DefaultHashBuilder::default());
+        let counting = match limits.max_bytes {
+            Some(_) => Counting::Yes,
+            None => Counting::No,
+        };
+        let store = Store::new(&def, limits.marks(), DefaultHashBuilder::default(), counting);
         let retention = Retention::new(limits.clone(), clock.clone());
         MemoryTable {
             def,

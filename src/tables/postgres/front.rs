@@ -42,7 +42,12 @@ impl Front {
         let size = usize::try_from(size).map_err(Error::failed)?;
         let ttl = def.options.duration("cache.ttl");
         Ok(Some(Front {
-            kept: RwLock::new(Arc::new(MemoryTable::cache(def.clone(), size, ttl, opening.clock.clone()))),
+            kept: RwLock::new(Arc::new(MemoryTable::cache(
+                def.clone(),
+                size,
+                ttl,
+                opening.clock.clone(),
+            ))),
             commits: AtomicU64::new(0),
             opening: opening.clone(),
             size,
@@ -67,7 +72,10 @@ impl Front {
         }
         let mut is_here = vec![false; probe.rows];
         here.probes.iter().for_each(|probe| is_here[*probe as usize] = true);
-        let missing: UInt32Array = (0..probe.rows as u32).filter(|row| !is_here[*row as usize]).map(Some).collect();
+        let missing: UInt32Array = (0..probe.rows as u32)
+            .filter(|row| !is_here[*row as usize])
+            .map(Some)
+            .collect();
         let equal = probe.equal.iter().map(|values| Ok(take(values, &missing, None)?));
         let rest = Probe {
             rows: missing.len(),

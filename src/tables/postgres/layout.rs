@@ -86,7 +86,10 @@ pub(super) async fn prepare(connection: &Object, def: &TableDef) -> Result<Layou
             columns.len() >= wanted.len() && columns.iter().zip(&wanted).all(|(have, want)| have == want)
         };
         if !indexes.iter().any(begins) {
-            let plain: Vec<&str> = index.iter().map(|column| def.schema.field(*column).name().as_str()).collect();
+            let plain: Vec<&str> = index
+                .iter()
+                .map(|column| def.schema.field(*column).name().as_str())
+                .collect();
             let index = quoted(&format!("{name}_by_{}", plain.join("_")));
             let sql = format!(
                 "CREATE INDEX IF NOT EXISTS {index} ON {} ({})",
@@ -119,7 +122,8 @@ async fn find(connection: &Object, schema: &str, name: &str) -> Result<Option<(u
 }
 
 async fn create(connection: &Object, def: &TableDef, schema: &str, name: &str) -> Result<(), Trouble> {
-    let is_indexed = |column: &usize| def.primary_key.contains(column) || def.indexes.iter().flatten().any(|of| of == column);
+    let is_indexed =
+        |column: &usize| def.primary_key.contains(column) || def.indexes.iter().flatten().any(|of| of == column);
     let fields = def.schema.fields().iter().enumerate();
     let mut parts: Vec<String> = fields
         .map(|(column, field)| {
@@ -129,7 +133,10 @@ async fn create(connection: &Object, def: &TableDef, schema: &str, name: &str) -
         })
         .collect();
     if !def.primary_key.is_empty() {
-        let key = def.primary_key.iter().map(|column| quoted(def.schema.field(*column).name()));
+        let key = def
+            .primary_key
+            .iter()
+            .map(|column| quoted(def.schema.field(*column).name()));
         parts.push(format!("PRIMARY KEY ({})", key.collect::<Vec<_>>().join(", ")));
     }
     let sql = format!(
@@ -186,7 +193,9 @@ fn compare(def: &TableDef, table: &str, columns: &[Found]) -> Result<Vec<Column>
     let compared = def.schema.fields().iter().map(|field| {
         let exact = columns.iter().find(|column| column.name == *field.name());
         let found = exact.or_else(|| {
-            let mut similar = columns.iter().filter(|column| column.name.eq_ignore_ascii_case(field.name()));
+            let mut similar = columns
+                .iter()
+                .filter(|column| column.name.eq_ignore_ascii_case(field.name()));
             similar.next().filter(|_| similar.next().is_none())
         });
         let Some(found) = found else {
@@ -243,7 +252,10 @@ impl Layout {
     }
 
     fn names(&self, columns: &[usize]) -> Vec<String> {
-        columns.iter().map(|column| self.columns[*column].name.clone()).collect()
+        columns
+            .iter()
+            .map(|column| self.columns[*column].name.clone())
+            .collect()
     }
 
     /// The `i`th parameter as a value of a column.
@@ -273,7 +285,11 @@ impl Layout {
         if let Some(range) = &access.range {
             for (bound, inclusive, exclusive) in [(range.low, ">=", ">"), (range.high, "<=", "<")] {
                 let Some(bound) = bound else { continue };
-                let operator = if bound == Bound::Inclusive { inclusive } else { exclusive };
+                let operator = if bound == Bound::Inclusive {
+                    inclusive
+                } else {
+                    exclusive
+                };
                 conditions.push(self.condition(range.column, about.len(), operator));
                 about.push(range.column);
             }

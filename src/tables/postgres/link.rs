@@ -108,7 +108,9 @@ pub(super) struct Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("table", &self.table)
+            .finish_non_exhaustive()
     }
 }
 
@@ -168,6 +170,7 @@ impl Link {
         let timeout = micros(&def.options, "connect.timeout");
         let pool = Pool::builder(manager)
             .max_size(usize::try_from(connections).unwrap_or(4))
+            .wait_timeout(Some(timeout))
             .create_timeout(Some(timeout))
             .recycle_timeout(Some(timeout))
             .runtime(PoolRuntime::Tokio1)

@@ -27,12 +27,14 @@ use crate::operators::state::{StateReader, StateWriter};
 mod front;
 mod layout;
 mod link;
+mod live;
 mod values;
 mod writer;
 
 use front::Front;
 use layout::{Layout, Lock};
 use link::{Link, Trouble};
+use live::borrowed;
 use values::{Incoming, Parameter, parameter};
 use writer::PostgresWriter;
 
@@ -166,10 +168,11 @@ impl PostgresTable {
         columns.map(|(field, values)| parameter(field, values)).collect()
     }
 
-    /// What the lookups find, with the rows' names.
+    /// What the lookups find, with the rows' names. `before` is executed first, in the same round trip.
     async fn find(
         &self,
         connection: &Object,
+        before: &str,
         access: &Access,
         probe: &Probe,
         columns: &[usize],
@@ -190,12 +193,19 @@ impl PostgresTable {
         if parameters.is_empty() {
             parameters.push(Box::new(probe.rows as i64));
         }
-        let statement = connection.prepare_cached(&self.layout.lookup(access, columns, lock)).await?;
-        let parameters: Vec<&(dyn ToSql + Sync)> = parameters
-            .iter()
-            .map(|parameter| parameter.as_ref() as &(dyn ToSql + Sync))
-            .collect();
-        let rows = connection.query(&statement, &parameters).await?;
+        let statement = connection
+            .prepare_cached(&self.layout.lookup(access, columns, lock))
+            .await?;
+        let parameters = borrowed(&parameters);
+        let prepare = async {
+            match before.is_empty() {
+                true => Ok(()),
+                false => connection.batch_execute(before).await,
+            }
+        };
+        let (prepared, rows) = tokio::join!(biased; prepare, connection.query(&statement, &parameters));
+        prepared?;
+        let rows = rows?;
         let mut values: Vec<Incoming> = columns
             .iter()
             .map(|column| Incoming::new(&fields[*column]))
@@ -259,7 +269,7 @@ impl PostgresTable {
             });
         }
         self.link
-            .reading(|connection| async move { self.find(&connection, access, probe, columns, Lock::None).await })
+            .reading(|connection| async move { self.find(&connection, "", access, probe, columns, Lock::None).await })
     }
 
     /// Forgets rows that were written and are kept here: those with these keys, or all.

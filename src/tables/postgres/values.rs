@@ -191,7 +191,11 @@ native!(
     i64,
     [TIMESTAMP, TIMESTAMPTZ],
     // What leaves the range is left to the server to refuse.
-    |micros| micros.saturating_sub(EPOCH_MICROS).max(i64::MIN + 1).to_be_bytes().to_vec(),
+    |micros| micros
+        .saturating_sub(EPOCH_MICROS)
+        .max(i64::MIN + 1)
+        .to_be_bytes()
+        .to_vec(),
     |raw| long(raw)
         .filter(|micros| *micros > i64::MIN && *micros < i64::MAX)
         .and_then(|micros| micros.checked_add(EPOCH_MICROS))
@@ -208,7 +212,9 @@ native!(
         .filter(|days| *days > i32::MIN && *days < i32::MAX)
         .and_then(|days| days.checked_add(EPOCH_DAYS))
 );
-native!(TimeOfDay, i64, [TIME], |micros| micros.to_be_bytes().to_vec(), |raw| long(raw));
+native!(TimeOfDay, i64, [TIME], |micros| micros.to_be_bytes().to_vec(), |raw| {
+    long(raw)
+});
 native!(
     Span,
     IntervalMonthDayNano,

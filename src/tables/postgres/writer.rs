@@ -11,13 +11,12 @@ use std::collections::HashMap;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{take, take_record_batch};
-use deadpool_postgres::Object;
 use parking_lot::MutexGuard;
-use tokio_postgres::types::ToSql;
 
 use super::PostgresTable;
 use super::layout::Lock;
 use super::link::{Taken, Trouble};
+use super::live::{Live, borrowed};
 use super::values::{Parameter, parameter, places, unfit};
 use crate::error::{Error, Result, RowError};
 use crate::tables::memory::first_and_last;
@@ -35,13 +34,6 @@ pub(super) struct PostgresWriter<'a> {
     renamed: HashMap<RowId, RowId>,
     /// Keys that were written, for the cache in front; `None` when they are not known.
     keys: Option<Vec<Vec<ArrayRef>>>,
-}
-
-/// A transaction at the server.
-struct Live {
-    connection: Object,
-    /// Its number there, once it has written.
-    number: Option<String>,
 }
 
 /// What is asked for.
@@ -75,56 +67,13 @@ impl Outcome {
     }
 }
 
-fn borrowed(parameters: &[Parameter]) -> Vec<&(dyn ToSql + Sync)> {
-    parameters
-        .iter()
-        .map(|parameter| parameter.as_ref() as &(dyn ToSql + Sync))
-        .collect()
-}
-
 impl Live {
-    async fn begin(table: &PostgresTable) -> Result<Self, Trouble> {
-        let connection = table.link.connection().await?;
-        connection.batch_execute("BEGIN").await?;
-        Ok(Live {
-            connection,
-            number: None,
-        })
-    }
-
-    async fn execute(&mut self, sql: &str, parameters: &[Parameter]) -> Result<u64, Trouble> {
-        let statement = self.connection.prepare_cached(sql).await?;
-        let done = self.connection.execute(&statement, &borrowed(parameters)).await?;
-        if self.number.is_none() {
-            let number = "SELECT pg_current_xact_id_if_assigned()::text";
-            let statement = self.connection.prepare_cached(number).await?;
-            self.number = self.connection.query_one(&statement, &[]).await?.try_get(0)?;
-        }
-        Ok(done)
-    }
-
-    /// Executes, and undoes it if the server refuses it.
-    async fn attempt(&mut self, sql: &str, parameters: &[Parameter]) -> Result<u64, Trouble> {
-        self.connection.batch_execute("SAVEPOINT eventflux").await?;
-        let done = self.execute(sql, parameters).await;
-        match &done {
-            Ok(_) => self.connection.batch_execute("RELEASE eventflux").await?,
-            Err(Trouble::Refused(..)) => self.undo().await?,
-            Err(_) => {}
-        }
-        done
-    }
-
-    async fn undo(&mut self) -> Result<(), Trouble> {
-        let undo = "ROLLBACK TO eventflux; RELEASE eventflux";
-        Ok(self.connection.batch_execute(undo).await?)
-    }
-
     async fn step(&mut self, table: &PostgresTable, step: &Step) -> Result<Outcome, Trouble> {
         match step {
             Step::Lookup(access, probe, columns) => {
-                let found = table.find(&self.connection, access, probe, columns, Lock::Rows).await?;
-                Ok(Outcome::Matches(found))
+                let before = self.take_before();
+                let found = table.find(self.connection()?, &before, access, probe, columns, Lock::Rows);
+                Ok(Outcome::Matches(found.await?))
             }
             Step::Insert(rows) => self.insert(table, rows).await.map(Outcome::Refused),
             Step::Upsert(rows) => self.upsert(table, rows).await.map(Outcome::Refused),
@@ -153,13 +102,10 @@ impl Live {
         if !key.is_empty() {
             // All of them at once, if none is there.
             let all = table.parameters(&take_rows(rows, &good)?)?;
-            self.connection.batch_execute("SAVEPOINT eventflux").await?;
-            match self.execute(&sql, &all).await {
-                Ok(done) if done == good.len() as u64 => {
-                    self.connection.batch_execute("RELEASE eventflux").await?;
-                    return Ok(refused);
-                }
-                Ok(_) | Err(Trouble::Refused(..)) => self.undo().await?,
+            match self.attempt(&sql, &all).await {
+                Ok(done) if done == good.len() as u64 => return Ok(refused),
+                Ok(_) => self.undo().await?,
+                Err(Trouble::Refused(..)) => {}
                 Err(trouble) => return Err(trouble),
             }
             let there = self.holders(table, rows, &good).await?;
@@ -167,7 +113,11 @@ impl Live {
             let firsts = first_and_last(&values, rows.num_rows(), |row| good.contains(&(row as u32)))?;
             let mut is_first = vec![false; rows.num_rows()];
             firsts.iter().for_each(|(first, _)| is_first[*first as usize] = true);
-            for (row, _) in there.iter().enumerate().filter(|(row, there)| **there || !is_first[*row]) {
+            for (row, _) in there
+                .iter()
+                .enumerate()
+                .filter(|(row, there)| **there || !is_first[*row])
+            {
                 if good.binary_search(&(row as u32)).is_ok() {
                     refused.push((row, check.taken(row)));
                 }
@@ -202,14 +152,20 @@ impl Live {
             range: None,
         };
         let good = arrow::array::UInt32Array::from(good.to_vec());
-        let equal = access.equal.iter().map(|column| Ok(take(rows.column(*column), &good, None)?));
+        let equal = access
+            .equal
+            .iter()
+            .map(|column| Ok(take(rows.column(*column), &good, None)?));
         let probe = Probe {
             rows: good.len(),
             equal: equal.collect::<Result<_>>()?,
             low: None,
             high: None,
         };
-        let found = table.find(&self.connection, &access, &probe, &[], Lock::None).await?;
+        let before = self.take_before();
+        let found = table
+            .find(self.connection()?, &before, &access, &probe, &[], Lock::None)
+            .await?;
         let mut there = vec![false; rows.num_rows()];
         for probe in found.probes {
             there[good.value(probe as usize) as usize] = true;
@@ -238,7 +194,14 @@ impl Live {
                 Err(Trouble::Refused(why, taken)) if part.len() == 1 => {
                     let row = part[0] as usize;
                     let is_key = taken == Taken::Yes && !table.def.primary_key.is_empty();
-                    refused.push((row, if is_key { check.taken(row) } else { check.error(row, why) }));
+                    refused.push((
+                        row,
+                        if is_key {
+                            check.taken(row)
+                        } else {
+                            check.error(row, why)
+                        },
+                    ));
                 }
                 Err(Trouble::Refused(..)) => {
                     // The first half is done first, so that rows come in order.
@@ -288,20 +251,20 @@ impl Live {
         parameters: &[Parameter],
     ) -> Result<(), Trouble> {
         let [make, aside, out, back] = table.layout.update_at_once();
-        self.connection.batch_execute("SAVEPOINT eventflux").await?;
-        self.connection.batch_execute(&make).await?;
-        // Its plan does not outlive the table.
-        self.connection.execute(&aside, &borrowed(&[places(ids)])).await?;
+        self.begin_attempt();
+        let before = format!("{}; {make}", self.take_before());
+        self.connection()?.batch_execute(&before).await?;
+        // Their plans do not outlive the table that was made.
+        self.connection()?.execute(&aside, &borrowed(&[places(ids)])).await?;
         self.execute(&out, &[places(ids)]).await?;
-        match self.connection.execute(&back, &borrowed(parameters)).await {
-            Ok(_) => Ok(self.connection.batch_execute("RELEASE eventflux").await?),
-            Err(error) => {
-                let trouble = Trouble::from(error);
-                if matches!(trouble, Trouble::Refused(..)) {
-                    self.undo().await?;
-                }
-                Err(trouble)
+        let done = self.connection()?.execute(&back, &borrowed(parameters)).await;
+        match done.map_err(Trouble::from) {
+            Ok(_) => Ok(()),
+            Err(refused @ Trouble::Refused(..)) => {
+                self.undo().await?;
+                Err(refused)
             }
+            Err(trouble) => Err(trouble),
         }
     }
 
@@ -316,7 +279,10 @@ impl Live {
         let key = &table.def.primary_key;
         let values: Vec<ArrayRef> = key.iter().map(|column| rows.column(*column).clone()).collect();
         let firsts = first_and_last(&values, rows.num_rows(), |_| true)?;
-        let mut twice = firsts.iter().filter(|(first, last)| first != last).map(|(_, last)| *last as usize);
+        let mut twice = firsts
+            .iter()
+            .filter(|(first, last)| first != last)
+            .map(|(_, last)| *last as usize);
         let access = Access {
             equal: key.clone(),
             range: None,
@@ -327,7 +293,10 @@ impl Live {
             low: None,
             high: None,
         };
-        let found = table.find(&self.connection, &access, &probe, &[], Lock::None).await?;
+        let before = self.take_before();
+        let found = table
+            .find(self.connection()?, &before, &access, &probe, &[], Lock::None)
+            .await?;
         let mut others = found.probes.iter().zip(&found.ids).filter(|(_, id)| !ids.contains(id));
         let held = others.next().map(|(probe, _)| *probe as usize);
         let row = held.into_iter().chain(twice.next()).min().unwrap_or_default();
@@ -357,7 +326,10 @@ fn take_rows(rows: &RecordBatch, which: &[u32]) -> Result<RecordBatch> {
     if which.len() == rows.num_rows() && which.iter().copied().eq(0..which.len() as u32) {
         return Ok(rows.clone());
     }
-    Ok(take_record_batch(rows, &arrow::array::UInt32Array::from(which.to_vec()))?)
+    Ok(take_record_batch(
+        rows,
+        &arrow::array::UInt32Array::from(which.to_vec()),
+    )?)
 }
 
 impl<'a> PostgresWriter<'a> {
@@ -387,10 +359,7 @@ impl<'a> PostgresWriter<'a> {
                 };
                 match attempt.await {
                     Ok(outcome) => return Ok(outcome),
-                    Err(trouble) => {
-                        self.live = None;
-                        retry.again(trouble).await?;
-                    }
+                    Err(trouble) => retry.again(trouble).await?,
                 }
             }
         });
@@ -423,7 +392,7 @@ impl<'a> PostgresWriter<'a> {
         let live = match self.live.take() {
             Some(live) => live,
             None => {
-                let mut live = Live::begin(self.table).await?;
+                let mut live = Live::begin(&self.table.link).await?;
                 self.renamed.clear();
                 for i in 0..self.history.len() {
                     let step = self.with_new_names(&self.history[i].0);
@@ -461,16 +430,12 @@ impl<'a> PostgresWriter<'a> {
 
     async fn commit_once(&mut self) -> Result<(), Trouble> {
         let live = self.ready().await?;
-        let number = live.number.clone();
-        let committed = live.connection.batch_execute("COMMIT").await.map_err(Trouble::from);
-        match (committed, number) {
-            (Err(Trouble::Lost(why)), Some(number)) => {
-                drop(live);
-                match self.fate(&number).await? {
-                    Fate::Committed => Ok(()),
-                    Fate::Aborted => Err(Trouble::Lost(why)),
-                }
-            }
+        let number = live.number().map(str::to_string);
+        match (live.commit().await, number) {
+            (Err(Trouble::Lost(why)), Some(number)) => match self.fate(&number).await? {
+                Fate::Committed => Ok(()),
+                Fate::Aborted => Err(Trouble::Lost(why)),
+            },
             (committed, _) => committed,
         }
     }
@@ -569,15 +534,10 @@ impl TableWriter for PostgresWriter<'_> {
                     Ok(()) => return Ok(()),
                     // Nothing was written: nothing is lost.
                     Err(Trouble::Lost(_)) if !writes => return Ok(()),
-                    Err(trouble) => {
-                        self.live = None;
-                        retry.again(trouble).await?;
-                    }
+                    Err(trouble) => retry.again(trouble).await?,
                 }
             }
         });
-        // The connection is in no transaction any more and goes back.
-        self.live = None;
         if writes {
             table.forget(self.keys.as_deref());
         }
@@ -588,10 +548,6 @@ impl TableWriter for PostgresWriter<'_> {
 impl Drop for PostgresWriter<'_> {
     fn drop(&mut self) {
         let Some(live) = self.live.take() else { return };
-        let rolled_back = self.table.link.wait(live.connection.batch_execute("ROLLBACK"));
-        if rolled_back.is_err() {
-            // Nobody shall get a connection in this state.
-            drop(Object::take(live.connection));
-        }
+        self.table.link.wait(live.roll_back());
     }
 }

@@ -66,7 +66,10 @@ fn a_table_that_is_there_is_used_as_it_is() {
     // What the database does not take is refused row by row, with its words.
     let long = format!(r#"{{"id":5,"name":"{}"}}"#, "x".repeat(21));
     let huge = r#"{"id":9999999999,"name":"x"}"#;
-    let refused = try_insert(&*table, &[r#"{"id":4,"name":"d"}"#, &long, huge, r#"{"id":6}"#, r#"{"id":6}"#]);
+    let refused = try_insert(
+        &*table,
+        &[r#"{"id":4,"name":"d"}"#, &long, huge, r#"{"id":6}"#, r#"{"id":6}"#],
+    );
     assert_eq!(
         messages(&refused),
         [

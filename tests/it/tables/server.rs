@@ -53,7 +53,10 @@ fn run(mut command: Command) {
         .stdout(log.try_clone().expect("a file"))
         .stderr(log)
         .status();
-    assert!(status.as_ref().is_ok_and(|status| status.success()), "{shown}: {status:?}");
+    assert!(
+        status.as_ref().is_ok_and(|status| status.success()),
+        "{shown}: {status:?}"
+    );
 }
 
 impl Server {
@@ -66,7 +69,16 @@ impl Server {
         let data = folder.path().join("data");
         let mut initdb = command(&program("initdb"));
         initdb.arg("-D").arg(&data);
-        initdb.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"]);
+        initdb.args([
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+        ]);
         run(initdb);
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();

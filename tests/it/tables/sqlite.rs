@@ -24,19 +24,32 @@ fn a_table_that_is_there_is_used_as_it_is() {
         .unwrap();
     let shape = Shape::of("id LONG, name STRING, price DOUBLE").key("id").index("name");
     let table = open(&path, "goods", &shape).unwrap();
-    assert_eq!(content(&*table), ["{id:1,name:a,price:1.0}", "{id:2,name:b,price:null}"]);
+    assert_eq!(
+        content(&*table),
+        ["{id:1,name:a,price:1.0}", "{id:2,name:b,price:null}"]
+    );
     upsert(&*table, &[r#"{"id":3,"name":"c"}"#]);
     let mut writer = table.write().unwrap();
     let (_, ids) = find_in(&*table, &mut *writer, "id", &[r#"{"id":1}"#, r#"{"id":2}"#]);
     let swapped = rows(&*table, &[r#"{"id":2,"name":"a"}"#, r#"{"id":1,"name":"B"}"#]);
     assert!(writer.update(&ids, &swapped).unwrap().is_none());
     writer.commit().unwrap();
-    let mut statement = other.prepare("SELECT note || name || id FROM goods ORDER BY id").unwrap();
+    let mut statement = other
+        .prepare("SELECT note || name || id FROM goods ORDER BY id")
+        .unwrap();
     let seen = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
-    assert_eq!(seen.collect::<Result<Vec<_>, _>>().unwrap(), ["oldB1", "olda2", "newc3"]);
+    assert_eq!(
+        seen.collect::<Result<Vec<_>, _>>().unwrap(),
+        ["oldB1", "olda2", "newc3"]
+    );
     // Another program's rows are seen at once.
-    other.execute_batch("INSERT INTO goods (id, name) VALUES (9, 'z')").unwrap();
-    assert_eq!(find(&*table, "name", &[r#"{"name":"z"}"#]), ["0: {id:9,name:z,price:null}"]);
+    other
+        .execute_batch("INSERT INTO goods (id, name) VALUES (9, 'z')")
+        .unwrap();
+    assert_eq!(
+        find(&*table, "name", &[r#"{"name":"z"}"#]),
+        ["0: {id:9,name:z,price:null}"]
+    );
 }
 
 #[test]
@@ -91,6 +104,9 @@ fn a_value_that_others_put_there_in_another_type_is_an_error() {
         let probe = probe(&*table, &access, &[&format!(r#"{{"id":{id}}}"#)]);
         table.lookup(&access, &probe, &[1]).unwrap_err().to_string()
     };
-    assert_eq!(error(1), "table 'odd': column 'v' holds a value of SQLite's type Text there");
+    assert_eq!(
+        error(1),
+        "table 'odd': column 'v' holds a value of SQLite's type Text there"
+    );
     assert!(error(2).contains("99999999999"), "{}", error(2));
 }

@@ -321,7 +321,10 @@ fn shown(table: &dyn Table, matches: &Matches) -> (Vec<String>, Vec<RowId>) {
     if !Maker::is_ordered(&table.def().backend) {
         rows.sort();
     }
-    let lines = rows.iter().map(|((probe, line), _)| format!("{probe}: {line}")).collect();
+    let lines = rows
+        .iter()
+        .map(|((probe, line), _)| format!("{probe}: {line}"))
+        .collect();
     (lines, rows.iter().filter_map(|(_, id)| id.copied()).collect())
 }
 
