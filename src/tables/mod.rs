@@ -11,6 +11,8 @@
 
 pub mod batch_engine;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod provider;
 pub mod registry;
 mod rows;
@@ -166,5 +168,7 @@ fn builtin() -> Vec<Arc<dyn registry::TableBackend>> {
         Arc::new(memory::Cache),
         #[cfg(feature = "sqlite")]
         Arc::new(sqlite::Sqlite),
+        #[cfg(feature = "postgres")]
+        Arc::new(postgres::Postgres::default()),
     ]
 }

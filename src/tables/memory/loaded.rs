@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use hashbrown::DefaultHashBuilder;
 
 use super::places::Marks;
-use super::store::Store;
+use super::store::{Counting, Store};
 use crate::catalog::tables::TableDef;
 use crate::error::Result;
 use crate::tables::{Access, Matches, Probe, RowId};
@@ -24,7 +24,12 @@ impl Loaded {
             indexes: Vec::new(),
             ..def.clone()
         };
-        let mut store = Store::new(&unindexed, Marks::default(), DefaultHashBuilder::default());
+        let mut store = Store::new(
+            &unindexed,
+            Marks::default(),
+            DefaultHashBuilder::default(),
+            Counting::No,
+        );
         for batch in rows {
             let numbers: Vec<u32> = (0..batch.num_rows() as u32).collect();
             store.add(batch.columns(), &numbers)?;

@@ -29,13 +29,21 @@ pub(super) struct Store {
     /// By column, for those of which ranges were asked for.
     pub ordered: Vec<(usize, Ordered)>,
     pub hasher: DefaultHashBuilder,
-    /// Bytes of values beyond their columns' widths.
+    /// Bytes of values beyond their columns' widths, if they are counted.
     extra: usize,
+    counting: Counting,
+}
+
+/// Whether bytes are counted: only `max_memory` needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counting {
+    Yes,
+    No,
 }
 
 impl Store {
     /// An empty store of a table's rows.
-    pub fn new(def: &TableDef, marks: Marks, hasher: DefaultHashBuilder) -> Self {
+    pub fn new(def: &TableDef, marks: Marks, hasher: DefaultHashBuilder, counting: Counting) -> Self {
         let is_keyed = !def.primary_key.is_empty();
         let primary = is_keyed.then(|| Index::new(def.primary_key.clone(), Uniqueness::Unique));
         let same = |index: &&Vec<usize>| !index.is_empty() && **index != def.primary_key;
@@ -49,6 +57,7 @@ impl Store {
             ordered: Vec::new(),
             hasher,
             extra: 0,
+            counting,
         }
     }
 
@@ -71,6 +80,13 @@ impl Store {
     /// The bytes of a row's values beyond their columns' widths.
     pub fn extra_at(&self, at: Position) -> usize {
         self.columns.iter().map(|column| column.extra(at)).sum()
+    }
+
+    fn counted(&self, at: &[Position]) -> usize {
+        match self.counting {
+            Counting::Yes => at.iter().map(|at| self.extra_at(*at)).sum(),
+            Counting::No => 0,
+        }
     }
 
     /// The same of rows that are not written yet.
@@ -114,7 +130,7 @@ impl Store {
         for (column, values) in self.columns.iter_mut().zip(values) {
             column.write(values, rows, at)?;
         }
-        self.extra += at.iter().map(|at| self.extra_at(*at)).sum::<usize>();
+        self.extra += self.counted(at);
         Ok(())
     }
 
@@ -139,7 +155,7 @@ impl Store {
             self.ordered[index].1.remove(&keys, &old);
             shifted.push((old, rows));
         }
-        self.extra -= at.iter().map(|at| self.extra_at(*at)).sum::<usize>();
+        self.extra -= self.counted(at);
         self.write(values, rows, at)?;
         for (index, (at, rows)) in moved.into_iter().enumerate() {
             self.link(index, values, &rows, &at)?;
@@ -169,7 +185,7 @@ impl Store {
             let keys = Keys::of(&self.columns[self.ordered[index].0].read(&at)?)?;
             self.ordered[index].1.remove(&keys, &at);
         }
-        self.extra -= at.iter().map(|at| self.extra_at(*at)).sum::<usize>();
+        self.extra -= self.counted(&at);
         for column in &mut self.columns {
             column.erase(&at)?;
         }

@@ -12,7 +12,7 @@ use parking_lot::MutexGuard;
 use super::index::{Index, Uniqueness};
 use super::keys::{Hashed, Keys, in_type, keys_of, same};
 use super::places::{Marks, Position};
-use super::store::Store;
+use super::store::{Counting, Store};
 use super::{MemoryTable, Shared};
 use crate::error::{Error, Result, RowError};
 use crate::event::Micros;
@@ -52,8 +52,8 @@ struct Incoming<'a> {
     /// The primary key.
     keys: Vec<Keys>,
     hashed: Option<Hashed>,
-    /// What each takes beyond the columns' widths.
-    extra: Vec<usize>,
+    /// The bytes of each, if the table is bounded by them.
+    bytes: Option<Vec<usize>>,
 }
 
 impl<'a> MemoryWriter<'a> {
@@ -63,7 +63,7 @@ impl<'a> MemoryWriter<'a> {
         MemoryWriter {
             table,
             _turn: turn,
-            own: Store::new(&table.def, Marks::default(), hasher),
+            own: Store::new(&table.def, Marks::default(), hasher, Counting::No),
             replaces: HashMap::new(),
             gone: HashMap::new(),
             growth: 0,
@@ -84,13 +84,18 @@ impl<'a> MemoryWriter<'a> {
         let key: Vec<ArrayRef> = self.key_of(&values);
         let keys = keys_of(&key)?;
         let hashed = (!keys.is_empty()).then(|| Hashed::of(&keys, rows.num_rows(), &self.own.hasher));
-        let extra = self.own.extra_of(&values, rows.num_rows());
+        let is_bounded = self.table.limits.max_bytes.is_some();
+        let bytes = is_bounded.then(|| {
+            let width = self.own.row_width();
+            let extra = self.own.extra_of(&values, rows.num_rows());
+            extra.into_iter().map(|extra| width + extra).collect()
+        });
         Ok(Incoming {
             check,
             values,
             keys,
             hashed,
-            extra,
+            bytes,
         })
     }
 
@@ -102,25 +107,38 @@ impl<'a> MemoryWriter<'a> {
     /// Why a row may not be in the table whatever else is in it.
     fn fault(&self, incoming: &Incoming<'_>, row: usize) -> Option<RowError> {
         incoming.check.fault(row).or_else(|| {
-            let size = self.own.row_width() + incoming.extra[row];
+            let size = incoming.bytes.as_ref()?[row];
             let max = self.table.limits.max_bytes.filter(|max| size > *max)?;
             let message = format!("the row takes {size} bytes and max_memory is {max}");
             Some(incoming.check.error(row, message))
         })
     }
 
-    /// Counts bytes that come to the table; an error when it is full and refuses rows.
-    fn grow(&mut self, incoming: &Incoming<'_>, row: usize, bytes: i64) -> Option<RowError> {
+    /// Counts the bytes that a row brings, in the place of `old` bytes; an error when the table is full and refuses rows.
+    fn grow(
+        &mut self,
+        incoming: &Incoming<'_>,
+        row: usize,
+        old: impl FnOnce(&Self, &[usize]) -> usize,
+    ) -> Option<RowError> {
         let limits = &self.table.limits;
-        if let Some(max) = limits.max_bytes.filter(|_| limits.refuses && bytes > 0) {
-            let held = self.table.shared.read().store.bytes() as i64 + self.growth;
-            if held + bytes > max as i64 {
-                let message = format!("it is full: max_memory is {max} bytes");
-                return Some(incoming.check.error(row, message));
-            }
+        let (bytes, max) = (incoming.bytes.as_ref()?, limits.max_bytes.filter(|_| limits.refuses)?);
+        let growth = bytes[row] as i64 - old(self, bytes) as i64;
+        let held = self.table.shared.read().store.bytes() as i64 + self.growth;
+        if growth > 0 && held + growth > max as i64 {
+            let message = format!("it is full: max_memory is {max} bytes");
+            return Some(incoming.check.error(row, message));
         }
-        self.growth += bytes;
+        self.growth += growth;
         None
+    }
+
+    /// The bytes of a row as it is.
+    fn bytes_of(&self, row: Row) -> usize {
+        match row {
+            Row::Base(at) => self.table.shared.read().store.row_bytes(at),
+            Row::Own(at) => self.own.row_bytes(at),
+        }
     }
 
     /// For each row of a key: the row of the table, or of the transaction, that has it. Rows that are too old give way.
@@ -290,8 +308,7 @@ impl TableWriter for MemoryWriter<'_> {
                         .is_some();
                 fault = is_taken.then(|| incoming.check.taken(row));
             }
-            let bytes = (self.own.row_width() + incoming.extra[row]) as i64;
-            match fault.or_else(|| self.grow(&incoming, row, bytes)) {
+            match fault.or_else(|| self.grow(&incoming, row, |_, _| 0)) {
                 Some(error) => refused.push((row, error)),
                 None => {
                     good.push(row as u32);
@@ -327,15 +344,13 @@ impl TableWriter for MemoryWriter<'_> {
                 Some(_) => None,
                 None => first.head(tag, |other| same(&incoming.keys, other as usize, row)),
             };
-            // What is there already, in the table or in this batch, gives its bytes back.
-            let old = match (earlier, holders[row]) {
-                (Some(first), _) => self.own.row_width() + incoming.extra[last[first as usize] as usize],
-                (None, Some(Row::Base(at))) => self.table.shared.read().store.row_bytes(at),
-                (None, Some(Row::Own(at))) => self.own.row_bytes(at),
+            // What is there already, in this batch or in the table, gives its bytes back.
+            let old = |writer: &Self, bytes: &[usize]| match (earlier, holders[row]) {
+                (Some(first), _) => bytes[last[first as usize] as usize],
+                (None, Some(holder)) => writer.bytes_of(holder),
                 (None, None) => 0,
             };
-            let bytes = (self.own.row_width() + incoming.extra[row]) as i64 - old as i64;
-            match (fault.or_else(|| self.grow(&incoming, row, bytes)), earlier) {
+            match (fault.or_else(|| self.grow(&incoming, row, old)), earlier) {
                 (Some(error), _) => refused.push((row, error)),
                 (None, Some(earlier)) => last[earlier as usize] = row as u32,
                 (None, None) => {
@@ -402,13 +417,8 @@ impl TableWriter for MemoryWriter<'_> {
         }
         let growth = self.growth;
         for (row, target) in targets.iter().enumerate() {
-            let old = match target {
-                Some(Row::Base(at)) => self.table.shared.read().store.row_bytes(*at),
-                Some(Row::Own(at)) => self.own.row_bytes(*at),
-                None => continue,
-            };
-            let bytes = (self.own.row_width() + incoming.extra[row]) as i64 - old as i64;
-            if let Some(error) = self.grow(&incoming, row, bytes) {
+            let Some(target) = *target else { continue };
+            if let Some(error) = self.grow(&incoming, row, |writer, _| writer.bytes_of(target)) {
                 self.growth = growth;
                 return Ok(Some(error));
             }
