@@ -69,6 +69,8 @@ pub enum Flow {
     Changes { fifo: bool },
     /// The emissions of a batch window, one a batch.
     Emissions,
+    /// A changelog: rows that come and go by themselves (a continuous top-n). They go to the target as they are.
+    Changelog,
 }
 
 /// A stream on its way: where it comes from, and what is to be done to it that is not a node yet.
@@ -199,7 +201,7 @@ impl<'a> Lowering<'a> {
         if rate.kind == OutputKind::Snapshot {
             (self.output.current, self.output.expired) = (true, true);
         }
-        let pipe = self.pipe(inner)?;
+        let pipe = no_changelog(self.pipe(inner)?, "OUTPUT … EVERY")?;
         let mut pipe = self.flushed(pipe, inner.schema())?;
         let flow = pipe.flow;
         self.output = asked;
@@ -230,6 +232,16 @@ impl<'a> Lowering<'a> {
 
     /// Makes events of changes, as the query's target takes them.
     pub(super) fn events_of(&mut self, from: NodeId, errors: StreamId, flow: Flow) -> Result<NodeId, Diagnostic> {
+        if flow == Flow::Changelog {
+            return match (self.output.current, self.output.expired) {
+                (true, false) => Ok(from),
+                _ => Err(Diagnostic::new(
+                    Code::Unstreamable,
+                    "a changelog has no EXPIRED EVENTS: it says itself what leaves",
+                )
+                .hint("leave the word out; what leaves comes as -D")),
+            };
+        }
         if flow == Flow::Inserts {
             return match self.output.current {
                 true => Ok(from),
@@ -283,6 +295,7 @@ impl<'a> Lowering<'a> {
                 let schema = Arc::new(union.schema.as_arrow().clone());
                 let mut inputs = Vec::with_capacity(union.inputs.len());
                 let mut errors = 0;
+                let mut all = Flow::Inserts;
                 for input in &union.inputs {
                     let pipe = self.pipe(input)?;
                     errors = pipe.errors;
@@ -292,11 +305,16 @@ impl<'a> Lowering<'a> {
                         Flow::Inserts => node,
                         flow => self.events_of(node, errors, flow)?,
                     });
+                    if flow == Flow::Changelog {
+                        all = Flow::Changelog;
+                    }
                 }
                 let id = self.id("union");
                 let node = self.plan.add(PlanNodeKind::Union, Some(self.query), errors, id);
                 inputs.into_iter().for_each(|input| self.plan.connect(input, node));
-                Ok(self.pipe_from(node, schema, errors, &union.schema))
+                let mut pipe = self.pipe_from(node, schema, errors, &union.schema);
+                pipe.flow = all;
+                Ok(pipe)
             }
             LogicalPlan::Sort(sort) => self.sort(sort),
             LogicalPlan::Extension(extension) => self.extension(extension),
@@ -304,7 +322,7 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Window(window) => self.over(window),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Limit(limit) => {
-                let pipe = self.pipe(&limit.input)?;
+                let pipe = no_changelog(self.pipe(&limit.input)?, "LIMIT")?;
                 let flow = pipe.flow;
                 let schema = Arc::new(limit.input.schema().as_arrow().clone());
                 let (from, errors) = self.flush(pipe, &schema)?;
@@ -576,6 +594,18 @@ impl Pipe {
 /// Whether rows carry the key of a PARTITION.
 pub(super) fn has_key(plan: &LogicalPlan) -> bool {
     plan.schema().fields().iter().any(|field| field.name() == PARTITION_KEY)
+}
+
+/// Refuses a changelog where rows must not leave by themselves.
+pub(super) fn no_changelog(pipe: Pipe, what: &str) -> Result<Pipe, Diagnostic> {
+    match pipe.flow {
+        Flow::Changelog => Err(Diagnostic::new(
+            Code::Unstreamable,
+            format!("{what} cannot be applied to a changelog, whose rows come and go"),
+        )
+        .hint("filter and compute with it, or do this before the ORDER BY … LIMIT")),
+        _ => Ok(pipe),
+    }
 }
 
 pub(super) fn constant(what: &str) -> Diagnostic {

@@ -76,7 +76,7 @@ impl AggregateColumns {
         let retraction = match flow {
             Flow::Inserts => Retraction::Never,
             Flow::Changes { fifo: true } | Flow::Emissions => Retraction::Fifo,
-            Flow::Changes { fifo: false } => Retraction::Any,
+            Flow::Changes { fifo: false } | Flow::Changelog => Retraction::Any,
         };
         let (current, expired) = match flow {
             Flow::Inserts => (true, false),

@@ -24,7 +24,7 @@ use crate::operators::session_aggregate::SessionAggregatePlan;
 use crate::operators::slice_aggregate::SliceAggregatePlan;
 use crate::windows::{Retained, TimeDomain};
 
-use super::lower::{Flow, Lowering, Pipe};
+use super::lower::{Flow, Lowering, Pipe, no_changelog};
 
 impl Lowering<'_> {
     /// An aggregation that keeps groups: in a PARTITION that forgets idle keys one for each key, so that its groups go with them.
@@ -51,7 +51,7 @@ impl Lowering<'_> {
         let in_order = std::mem::replace(&mut self.in_order, domain == TimeDomain::Event);
         let pipe = self.pipe(&window.input);
         self.in_order = in_order;
-        let pipe = of_inserts(pipe?)?;
+        let pipe = of_inserts(no_changelog(pipe?, "WINDOW")?)?;
         let input = Arc::new(window.input.schema().as_arrow().clone());
         let schema = Arc::new(
             datafusion_expr::UserDefinedLogicalNodeCore::schema(window)
@@ -96,15 +96,15 @@ impl Lowering<'_> {
         let retracts = std::mem::replace(&mut self.retracts, true);
         let pipe = self.pipe(input);
         (self.retracts, self.in_order) = (retracts, in_order);
-        let pipe = pipe?;
+        let pipe = no_changelog(pipe?, "DISTINCT")?;
         let flow = pipe.flow;
         let schema = Arc::new(input.schema().as_arrow().clone());
         let (from, errors) = self.flush(pipe, &schema)?;
         let bound = match (flow, ttl) {
             (Flow::Emissions, _) => Bound::Emission,
             (Flow::Changes { .. }, _) => Bound::Present,
-            (Flow::Inserts, Some(ttl)) => Bound::Unseen(ttl),
-            (Flow::Inserts, None) => {
+            (Flow::Inserts | Flow::Changelog, Some(ttl)) => Bound::Unseen(ttl),
+            (Flow::Inserts | Flow::Changelog, None) => {
                 self.plan
                     .warnings
                     .push(grows_for_ever("DISTINCT remembers every different row"));
@@ -132,7 +132,7 @@ impl Lowering<'_> {
         let in_order = std::mem::replace(&mut self.in_order, by_event_time && !disorders);
         let pipe = self.pipe(&window.input);
         self.in_order = in_order;
-        let mut pipe = pipe?;
+        let mut pipe = no_changelog(pipe?, "OVER")?;
         if pipe.flow != Flow::Inserts {
             let error = Diagnostic::new(Code::Unstreamable, "OVER has a frame of its own, so it takes no WINDOW");
             return Err(error.hint("give OVER a frame: RANGE BETWEEN 10 SECONDS PRECEDING AND CURRENT ROW"));
@@ -167,8 +167,12 @@ impl Lowering<'_> {
         let in_order = std::mem::replace(&mut self.in_order, sliced.ordered && domain == TimeDomain::Event);
         let pipe = self.pipe(&sliced.input);
         self.in_order = in_order;
-        let (from, errors, mut columns, input) =
-            self.aggregated(of_inserts(pipe?)?, aggregate, &sliced.input, &sliced.bounds)?;
+        let (from, errors, mut columns, input) = self.aggregated(
+            of_inserts(no_changelog(pipe?, "WINDOW")?)?,
+            aggregate,
+            &sliced.input,
+            &sliced.bounds,
+        )?;
         let operator = SliceAggregatePlan {
             grid: sliced.grid,
             domain,
@@ -189,8 +193,12 @@ impl Lowering<'_> {
         let in_order = std::mem::replace(&mut self.in_order, sessions.ordered && domain == TimeDomain::Event);
         let pipe = self.pipe(&sessions.input);
         self.in_order = in_order;
-        let (from, errors, mut columns, input) =
-            self.aggregated(pipe?, aggregate, &sessions.input, &sessions.bounds)?;
+        let (from, errors, mut columns, input) = self.aggregated(
+            of_inserts(no_changelog(pipe?, "WINDOW")?)?,
+            aggregate,
+            &sessions.input,
+            &sessions.bounds,
+        )?;
         let operator = SessionAggregatePlan {
             gap: sessions.gap,
             lateness: sessions.lateness,
@@ -243,7 +251,7 @@ impl Lowering<'_> {
         let retracts = std::mem::replace(&mut self.retracts, true);
         let pipe = self.pipe(&aggregate.input);
         self.retracts = retracts;
-        let pipe = pipe?;
+        let pipe = no_changelog(pipe?, "an aggregate")?;
         let flow = pipe.flow;
         let (from, errors, mut columns, input) =
             self.aggregated(pipe, aggregate, &aggregate.input, &Bounds::default())?;
