@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use super::aggregates::{Aggregate, AggregateSpec, Changes, Failure, GroupId, Retraction, build};
 use super::batch_aggregate::BatchAggregate;
+use super::changes_aggregate::ChangesAggregate;
 
 use super::running_aggregate::{RunningAggregate, filter_mask};
 use super::state::{StateReader, StateWriter};
@@ -21,6 +22,8 @@ pub struct AggregatePlan {
     pub form: Form,
     /// The columns that are grouped by.
     pub keys: Vec<usize>,
+    /// Those of them that tell groups of one window apart: not its bounds, which may change while it is open.
+    pub window_keys: Vec<usize>,
     /// What is computed of each group.
     pub aggregates: Vec<AggregateColumn>,
     /// How rows leave groups.
@@ -44,6 +47,8 @@ pub enum Form {
     Running,
     /// Once for each emission of a batch window.
     Emission,
+    /// With every event of a batch window, and once more for each emission: the window marks its rows.
+    Changes,
 }
 
 /// One aggregate of a query.
@@ -71,7 +76,7 @@ impl OperatorPlan for AggregatePlan {
     fn name(&self) -> &'static str {
         match self.form {
             Form::Running => "RunningAggregate",
-            Form::Emission => "WindowAggregate",
+            Form::Emission | Form::Changes => "WindowAggregate",
         }
     }
 
@@ -87,13 +92,15 @@ impl OperatorPlan for AggregatePlan {
             .map(|aggregate| aggregate.text.as_str())
             .collect();
         let keys = (!keys.is_empty()).then(|| format!("by {}", keys.join(", ")));
-        keys.into_iter().chain([aggregates.join(", ")]).collect()
+        let early = (self.form == Form::Changes).then(|| "with each event".to_string());
+        keys.into_iter().chain([aggregates.join(", ")]).chain(early).collect()
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(match self.form {
             Form::Running => Box::new(RunningAggregate::new(self.clone())?),
             Form::Emission => Box::new(BatchAggregate::new(self.clone())?),
+            Form::Changes => Box::new(ChangesAggregate::new(self.clone())?),
         })
     }
 }

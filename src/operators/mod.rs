@@ -9,6 +9,7 @@ use crate::event::{EventBatch, Micros};
 pub mod aggregate_plan;
 pub mod aggregates;
 pub mod batch_aggregate;
+pub mod changes_aggregate;
 pub mod distinct;
 pub mod emission_order;
 pub mod event_time_order;

@@ -7,8 +7,8 @@ use arrow::datatypes::Schema;
 use datafusion_common::Column;
 use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
 use eventflux_sqlparser::{
-    CreateView, CreateWindow, OutputEvents, Partition, PartitionKey, Query, RelationSource, Statement, StatementKind,
-    StreamRelation,
+    CreateView, CreateWindow, EmitKind, OutputEvents, Partition, PartitionKey, Query, RelationSource, Statement,
+    StatementKind, StreamRelation,
 };
 use sqlparser::ast::Spanned;
 
@@ -72,6 +72,8 @@ pub(super) struct CompiledQuery {
     pub(super) bare: bool,
     pub(super) output: OutputEventsPlan,
     pub(super) rate: Option<Rate>,
+    /// Whether batch windows give running rows: EMIT CHANGES.
+    pub(super) changes: bool,
     /// The PARTITION it stands in.
     pub(super) partition: Option<Arc<Scope>>,
 }
@@ -667,6 +669,7 @@ impl Compiler<'_> {
             span,
             bare,
             output: output_events(&query),
+            changes: query.emit.as_ref().is_some_and(|emit| emit.kind == EmitKind::Changes),
             rate: query
                 .output
                 .as_ref()

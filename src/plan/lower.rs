@@ -1,12 +1,12 @@
 //! From an optimised logical plan to operators: filters and projections fused, one node each time they cannot be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
-use datafusion_common::DFSchemaRef;
 use datafusion_common::tree_node::TreeNode;
+use datafusion_common::{Column, DFSchema, DFSchemaRef};
 use datafusion_expr::{
     Distinct, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, Projection, SkipType, Sort,
     SubqueryAlias, TableScan,
@@ -34,6 +34,7 @@ use crate::operators::keyed::{KeyedForm, KeyedPlan, Purge};
 use crate::operators::limit::LimitPlan;
 use crate::operators::output_events::OutputEventsPlan;
 use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
+use crate::windows::announce::{MARK, mark_field, marked_schema};
 
 /// Turns one query's plan into nodes.
 pub struct Lowering<'a> {
@@ -58,6 +59,8 @@ pub struct Lowering<'a> {
     pub(super) in_order: bool,
     /// Whether the query sorts or limits its emissions: then those of different keys must stay apart.
     pub(super) sorts: bool,
+    /// Whether batch windows give events when they arrive, too: EMIT CHANGES.
+    pub changes: bool,
 }
 
 /// What the batches of a pipe are.
@@ -86,6 +89,8 @@ pub(super) struct Pipe {
     pub(super) projection: Option<Vec<Arc<dyn PhysicalExpr>>>,
     pub(super) is_stream: bool,
     pub(super) flow: Flow,
+    /// Whether the last column is that of a window's marks, which no plan knows of.
+    pub(super) marked: bool,
 }
 
 impl Flow {
@@ -128,6 +133,7 @@ impl<'a> Lowering<'a> {
             retracts: false,
             in_order: false,
             sorts: false,
+            changes: false,
         }
     }
 
@@ -263,6 +269,7 @@ impl<'a> Lowering<'a> {
                 let mut pipe = self.pipe(&alias.input)?;
                 if pipe.projection.is_none() {
                     pipe.base = alias.schema.clone();
+                    pipe.mark(pipe.marked)?;
                 }
                 Ok(pipe)
             }
@@ -283,12 +290,7 @@ impl<'a> Lowering<'a> {
                 if pipe.projection.is_some() {
                     pipe = self.flushed(pipe, projection.input.schema())?;
                 }
-                let exprs = projection
-                    .expr
-                    .iter()
-                    .map(|expr| pipe.physical(expr))
-                    .collect::<Result<_, _>>()?;
-                pipe.projection = Some(exprs);
+                pipe.project(projection.expr.iter())?;
                 Ok(pipe)
             }
             LogicalPlan::Union(union) => {
@@ -296,6 +298,8 @@ impl<'a> Lowering<'a> {
                 let mut inputs = Vec::with_capacity(union.inputs.len());
                 let mut errors = 0;
                 let mut all = Flow::Inserts;
+                // The rows of several windows are events, not emissions.
+                let changes = std::mem::replace(&mut self.changes, false);
                 for input in &union.inputs {
                     let pipe = self.pipe(input)?;
                     errors = pipe.errors;
@@ -309,6 +313,7 @@ impl<'a> Lowering<'a> {
                         all = Flow::Changelog;
                     }
                 }
+                self.changes = changes;
                 let id = self.id("union");
                 let node = self.plan.add(PlanNodeKind::Union, Some(self.query), errors, id);
                 inputs.into_iter().for_each(|input| self.plan.connect(input, node));
@@ -324,6 +329,7 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Limit(limit) => {
                 let pipe = no_changelog(self.pipe(&limit.input)?, "LIMIT")?;
                 let flow = pipe.flow;
+                self.no_changes(flow, "LIMIT")?;
                 let schema = Arc::new(limit.input.schema().as_arrow().clone());
                 let (from, errors) = self.flush(pipe, &schema)?;
                 let skip = match limit.get_skip_type() {
@@ -359,6 +365,18 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// Refuses what works emission by emission where rows come one by one, too.
+    pub(super) fn no_changes(&self, flow: Flow, what: &str) -> Result<(), Diagnostic> {
+        match self.changes && flow == Flow::Emissions {
+            true => Err(Diagnostic::new(
+                Code::Unstreamable,
+                format!("{what} works on all rows of a window, and EMIT CHANGES gives them one by one"),
+            )
+            .hint("leave one of the two out; EMIT FINAL gives the rows when the window closes")),
+            false => Ok(()),
+        }
+    }
+
     /// ORDER BY of a batch window's emissions.
     pub(super) fn sort(&mut self, sort: &Sort) -> Result<Pipe, Diagnostic> {
         let mut pipe = self.pipe(&sort.input)?;
@@ -366,6 +384,7 @@ impl<'a> Lowering<'a> {
             let error = Diagnostic::new(Code::Unsupported, "not supported yet: ORDER BY without a batch window");
             return Err(error.hint("a batch window closes: each of its emissions can be sorted"));
         }
+        self.no_changes(pipe.flow, "ORDER BY")?;
         if pipe.projection.is_some() {
             pipe = self.flushed(pipe, sort.input.schema())?;
         }
@@ -497,6 +516,16 @@ impl<'a> Lowering<'a> {
             .collect();
         let from_schema = Arc::new(arrow::datatypes::Schema::new(fields));
         let flow = place.def.window.as_ref().map_or(Flow::Inserts, flow_of);
+        if self.changes && flow == Flow::Emissions {
+            let error = Diagnostic::new(
+                Code::Unstreamable,
+                format!(
+                    "EMIT CHANGES over '{}', which gives its events when it closes",
+                    place.def.name
+                ),
+            );
+            return Err(error.hint("read the stream that feeds it, with the window in this query"));
+        }
         let from = match self.in_order {
             true => self.ordered(stream, &from_schema),
             false => place.node,
@@ -512,16 +541,18 @@ impl<'a> Lowering<'a> {
             projection: None,
             is_stream: true,
             flow,
+            marked: false,
         })
     }
 
     /// A new pipe after the node that the old one becomes.
     pub(super) fn flushed(&mut self, pipe: Pipe, schema: &DFSchemaRef) -> Result<Pipe, Diagnostic> {
         let arrow = Arc::new(schema.as_arrow().clone());
-        let flow = pipe.flow;
+        let (flow, marked) = (pipe.flow, pipe.marked);
         let (node, errors) = self.flush(pipe, &arrow)?;
-        let mut pipe = self.pipe_from(node, arrow, errors, schema);
+        let mut pipe = self.pipe_from(node, marked_if(marked, &arrow), errors, schema);
         pipe.flow = flow;
+        pipe.mark(marked)?;
         Ok(pipe)
     }
 
@@ -544,12 +575,14 @@ impl<'a> Lowering<'a> {
             projection: None,
             is_stream: false,
             flow: Flow::Inserts,
+            marked: false,
         }
     }
 
     /// Makes a node of what is to be done, if anything is; its batches have `schema`.
     pub(super) fn flush(&mut self, pipe: Pipe, schema: &SchemaRef) -> Result<(NodeId, StreamId), Diagnostic> {
         let errors = pipe.errors;
+        let schema = &marked_if(pipe.marked, schema);
         let plan = FilterProjectPlan {
             input: pipe.input,
             event_time: pipe.event_time,
@@ -580,7 +613,39 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// A schema with the column of marks, if rows are marked.
+pub(super) fn marked_if(marked: bool, schema: &SchemaRef) -> SchemaRef {
+    match marked {
+        true => marked_schema(schema),
+        false => schema.clone(),
+    }
+}
+
 impl Pipe {
+    /// Says whether rows are marked; the base is a plan's columns.
+    pub(super) fn mark(&mut self, marked: bool) -> Result<(), Diagnostic> {
+        self.marked = marked;
+        if marked {
+            let mark = DFSchema::from_unqualified_fields(vec![mark_field()].into(), HashMap::new());
+            let base = mark.and_then(|mark| self.base.join(&mark));
+            self.base = Arc::new(base.map_err(|error| Diagnostic::new(Code::Duplicate, error.strip_backtrace()))?);
+        }
+        Ok(())
+    }
+
+    /// Projects; marks go along.
+    pub(super) fn project<'e>(&mut self, exprs: impl Iterator<Item = &'e Expr>) -> Result<(), Diagnostic> {
+        let mark = Expr::Column(Column::new_unqualified(MARK));
+        let mark = self.marked.then_some(mark);
+        let mut projection: Vec<Arc<dyn PhysicalExpr>> =
+            exprs.map(|expr| self.physical(expr)).collect::<Result<_, _>>()?;
+        if let Some(mark) = mark {
+            projection.push(self.physical(&mark)?);
+        }
+        self.projection = Some(projection);
+        Ok(())
+    }
+
     /// An expression over the columns of the pipe, which has no projection.
     pub(super) fn physical(&mut self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>, Diagnostic> {
         if !reads_event_time(expr) {

@@ -88,6 +88,7 @@ impl AggregateColumns {
                 _ => Form::Running,
             },
             keys: self.keys.clone(),
+            window_keys: self.keys.clone(),
             aggregates: std::mem::take(&mut self.aggregates),
             retraction,
             expired,
@@ -96,6 +97,13 @@ impl AggregateColumns {
             input,
             schema: self.schema.clone(),
         }
+    }
+
+    /// The keys that are none of their window's bounds, when no bound was left out.
+    pub fn window_keys(&self, aggregate: &Aggregate, bounds: &Bounds) -> Vec<usize> {
+        let keys = self.keys.iter().zip(&aggregate.group_expr);
+        let own = keys.filter(|(_, expr)| bound_of(expr, bounds).is_none());
+        own.map(|(key, _)| *key).collect()
     }
 
     fn input(&mut self, expr: &Expr, aggregate: &Aggregate) -> Result<usize, Diagnostic> {

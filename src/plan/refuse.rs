@@ -62,11 +62,6 @@ pub fn query(query: &Query, reads_window: bool, text: &Text) -> Result<(), Diagn
                     .hint("leave it out: without a window each event gives its row at once");
                 return Err(text.at(error, emit.span));
             }
-            EmitKind::Changes if closes => {
-                let error = unsupported("EMIT CHANGES over a window that closes")
-                    .hint("a sliding window, such as length or time, gives a row at each event");
-                return Err(text.at(error, emit.span));
-            }
             _ => {}
         }
     }

@@ -260,6 +260,7 @@ impl Compiled {
         let schema = plan.streams[target].def.schema.clone();
         let warnings = plan.warnings.len();
         let mut lowering = Lowering::new(plan, number, &query.name, query.output, query.rate.clone());
+        lowering.changes = query.changes;
         lowering.partition = query.partition.as_ref().map(|scope| scope.purge);
         let lowered = lowering.lower(&query.plan, &schema);
         let first = std::mem::take(&mut lowering.first);
