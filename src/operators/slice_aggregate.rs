@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::DataType;
 
-use super::aggregate_plan::{AggregatePlan, Built};
+use super::aggregate_plan::{AggregatePlan, Built, Form};
 use super::aggregates::GroupId;
 use super::group_table::GroupTable;
 use super::state::{StateReader, StateWriter};
@@ -18,12 +18,15 @@ use super::{END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Times};
 use crate::windows::TimeDomain;
+use crate::windows::emission::Bounds;
+use crate::windows::gather::batch_of;
 use crate::windows::hop::{Grid, grid_text, runs};
 
 /// Groups events by slice, and gives a row for each group of a window when it closes.
 ///
 /// *Semantics.* As of the window's events aggregated at once. Event time need not be in order: a slice takes events until the
-/// last of its windows has closed. A row's event time is that of its window's last event.
+/// last of its windows has closed. A row's event time is that of its window's last event. In windows of one slice each event
+/// may give a row with its group's values after it, too ([`Form::Changes`]).
 ///
 /// *Ops.* Inserts; one batch out is one emission. *State.* The accumulators of the slices whose windows are open. *Cost.* O(1)
 /// an event and aggregate; a window's close costs its groups times its slices.
@@ -73,7 +76,7 @@ impl OperatorPlan for SliceAggregatePlan {
     fn name(&self) -> &'static str {
         match self.grid {
             Grid { cumulate: true, .. } => "CumulateAggregate",
-            Grid { size, slide, .. } if size == slide => "TumblingAggregate",
+            grid if grid.is_tumbling() => "TumblingAggregate",
             _ => "HopAggregate",
         }
     }
@@ -101,7 +104,7 @@ impl Operator for SliceAggregate {
             if self.plan.domain == TimeDomain::Processing {
                 self.close_until(start, out)?;
             }
-            self.add(start, &part)?;
+            self.add(start, &part, out)?;
             let end = grid.first_end(start);
             self.next = Some(self.next.map_or(end, |next| next.min(end)));
         }
@@ -164,7 +167,7 @@ impl SliceAggregate {
             if *most < start.saturating_add(slice) {
                 return Ok(vec![(start, batch)]);
             }
-            if !times.is_sorted() {
+            if !times.is_sorted() && self.plan.aggregate.form != Form::Changes {
                 let mut rows: Vec<u32> = (0..batch.num_rows() as u32).collect();
                 rows.sort_by_key(|row| grid.slice_of(times[*row as usize]));
                 return Ok(runs(&batch.take(rows)?, |time| grid.slice_of(time)));
@@ -181,7 +184,7 @@ impl SliceAggregate {
         })
     }
 
-    fn add(&mut self, start: Micros, events: &EventBatch) -> Result<()> {
+    fn add(&mut self, start: Micros, events: &EventBatch, out: &mut Output) -> Result<()> {
         if !self.slices.contains_key(&start) {
             let slice = self.fresh_slice()?;
             self.slices.insert(start, slice);
@@ -197,8 +200,18 @@ impl SliceAggregate {
             .map(|&key| events.column(key).clone())
             .collect();
         slice.groups.assign(&keys, events.num_rows(), &mut self.ids)?;
-        slice.aggregates.update(&self.ids, None, events)?;
         slice.latest = slice.latest.max(latest(events.times()));
+        if self.plan.aggregate.form != Form::Changes {
+            return slice.aggregates.update(&self.ids, None, events);
+        }
+        let values = slice.aggregates.running(&self.ids, None, events)?;
+        let end = self.plan.grid.first_end(start);
+        let rows = events.with_columns(self.columns(&keys, &values, events.num_rows(), (start, end))?);
+        let rows = match self.slices.get_mut(&start) {
+            Some(slice) => slice.aggregates.checked(rows, out)?,
+            None => rows,
+        };
+        out.emit(rows);
         Ok(())
     }
 
@@ -257,8 +270,20 @@ impl SliceAggregate {
         start: Micros,
         end: Micros,
     ) -> Result<EventBatch> {
-        let schema = &self.plan.aggregate.schema;
         let rows = keys.first().or(values.first()).map_or(1, |column| column.len());
+        let columns = self.columns(&keys, &values, rows, (start, end))?;
+        Ok(EventBatch::inserts(columns, Times::Same(latest)))
+    }
+
+    /// The columns of the output.
+    fn columns(
+        &self,
+        keys: &[ArrayRef],
+        values: &[ArrayRef],
+        rows: usize,
+        (start, end): Bounds,
+    ) -> Result<RecordBatch> {
+        let schema = &self.plan.aggregate.schema;
         let bound = |time: Micros, column: usize| {
             let times = TimestampMicrosecondArray::from(vec![time; rows]);
             match schema.field(column).data_type() {
@@ -277,8 +302,7 @@ impl SliceAggregate {
                 SliceColumn::Start => bound(start, index),
                 SliceColumn::End => bound(end, index),
             });
-        let columns = RecordBatch::try_new(schema.clone(), columns.collect())?;
-        Ok(EventBatch::inserts(columns, Times::Same(latest)))
+        batch_of(schema.clone(), columns.collect(), rows)
     }
 
     /// The end of the next window that has events, once the one that ends at `end` is closed; drops what no window needs.

@@ -174,7 +174,8 @@ impl Lowering<'_> {
     /// An aggregation over windows on a grid, slice by slice.
     pub(super) fn slices(&mut self, aggregate: &Aggregate, sliced: &Sliced) -> Result<Pipe, Diagnostic> {
         let domain = self.plan.time_domain(&sliced.input);
-        let in_order = std::mem::replace(&mut self.in_order, sliced.ordered && domain == TimeDomain::Event);
+        let ordered = sliced.ordered || self.changes;
+        let in_order = std::mem::replace(&mut self.in_order, ordered && domain == TimeDomain::Event);
         let pipe = self.pipe(&sliced.input);
         self.in_order = in_order;
         let (from, errors, mut columns, input) = self.aggregated(
@@ -183,10 +184,14 @@ impl Lowering<'_> {
             &sliced.input,
             &sliced.bounds,
         )?;
+        let mut aggregation = columns.plan(Flow::Inserts, self.output, input);
+        if self.changes {
+            aggregation.form = Form::Changes;
+        }
         let operator = SliceAggregatePlan {
             grid: sliced.grid,
             domain,
-            aggregate: columns.plan(Flow::Inserts, self.output, input),
+            aggregate: aggregation,
             columns: columns.columns,
         };
         let schema = operator.aggregate.schema.clone();
@@ -245,9 +250,10 @@ impl Lowering<'_> {
     pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Pipe, Diagnostic> {
         let apart = self.partition.is_some() && self.sorts;
         if !self.output.expired
-            && !self.changes
             && !apart
             && let Some(sliced) = sliced(aggregate)
+            // An event in several windows has a running row in each, which a sum of slices does not give.
+            && (!self.changes || sliced.grid.is_tumbling())
         {
             return self.slices(aggregate, &sliced);
         }

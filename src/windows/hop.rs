@@ -33,6 +33,11 @@ impl Grid {
         greatest_common_divisor(self.size, self.slide)
     }
 
+    /// Whether windows touch, so that an event is in one.
+    pub fn is_tumbling(&self) -> bool {
+        self.size == self.slide
+    }
+
     /// The beginning of the slice of an event.
     pub fn slice_of(&self, time: Micros) -> Micros {
         floor(time, self.offset, self.slice())
@@ -115,7 +120,7 @@ impl OperatorPlan for HopPlan {
     fn name(&self) -> &'static str {
         match self.grid {
             Grid { cumulate: true, .. } => "CumulateWindow",
-            Grid { size, slide, .. } if size == slide => "TumblingWindow",
+            grid if grid.is_tumbling() => "TumblingWindow",
             _ => "HopWindow",
         }
     }
