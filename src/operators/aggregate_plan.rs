@@ -45,6 +45,8 @@ pub struct AggregatePlan {
 pub enum Form {
     /// With every event.
     Running,
+    /// With every event, as the row of its group that takes the place of the one before; as a deletion when the group is empty.
+    Latest,
     /// Once for each emission of a batch window.
     Emission,
     /// With every event of a batch window, and once more for each emission: the window marks its rows.
@@ -75,7 +77,7 @@ impl AggregatePlan {
 impl OperatorPlan for AggregatePlan {
     fn name(&self) -> &'static str {
         match self.form {
-            Form::Running => "RunningAggregate",
+            Form::Running | Form::Latest => "RunningAggregate",
             Form::Emission | Form::Changes => "WindowAggregate",
         }
     }
@@ -98,7 +100,7 @@ impl OperatorPlan for AggregatePlan {
 
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(match self.form {
-            Form::Running => Box::new(RunningAggregate::new(self.clone())?),
+            Form::Running | Form::Latest => Box::new(RunningAggregate::new(self.clone())?),
             Form::Emission => Box::new(BatchAggregate::new(self.clone())?),
             Form::Changes => Box::new(ChangesAggregate::new(self.clone())?),
         })

@@ -24,6 +24,7 @@ pub mod running_aggregate;
 pub mod session_aggregate;
 pub mod slice_aggregate;
 pub mod state;
+pub mod top_n;
 pub mod trigger;
 pub mod watermark;
 

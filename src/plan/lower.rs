@@ -19,6 +19,7 @@ use eventflux_sqlparser::OutputKind;
 use super::context::Source;
 use super::event_time_node::EventTimeNode;
 use super::lower_rate::{Groups, Rate};
+use super::lower_top_n::top_n;
 use super::partition::PARTITION_KEY;
 use super::physical::{physical_expr, reads_event_time, with_event_time};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
@@ -220,6 +221,11 @@ impl<'a> Lowering<'a> {
         let node = self.add("rate", pipe.errors, operator);
         self.plan.connect(pipe.from, node);
         (pipe.from, pipe.flow) = (node, Flow::Inserts);
+        self.projected(pipe, above)
+    }
+
+    /// A pipe with projections and aliases above it, the outermost first.
+    pub(super) fn projected(&mut self, mut pipe: Pipe, above: Vec<&LogicalPlan>) -> Result<Pipe, Diagnostic> {
         for node in above.into_iter().rev() {
             match node {
                 LogicalPlan::Projection(projection) => {
@@ -327,6 +333,10 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Window(window) => self.over(window),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Limit(limit) => {
+                let streams: Vec<_> = self.plan.streams.iter().map(|stream| stream.def.clone()).collect();
+                if let Some(query) = top_n(limit, &streams) {
+                    return self.top_n(limit, query);
+                }
                 let pipe = no_changelog(self.pipe(&limit.input)?, "LIMIT")?;
                 let flow = pipe.flow;
                 self.no_changes(flow, "LIMIT")?;
@@ -381,8 +391,8 @@ impl<'a> Lowering<'a> {
     pub(super) fn sort(&mut self, sort: &Sort) -> Result<Pipe, Diagnostic> {
         let mut pipe = self.pipe(&sort.input)?;
         if pipe.flow != Flow::Emissions {
-            let error = Diagnostic::new(Code::Unsupported, "not supported yet: ORDER BY without a batch window");
-            return Err(error.hint("a batch window closes: each of its emissions can be sorted"));
+            let error = Diagnostic::new(Code::Unstreamable, "a stream has no end, so it cannot be sorted");
+            return Err(error.hint("add LIMIT n for a continuous top-n, or a window that closes"));
         }
         self.no_changes(pipe.flow, "ORDER BY")?;
         if pipe.projection.is_some() {
@@ -515,7 +525,11 @@ impl<'a> Lowering<'a> {
             .map(|&index| place.def.schema.fields()[index].clone())
             .collect();
         let from_schema = Arc::new(arrow::datatypes::Schema::new(fields));
-        let flow = place.def.window.as_ref().map_or(Flow::Inserts, flow_of);
+        let flow = match &place.def.window {
+            Some(window) => flow_of(window),
+            None if self.plan.changelogs.contains(&place.def.name) => Flow::Changelog,
+            None => Flow::Inserts,
+        };
         if self.changes && flow == Flow::Emissions {
             let error = Diagnostic::new(
                 Code::Unstreamable,

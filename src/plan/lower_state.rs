@@ -29,7 +29,7 @@ use super::lower::{Flow, Lowering, Pipe, marked_if, no_changelog};
 
 impl Lowering<'_> {
     /// An aggregation that keeps groups: in a PARTITION that forgets idle keys one for each key, so that its groups go with them.
-    fn purged(&self, operator: AggregatePlan) -> Arc<dyn OperatorPlan> {
+    pub(super) fn purged(&self, operator: AggregatePlan) -> Arc<dyn OperatorPlan> {
         let key = operator.keys.iter().copied().find(|&key| {
             let name = operator.input.field(key).name();
             name.rsplit('.').next() == Some(PARTITION_KEY)
@@ -40,7 +40,7 @@ impl Lowering<'_> {
                 key_type: operator.input.field(key).data_type().clone(),
                 purge: Some(purge),
                 form: match operator.form {
-                    Form::Running => KeyedForm::Joined,
+                    Form::Running | Form::Latest => KeyedForm::Joined,
                     Form::Emission | Form::Changes => KeyedForm::Emissions,
                 },
                 schema: operator.schema.clone(),

@@ -16,6 +16,7 @@ mod lower_rate;
 mod lower_sessions;
 mod lower_slices;
 mod lower_state;
+mod lower_top_n;
 mod lower_window;
 mod match_text;
 mod over;

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use eventflux_sqlparser::{EmitKind, InsertMode, Query, RelationSource, Statement, StatementKind, StreamRelation};
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
-    TableWithJoins, Visit, Visitor,
+    Distinct, Expr, GroupByExpr, LimitClause, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned,
+    TableFactor, TableWithJoins, Visit, Visitor,
 };
 
 use super::over;
@@ -108,15 +108,21 @@ fn sql_query(query: &SqlQuery, order: Order, text: &Text) -> Result<(), Diagnost
     }
     if order == Order::None
         && let Some(order) = &query.order_by
+        && !has_limit(query)
     {
-        let error = match &query.limit_clause {
-            Some(_) => unsupported("ORDER BY … LIMIT, the continuous top-n"),
-            None => Diagnostic::new(Code::Unstreamable, "a stream has no end, so it cannot be sorted")
-                .hint("add LIMIT n for a continuous top-n, or a window that closes"),
-        };
+        let error = Diagnostic::new(Code::Unstreamable, "a stream has no end, so it cannot be sorted")
+            .hint("add LIMIT n for a continuous top-n, or a window that closes");
         return Err(text.at(error, order.span()));
     }
     set_expr(&query.body, order, text)
+}
+
+fn has_limit(query: &SqlQuery) -> bool {
+    match &query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, .. }) => limit.is_some(),
+        Some(LimitClause::OffsetCommaLimit { .. }) => true,
+        None => false,
+    }
 }
 
 fn set_expr(body: &SetExpr, order: Order, text: &Text) -> Result<(), Diagnostic> {

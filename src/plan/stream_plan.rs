@@ -33,6 +33,8 @@ pub struct StreamPlan {
     pub ordered: BTreeMap<NodeId, NodeId>,
     /// The streams whose events have event time, from a WATERMARK of their own or from what feeds them.
     pub event_time: BTreeSet<String>,
+    /// The streams whose rows come and go: a query that feeds them gives a changelog.
+    pub changelogs: BTreeSet<String>,
 }
 
 /// A stream and its place in the graph.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::compile::{Columns, Compiled, CompiledQuery, Environment, Outside};
 use super::lower::{Lowering, columns_read};
+use super::lower_top_n::gives_changelog;
 use super::lower_window::named_window;
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
-use crate::catalog::streams::{LatePolicy, Role, StreamDef};
+use crate::catalog::streams::{Connection, LatePolicy, Role, StreamDef};
 use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic};
 use crate::formats::DecodeSchema;
@@ -74,6 +75,7 @@ impl Compiled {
             warnings: Vec::new(),
             ordered: BTreeMap::new(),
             event_time: self.event_time_streams(),
+            changelogs: self.changelogs(),
         };
         let read = self.columns_read();
         for def in &self.streams {
@@ -130,6 +132,22 @@ impl Compiled {
         }
     }
 
+    /// The streams that a query feeds with a changelog.
+    fn changelogs(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        loop {
+            let before = found.len();
+            for query in &self.queries {
+                if gives_changelog(&query.plan, &self.streams, &found) {
+                    found.insert(query.target.clone());
+                }
+            }
+            if found.len() == before {
+                return found;
+            }
+        }
+    }
+
     fn columns_read(&self) -> BTreeMap<String, BTreeSet<usize>> {
         let mut read = BTreeMap::new();
         for query in &self.queries {
@@ -146,6 +164,14 @@ impl Compiled {
         read: &BTreeMap<String, BTreeSet<usize>>,
         text: &Text,
     ) -> Result<(), Diagnostic> {
+        if plan.changelogs.contains(&def.name) {
+            takes_changelog(def).map_err(|error| {
+                text.finish(match &def.span {
+                    Some(span) => error.at(span.clone()),
+                    None => error,
+                })
+            })?;
+        }
         let fields = def.schema.fields().len();
         let all = match columns {
             Columns::All => true,
@@ -278,6 +304,27 @@ impl Compiled {
         });
         Ok(())
     }
+}
+
+/// Refuses a stream that cannot pass on rows that leave.
+fn takes_changelog(def: &StreamDef) -> Result<(), Diagnostic> {
+    let (why, hint) = match &def.role {
+        _ if def.window.is_some() => ("is a window, which holds events", "send the query to a stream"),
+        _ if def.watermark.is_some() => (
+            "has a WATERMARK, which drops what comes late",
+            "leave it out: the changes come with their own times",
+        ),
+        Role::Sink(Connection { format: Some(_), .. }) => (
+            "writes rows, and cannot say which of them leave",
+            "print the query, or use extension = 'log'; both show +I and -D",
+        ),
+        _ => return Ok(()),
+    };
+    let message = format!(
+        "'{}' {why}, but a query with ORDER BY … LIMIT gives a changelog: rows that enter and leave",
+        def.name
+    );
+    Err(Diagnostic::new(Code::Unstreamable, message).hint(hint))
 }
 
 fn check_circles(plan: &StreamPlan, text: &Text) -> Result<(), Diagnostic> {
