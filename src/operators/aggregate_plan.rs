@@ -67,6 +67,11 @@ pub struct AggregateColumn {
 }
 
 impl AggregatePlan {
+    /// Whether an aggregate goes on when its window has closed.
+    pub fn remembers(&self) -> bool {
+        self.aggregates.iter().any(|column| column.spec.outlives_windows())
+    }
+
     /// The types of the keys.
     pub fn key_types(&self) -> Vec<DataType> {
         let types = self.keys.iter().map(|&key| self.input.field(key).data_type().clone());
@@ -116,14 +121,32 @@ pub struct Built {
 impl Built {
     /// Fresh ones.
     pub fn new(plan: &AggregatePlan) -> Result<Self> {
-        let aggregates = plan
-            .aggregates
+        Built::of(plan.aggregates.clone(), plan.retraction)
+    }
+
+    /// Fresh ones of some columns.
+    pub fn of(columns: Vec<AggregateColumn>, retraction: Retraction) -> Result<Self> {
+        let aggregates = columns
             .iter()
-            .map(|column| build(&column.spec, plan.retraction).map_err(Error::failed));
+            .map(|column| build(&column.spec, retraction).map_err(Error::failed));
         Ok(Built {
-            columns: plan.aggregates.clone(),
             aggregates: aggregates.collect::<Result<_>>()?,
+            columns,
         })
+    }
+
+    /// As [`Built::running`] of rows whose columns are the arguments, one for each aggregate.
+    pub fn running_columns(&mut self, groups: &[GroupId], columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+        let aggregates = self.aggregates.iter_mut().zip(columns);
+        let running = aggregates.map(|(aggregate, column)| {
+            aggregate.running(&Changes {
+                groups,
+                ops: None,
+                arguments: std::slice::from_ref(column),
+                filter: None,
+            })
+        });
+        running.collect()
     }
 
     /// Takes rows.
@@ -216,6 +239,20 @@ impl Built {
     pub fn clear(&mut self, groups: &[GroupId]) {
         for aggregate in &mut self.aggregates {
             aggregate.clear(groups);
+        }
+    }
+
+    /// Whether some go on when their window's rows have left.
+    pub fn outlive_windows(&self) -> bool {
+        self.columns.iter().any(|column| column.spec.outlives_windows())
+    }
+
+    /// Empties groups but for what outlives windows.
+    pub fn clear_windows(&mut self, groups: &[GroupId]) {
+        for (column, aggregate) in self.columns.iter().zip(&mut self.aggregates) {
+            if !column.spec.outlives_windows() {
+                aggregate.clear(groups);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use arrow::datatypes::DataType;
 use super::aggregate_plan::{AggregatePlan, Built};
 use super::aggregates::GroupId;
 use super::batch_aggregate::BatchAggregate;
+use super::forever::RunningForever;
 use super::group_table::GroupTable;
 use super::state::{StateReader, StateWriter};
 use super::{Operator, Output, Port};
@@ -30,6 +31,7 @@ pub struct ChangesAggregate {
     groups: GroupTable,
     aggregates: Built,
     emissions: BatchAggregate,
+    forever: Option<RunningForever>,
     ids: Vec<GroupId>,
 }
 
@@ -43,6 +45,7 @@ impl ChangesAggregate {
             groups: GroupTable::new(&types)?,
             aggregates: Built::new(&plan)?,
             emissions: BatchAggregate::new(plan.clone())?,
+            forever: RunningForever::new(&plan)?,
             ids: Vec::new(),
             plan,
         })
@@ -56,7 +59,11 @@ impl ChangesAggregate {
 
     fn arrived(&mut self, batch: &EventBatch, out: &mut Output) -> Result<()> {
         let mut columns: Vec<ArrayRef> = self.plan.keys.iter().map(|&key| batch.column(key).clone()).collect();
-        columns.extend(self.aggregates.running(&self.ids, None, batch)?);
+        let mut values = self.aggregates.running(&self.ids, None, batch)?;
+        if let Some(forever) = &mut self.forever {
+            forever.merge(batch, &mut values)?;
+        }
+        columns.extend(values);
         let columns = RecordBatch::try_new(self.plan.schema.clone(), columns)?;
         let rows = self.aggregates.checked(batch.with_columns(columns), out)?;
         out.emit(rows);
@@ -105,12 +112,14 @@ impl Operator for ChangesAggregate {
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.groups.snapshot(state)?;
         self.aggregates.snapshot(state)?;
-        self.emissions.snapshot(state)
+        self.emissions.snapshot(state)?;
+        self.forever.as_ref().map_or(Ok(()), |forever| forever.snapshot(state))
     }
 
     fn restore(&mut self, state: &mut StateReader) -> Result<()> {
         self.groups.restore(state)?;
         self.aggregates.restore(state)?;
-        self.emissions.restore(state)
+        self.emissions.restore(state)?;
+        self.forever.as_mut().map_or(Ok(()), |forever| forever.restore(state))
     }
 }

@@ -14,6 +14,7 @@ pub mod distinct;
 pub mod emission_order;
 pub mod event_time_order;
 pub mod filter_project;
+pub mod forever;
 pub mod group_table;
 pub mod keyed;
 pub mod limit;

@@ -19,7 +19,7 @@ use crate::event::{EventBatch, Micros, Op};
 /// deletion when nothing is left in the group.
 ///
 /// *Ops.* Takes inserts and deletes; gives the same. *State.* The groups' accumulators; with a window a group that becomes
-/// empty is forgotten. *Cost.* O(1) a row and aggregate.
+/// empty is forgotten, unless an aggregate outlives windows (`minForever`). *Cost.* O(1) a row and aggregate.
 pub struct RunningAggregate {
     plan: AggregatePlan,
     groups: GroupTable,
@@ -76,9 +76,15 @@ impl RunningAggregate {
 
     /// Forgets groups in which nothing is left.
     fn forget(&mut self, emptied: &[GroupId]) {
-        if !emptied.is_empty() && !self.plan.keys.is_empty() {
-            self.aggregates.clear(emptied);
-            self.groups.forget(emptied);
+        if emptied.is_empty() || self.plan.keys.is_empty() {
+            return;
+        }
+        match self.aggregates.outlive_windows() {
+            true => self.aggregates.clear_windows(emptied),
+            false => {
+                self.aggregates.clear(emptied);
+                self.groups.forget(emptied);
+            }
         }
     }
 }

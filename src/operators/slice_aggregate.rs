@@ -12,6 +12,7 @@ use arrow::datatypes::DataType;
 
 use super::aggregate_plan::{AggregatePlan, Built, Form};
 use super::aggregates::GroupId;
+use super::forever::{Forever, RunningForever};
 use super::group_table::GroupTable;
 use super::state::{StateReader, StateWriter};
 use super::{END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
@@ -36,6 +37,10 @@ pub struct SliceAggregate {
     /// The end of the next window to close.
     next: Option<Micros>,
     empty: Built,
+    /// What outlives the windows that have closed.
+    forever: Option<Forever>,
+    /// The same after each event, if events give rows.
+    running_forever: Option<RunningForever>,
     ids: Vec<GroupId>,
 }
 
@@ -89,6 +94,11 @@ impl OperatorPlan for SliceAggregatePlan {
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(SliceAggregate {
             empty: Built::new(&self.aggregate)?,
+            forever: Forever::new(&self.aggregate)?,
+            running_forever: match self.aggregate.form {
+                Form::Changes => RunningForever::new(&self.aggregate)?,
+                _ => None,
+            },
             plan: self.clone(),
             slices: BTreeMap::new(),
             next: None,
@@ -137,6 +147,12 @@ impl Operator for SliceAggregate {
             slice.groups.snapshot(state)?;
             slice.aggregates.snapshot(state)?;
         }
+        if let Some(forever) = &self.forever {
+            forever.snapshot(state)?;
+        }
+        if let Some(forever) = &self.running_forever {
+            forever.snapshot(state)?;
+        }
         Ok(())
     }
 
@@ -150,6 +166,12 @@ impl Operator for SliceAggregate {
             slice.groups.restore(state)?;
             slice.aggregates.restore(state)?;
             self.slices.insert(start, slice);
+        }
+        if let Some(forever) = &mut self.forever {
+            forever.restore(state)?;
+        }
+        if let Some(forever) = &mut self.running_forever {
+            forever.restore(state)?;
         }
         Ok(())
     }
@@ -204,7 +226,10 @@ impl SliceAggregate {
         if self.plan.aggregate.form != Form::Changes {
             return slice.aggregates.update(&self.ids, None, events);
         }
-        let values = slice.aggregates.running(&self.ids, None, events)?;
+        let mut values = slice.aggregates.running(&self.ids, None, events)?;
+        if let Some(forever) = &mut self.running_forever {
+            forever.merge(events, &mut values)?;
+        }
         let end = self.plan.grid.first_end(start);
         let rows = events.with_columns(self.columns(&keys, &values, events.num_rows(), (start, end))?);
         let rows = match self.slices.get_mut(&start) {
@@ -265,12 +290,15 @@ impl SliceAggregate {
     }
 
     fn emission(
-        &self,
-        (keys, values, latest): (Vec<ArrayRef>, Vec<ArrayRef>, Micros),
+        &mut self,
+        (keys, mut values, latest): (Vec<ArrayRef>, Vec<ArrayRef>, Micros),
         start: Micros,
         end: Micros,
     ) -> Result<EventBatch> {
         let rows = keys.first().or(values.first()).map_or(1, |column| column.len());
+        if let Some(forever) = &mut self.forever {
+            forever.merge(&keys, &mut values)?;
+        }
         let columns = self.columns(&keys, &values, rows, (start, end))?;
         Ok(EventBatch::inserts(columns, Times::Same(latest)))
     }

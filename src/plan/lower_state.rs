@@ -35,17 +35,19 @@ impl Lowering<'_> {
             name.rsplit('.').next() == Some(PARTITION_KEY)
         });
         match (self.partition.flatten(), key) {
-            (Some(purge), Some(key)) if operator.form != Form::Emission => Arc::new(KeyedPlan {
-                key,
-                key_type: operator.input.field(key).data_type().clone(),
-                purge: Some(purge),
-                form: match operator.form {
-                    Form::Running | Form::Latest => KeyedForm::Joined,
-                    Form::Emission | Form::Changes => KeyedForm::Emissions,
-                },
-                schema: operator.schema.clone(),
-                operator: Arc::new(operator),
-            }),
+            (Some(purge), Some(key)) if operator.form != Form::Emission || operator.remembers() => {
+                Arc::new(KeyedPlan {
+                    key,
+                    key_type: operator.input.field(key).data_type().clone(),
+                    purge: Some(purge),
+                    form: match operator.form {
+                        Form::Running | Form::Latest => KeyedForm::Joined,
+                        Form::Emission | Form::Changes => KeyedForm::Emissions,
+                    },
+                    schema: operator.schema.clone(),
+                    operator: Arc::new(operator),
+                })
+            }
             _ => Arc::new(operator),
         }
     }
@@ -220,6 +222,10 @@ impl Lowering<'_> {
             domain,
             aggregate: columns.plan(Flow::Inserts, self.output, input),
             columns: columns.columns,
+            form: match self.sorts {
+                true => KeyedForm::Emissions,
+                false => KeyedForm::Joined,
+            },
         };
         let schema = operator.aggregate.schema.clone();
         let node = self.add("sessions", errors, Arc::new(operator));
@@ -281,9 +287,9 @@ impl Lowering<'_> {
         let (from, errors, mut columns, input) =
             self.aggregated(pipe, aggregate, &aggregate.input, &Bounds::default())?;
         let mut operator = columns.plan(flow, self.output, input);
+        operator.window_keys = columns.window_keys(aggregate, &passed_bounds(&aggregate.input));
         if marked {
             operator.form = Form::Changes;
-            operator.window_keys = columns.window_keys(aggregate, &passed_bounds(&aggregate.input));
         }
         let schema = operator.schema.clone();
         let expired = operator.expired;
