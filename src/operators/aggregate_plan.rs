@@ -1,9 +1,10 @@
 //! What an aggregation computes, common to all its forms: running, at the close of a window, in slices.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::aggregates::{Aggregate, AggregateSpec, Changes, Failure, GroupId, Retraction, build};
 use super::batch_aggregate::BatchAggregate;
@@ -14,6 +15,7 @@ use super::state::{StateReader, StateWriter};
 use super::{Operator, OperatorPlan, Output};
 use crate::error::{Error, ErrorKind, Result, RowError};
 use crate::event::{EventBatch, Op, pretty};
+use crate::windows::gather::batch_of;
 
 /// Keys and aggregates over the columns of the input. The output has the keys, then the aggregates.
 #[derive(Debug, Clone)]
@@ -56,8 +58,10 @@ pub enum Form {
 /// One aggregate of a query.
 #[derive(Debug, Clone)]
 pub struct AggregateColumn {
-    /// As written.
+    /// As one would write it.
     pub text: String,
+    /// The name of its column.
+    pub name: String,
     /// What it is.
     pub spec: AggregateSpec,
     /// The columns of its arguments.
@@ -196,19 +200,22 @@ impl Built {
 
     /// The rows of a result without those of which a value could not be given (a sum that overflows): they are reported.
     pub fn checked(&mut self, result: EventBatch, out: &mut Output) -> Result<EventBatch> {
-        let failures: Vec<Failure> = self
-            .aggregates
-            .iter_mut()
-            .flat_map(|aggregate| aggregate.failures())
-            .collect();
+        let mut failures: Vec<Failure> = Vec::new();
+        for (column, aggregate) in self.columns.iter().zip(&mut self.aggregates) {
+            failures.extend(aggregate.failures().into_iter().map(|failure| Failure {
+                message: format!("{}: {}", column.text, failure.message),
+                ..failure
+            }));
+        }
         if failures.is_empty() {
             return Ok(result);
         }
+        let written = self.as_written(result.columns())?;
         for failure in &failures {
             out.error(RowError {
                 kind: ErrorKind::Evaluate,
                 message: failure.message.clone(),
-                event: pretty::row(result.columns(), failure.row),
+                event: pretty::row(&written, failure.row),
                 line: None,
                 at: out.now(),
             });
@@ -216,6 +223,20 @@ impl Built {
         let bad: BTreeSet<usize> = failures.into_iter().map(|failure| failure.row).collect();
         let good = (0..result.num_rows()).filter(|row| !bad.contains(row));
         result.take(good.map(|row| row as u32).collect())
+    }
+
+    /// A result with its aggregates called what they were written as.
+    fn as_written(&self, result: &RecordBatch) -> Result<RecordBatch> {
+        let schema = result.schema();
+        let fields = schema.fields().iter().map(|field| {
+            let column = self.columns.iter().find(|column| column.name == *field.name());
+            match column {
+                Some(column) => Arc::new(field.as_ref().clone().with_name(&column.text)),
+                None => field.clone(),
+            }
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        batch_of(schema, result.columns().to_vec(), result.num_rows())
     }
 
     /// Merges groups of others into these.

@@ -43,6 +43,7 @@ impl Forever {
             let argument = Field::new("", column.spec.return_type.clone(), true);
             AggregateColumn {
                 text: column.text.clone(),
+                name: column.name.clone(),
                 spec: AggregateSpec {
                     arguments: vec![Arc::new(argument)],
                     constants: vec![None],

@@ -186,7 +186,7 @@ impl Lowering<'_> {
             &sliced.input,
             &sliced.bounds,
         )?;
-        let mut aggregation = columns.plan(Flow::Inserts, self.output, input);
+        let mut aggregation = columns.plan(Flow::Inserts, self.output, input)?;
         if self.changes {
             aggregation.form = Form::Changes;
         }
@@ -220,7 +220,7 @@ impl Lowering<'_> {
             gap: sessions.gap,
             lateness: sessions.lateness,
             domain,
-            aggregate: columns.plan(Flow::Inserts, self.output, input),
+            aggregate: columns.plan(Flow::Inserts, self.output, input)?,
             columns: columns.columns,
             form: match self.sorts {
                 true => KeyedForm::Emissions,
@@ -286,7 +286,7 @@ impl Lowering<'_> {
         }
         let (from, errors, mut columns, input) =
             self.aggregated(pipe, aggregate, &aggregate.input, &Bounds::default())?;
-        let mut operator = columns.plan(flow, self.output, input);
+        let mut operator = columns.plan(flow, self.output, input)?;
         operator.window_keys = columns.window_keys(aggregate, &passed_bounds(&aggregate.input));
         if marked {
             operator.form = Form::Changes;

@@ -48,6 +48,15 @@ pub fn top_n<'p>(limit: &'p Limit, streams: &[Arc<StreamDef>]) -> Option<TopNQue
     }
 }
 
+/// Whether a plan reads a window that closes, wherever.
+pub fn closes(plan: &LogicalPlan, streams: &[Arc<StreamDef>]) -> bool {
+    let closes = |node: &LogicalPlan| match node {
+        LogicalPlan::Extension(_) | LogicalPlan::TableScan(_) => emits(node, streams),
+        _ => false,
+    };
+    plan.exists(|node| Ok(closes(node))).unwrap_or(true)
+}
+
 /// Whether a plan gives the emissions of a batch window.
 fn emits(plan: &LogicalPlan, streams: &[Arc<StreamDef>]) -> bool {
     match plan {
@@ -197,7 +206,7 @@ impl Lowering<'_> {
         let flow = pipe.flow;
         let (from, errors, mut columns, input) =
             self.aggregated(pipe, aggregate, &aggregate.input, &Bounds::default())?;
-        let mut operator = columns.plan(flow, self.output, input);
+        let mut operator = columns.plan(flow, self.output, input)?;
         operator.form = Form::Latest;
         let schema = operator.schema.clone();
         let operator = self.purged(operator);
