@@ -89,10 +89,11 @@ impl RunningAggregate {
     }
 }
 
-/// The rows that enter, as inserts.
-fn entered(rows: &EventBatch) -> Result<EventBatch> {
-    let entered: BooleanArray = (0..rows.num_rows()).map(|row| Some(adds(rows.op(row)))).collect();
-    let (columns, times, _) = rows.filter(&entered)?.into_parts();
+/// The rows that enter, and those of deletions if they give output; as inserts.
+fn given(rows: &EventBatch, deletes: bool) -> Result<EventBatch> {
+    let gives = |op: Op| adds(op) || deletes && op == Op::Delete;
+    let given: BooleanArray = (0..rows.num_rows()).map(|row| Some(gives(rows.op(row)))).collect();
+    let (columns, times, _) = rows.filter(&given)?.into_parts();
     Ok(EventBatch::inserts(columns, times))
 }
 
@@ -122,7 +123,7 @@ impl Operator for RunningAggregate {
         out.emit(
             match ops.is_none() || self.plan.expired || self.plan.form == Form::Latest {
                 true => rows,
-                false => entered(&rows)?,
+                false => given(&rows, self.plan.deletes)?,
             },
         );
         self.forget(&emptied);

@@ -19,10 +19,11 @@ use eventflux_sqlparser::OutputKind;
 use super::context::Source;
 use super::event_time_node::EventTimeNode;
 use super::lower_rate::{Groups, Rate};
-use super::lower_top_n::top_n;
+use super::lower_top_n::{closing, top_n};
 use super::partition::PARTITION_KEY;
 use super::physical::{physical_expr, reads_event_time, with_event_time};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
+use super::trigger_side_node::TriggerSideNode;
 use super::window_node::WindowNode;
 use crate::catalog::streams::{LatePolicy, NamedWindow};
 use crate::catalog::windows::{Family, WindowKind};
@@ -56,6 +57,8 @@ pub struct Lowering<'a> {
     pub(super) operators: usize,
     /// Whether what is being lowered feeds an aggregate, which needs to know what leaves a window.
     pub(super) retracts: bool,
+    /// Whether what is being lowered feeds a join, which needs to know all that a window holds.
+    pub(super) holds: bool,
     /// Whether what is being lowered must come in event-time order.
     pub(super) in_order: bool,
     /// Whether the query sorts or limits its emissions: then those of different keys must stay apart.
@@ -73,7 +76,7 @@ pub enum Flow {
     Changes { fifo: bool },
     /// The emissions of a batch window, one a batch.
     Emissions,
-    /// A changelog: rows that come and go by themselves (a continuous top-n). They go to the target as they are.
+    /// Inserts, updates and deletes of rows, which go on to the target as they are.
     Changelog,
 }
 
@@ -132,6 +135,7 @@ impl<'a> Lowering<'a> {
             partition: None,
             operators: 0,
             retracts: false,
+            holds: false,
             in_order: false,
             sorts: false,
             changes: false,
@@ -208,7 +212,12 @@ impl<'a> Lowering<'a> {
         if rate.kind == OutputKind::Snapshot {
             (self.output.current, self.output.expired) = (true, true);
         }
-        let pipe = no_changelog(self.pipe(inner)?, "OUTPUT … EVERY")?;
+        let pipe = self.pipe(inner)?;
+        if pipe.flow == Flow::Changelog {
+            return Err(cannot_retract(
+                "OUTPUT … EVERY drops events, and those of a changelog belong together",
+            ));
+        }
         let mut pipe = self.flushed(pipe, inner.schema())?;
         let flow = pipe.flow;
         self.output = asked;
@@ -244,17 +253,14 @@ impl<'a> Lowering<'a> {
 
     /// Makes events of changes, as the query's target takes them.
     pub(super) fn events_of(&mut self, from: NodeId, errors: StreamId, flow: Flow) -> Result<NodeId, Diagnostic> {
-        if flow == Flow::Changelog {
-            return match (self.output.current, self.output.expired) {
-                (true, false) => Ok(from),
-                _ => Err(Diagnostic::new(
-                    Code::Unstreamable,
-                    "a changelog has no EXPIRED EVENTS: it says itself what leaves",
-                )
-                .hint("leave the word out; what leaves comes as -D")),
-            };
+        if flow == Flow::Changelog && !self.output.current {
+            let error = Diagnostic::new(
+                Code::Unstreamable,
+                "a changelog has no EXPIRED EVENTS: it says itself what leaves",
+            );
+            return Err(error.hint("leave the word out; what leaves comes as -D"));
         }
-        if flow == Flow::Inserts {
+        if matches!(flow, Flow::Inserts | Flow::Changelog) {
             return match self.output.current {
                 true => Ok(from),
                 false => Err(
@@ -303,7 +309,7 @@ impl<'a> Lowering<'a> {
                 let schema = Arc::new(union.schema.as_arrow().clone());
                 let mut inputs = Vec::with_capacity(union.inputs.len());
                 let mut errors = 0;
-                let mut all = Flow::Inserts;
+                let mut whole = Flow::Inserts;
                 // The rows of several windows are events, not emissions.
                 let changes = std::mem::replace(&mut self.changes, false);
                 for input in &union.inputs {
@@ -313,33 +319,41 @@ impl<'a> Lowering<'a> {
                     let node = self.flush(pipe, &schema)?.0;
                     inputs.push(match flow {
                         Flow::Inserts => node,
+                        Flow::Changelog => {
+                            whole = Flow::Changelog;
+                            node
+                        }
                         flow => self.events_of(node, errors, flow)?,
                     });
-                    if flow == Flow::Changelog {
-                        all = Flow::Changelog;
-                    }
                 }
                 self.changes = changes;
                 let id = self.id("union");
                 let node = self.plan.add(PlanNodeKind::Union, Some(self.query), errors, id);
                 inputs.into_iter().for_each(|input| self.plan.connect(input, node));
                 let mut pipe = self.pipe_from(node, schema, errors, &union.schema);
-                pipe.flow = all;
+                pipe.flow = whole;
                 Ok(pipe)
             }
             LogicalPlan::Sort(sort) => self.sort(sort),
             LogicalPlan::Extension(extension) => self.extension(extension),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Window(window) => self.over(window),
+            LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Limit(limit) => {
-                let streams: Vec<_> = self.plan.streams.iter().map(|stream| stream.def.clone()).collect();
-                if let Some(query) = top_n(limit, &streams) {
+                let streams = self.plan.streams.iter().map(|stream| stream.def.as_ref());
+                let closing = closing(streams);
+                if let Some(query) = top_n(limit, &|name| closing.contains(name)) {
                     return self.top_n(limit, query);
                 }
-                let pipe = no_changelog(self.pipe(&limit.input)?, "LIMIT")?;
+                let pipe = self.pipe(&limit.input)?;
                 let flow = pipe.flow;
                 self.no_changes(flow, "LIMIT")?;
+                if flow == Flow::Changelog {
+                    return Err(cannot_retract(
+                        "LIMIT counts events, and those of a changelog may be taken back",
+                    ));
+                }
                 let schema = Arc::new(limit.input.schema().as_arrow().clone());
                 let (from, errors) = self.flush(pipe, &schema)?;
                 let skip = match limit.get_skip_type() {
@@ -422,6 +436,9 @@ impl<'a> Lowering<'a> {
         if let Some(node) = extension.node.as_any().downcast_ref::<EventTimeNode>() {
             return self.event_time(node);
         }
+        if let Some(side) = extension.node.as_any().downcast_ref::<TriggerSideNode>() {
+            return self.pipe(&side.input);
+        }
         match extension.node.as_any().downcast_ref::<WindowNode>() {
             Some(window) => self.window(window),
             None => Err(Diagnostic::new(
@@ -498,6 +515,14 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Pipe, Diagnostic> {
         let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+        if let Some(table) = source.and_then(|source| source.table.as_ref()) {
+            let message = format!(
+                "'{}' is a table: it has nothing that sets a query going",
+                table.def().name
+            );
+            let error = Diagnostic::new(Code::Unstreamable, message);
+            return Err(error.hint("join it with a stream, or ask it on demand"));
+        }
         let stream = source.and_then(|source| self.plan.stream(&source.stream));
         let Some(stream) = stream else {
             return Err(Diagnostic::new(
@@ -525,24 +550,25 @@ impl<'a> Lowering<'a> {
             .map(|&index| place.def.schema.fields()[index].clone())
             .collect();
         let from_schema = Arc::new(arrow::datatypes::Schema::new(fields));
-        let flow = match &place.def.window {
-            Some(window) => flow_of(window),
-            None if self.plan.changelogs.contains(&place.def.name) => Flow::Changelog,
-            None => Flow::Inserts,
+        let content = place.content.filter(|_| self.holds).zip(place.def.window.as_ref());
+        let flow = match (&place.def.window, content) {
+            (_, Some((_, window))) => Flow::of(&window.kind),
+            (Some(window), None) => flow_of(window),
+            (None, None) if self.plan.changelogs.contains(&place.def.name) => Flow::Changelog,
+            (None, None) => Flow::Inserts,
         };
         if self.changes && flow == Flow::Emissions {
-            let error = Diagnostic::new(
-                Code::Unstreamable,
-                format!(
-                    "EMIT CHANGES over '{}', which gives its events when it closes",
-                    place.def.name
-                ),
+            let message = format!(
+                "EMIT CHANGES over '{}', which gives its events when it closes",
+                place.def.name
             );
+            let error = Diagnostic::new(Code::Unstreamable, message);
             return Err(error.hint("read the stream that feeds it, with the window in this query"));
         }
-        let from = match self.in_order {
-            true => self.ordered(stream, &from_schema),
-            false => place.node,
+        let from = match (content, self.in_order) {
+            (Some((content, _)), _) => content,
+            (None, true) => self.ordered(stream, &from_schema),
+            (None, false) => place.node,
         };
         Ok(Pipe {
             from,
@@ -675,16 +701,10 @@ pub(super) fn has_key(plan: &LogicalPlan) -> bool {
     plan.schema().fields().iter().any(|field| field.name() == PARTITION_KEY)
 }
 
-/// Refuses a changelog where rows must not leave by themselves.
-pub(super) fn no_changelog(pipe: Pipe, what: &str) -> Result<Pipe, Diagnostic> {
-    match pipe.flow {
-        Flow::Changelog => Err(Diagnostic::new(
-            Code::Unstreamable,
-            format!("{what} cannot be applied to a changelog, whose rows come and go"),
-        )
-        .hint("filter and compute with it, or do this before the ORDER BY … LIMIT")),
-        _ => Ok(pipe),
-    }
+/// The error of a plan in which an operator would have to take back what it cannot.
+pub(super) fn cannot_retract(why: &str) -> Diagnostic {
+    let error = Diagnostic::new(Code::Unstreamable, why.to_string());
+    error.hint("keep the changelog in a table with its key, and join events with that; or aggregate it first")
 }
 
 pub(super) fn constant(what: &str) -> Diagnostic {
@@ -696,6 +716,7 @@ pub fn columns_read(plan: &LogicalPlan, read: &mut BTreeMap<String, std::collect
     let _ = plan.apply(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Some(source) = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>()
+            && source.table.is_none()
         {
             let columns = read.entry(source.stream.clone()).or_default();
             match &scan.projection {

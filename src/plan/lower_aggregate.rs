@@ -85,7 +85,7 @@ impl AggregateColumns {
             Flow::Changes { fifo: false } | Flow::Changelog => Retraction::Any,
         };
         let (current, expired) = match flow {
-            Flow::Inserts => (true, false),
+            Flow::Inserts | Flow::Changelog => (true, false),
             _ => (output.current, output.expired),
         };
         for column in &self.aggregates {
@@ -103,6 +103,7 @@ impl AggregateColumns {
             retraction,
             expired,
             current,
+            deletes: flow == Flow::Changelog,
             counts_rows: flow != Flow::Inserts,
             input,
             schema: self.schema.clone(),

@@ -25,7 +25,7 @@ use crate::operators::slice_aggregate::SliceAggregatePlan;
 use crate::windows::announce::Announce;
 use crate::windows::{Retained, TimeDomain};
 
-use super::lower::{Flow, Lowering, Pipe, marked_if, no_changelog};
+use super::lower::{Flow, Lowering, Pipe, cannot_retract, marked_if};
 
 impl Lowering<'_> {
     /// An aggregation that keeps groups: in a PARTITION that forgets idle keys one for each key, so that its groups go with them.
@@ -55,9 +55,10 @@ impl Lowering<'_> {
     pub(super) fn window(&mut self, window: &WindowNode) -> Result<Pipe, Diagnostic> {
         let domain = self.plan.time_domain(&window.input);
         let in_order = std::mem::replace(&mut self.in_order, domain == TimeDomain::Event);
+        let holds = std::mem::replace(&mut self.holds, false);
         let pipe = self.pipe(&window.input);
-        self.in_order = in_order;
-        let pipe = of_inserts(no_changelog(pipe?, "WINDOW")?)?;
+        (self.in_order, self.holds) = (in_order, holds);
+        let pipe = of_inserts(pipe?)?;
         let input = Arc::new(window.input.schema().as_arrow().clone());
         let schema = Arc::new(
             datafusion_expr::UserDefinedLogicalNodeCore::schema(window)
@@ -65,7 +66,7 @@ impl Lowering<'_> {
                 .clone(),
         );
         let (from, errors) = self.flush(pipe, &input)?;
-        let expired = self.output.expired || self.retracts && window.kind.family() == Family::Sliding;
+        let expired = self.output.expired || self.holds || self.retracts && window.kind.family() == Family::Sliding;
         let announce = match (self.changes && Flow::of(&window.kind) == Flow::Emissions, self.retracts) {
             (false, _) => Announce::Nothing,
             (true, false) => Announce::Events,
@@ -107,16 +108,16 @@ impl Lowering<'_> {
         let retracts = std::mem::replace(&mut self.retracts, true);
         let pipe = self.pipe(input);
         (self.retracts, self.in_order) = (retracts, in_order);
-        let pipe = no_changelog(pipe?, "DISTINCT")?;
+        let pipe = pipe?;
         let flow = pipe.flow;
         self.no_changes(flow, "DISTINCT")?;
         let schema = Arc::new(input.schema().as_arrow().clone());
         let (from, errors) = self.flush(pipe, &schema)?;
         let bound = match (flow, ttl) {
             (Flow::Emissions, _) => Bound::Emission,
-            (Flow::Changes { .. }, _) => Bound::Present,
-            (Flow::Inserts | Flow::Changelog, Some(ttl)) => Bound::Unseen(ttl),
-            (Flow::Inserts | Flow::Changelog, None) => {
+            (Flow::Changes { .. } | Flow::Changelog, _) => Bound::Present,
+            (Flow::Inserts, Some(ttl)) => Bound::Unseen(ttl),
+            (Flow::Inserts, None) => {
                 self.plan
                     .warnings
                     .push(grows_for_ever("DISTINCT remembers every different row"));
@@ -144,7 +145,12 @@ impl Lowering<'_> {
         let in_order = std::mem::replace(&mut self.in_order, by_event_time && !disorders);
         let pipe = self.pipe(&window.input);
         self.in_order = in_order;
-        let mut pipe = no_changelog(pipe?, "OVER")?;
+        let mut pipe = pipe?;
+        if pipe.flow == Flow::Changelog {
+            return Err(cannot_retract(
+                "OVER looks back at events, and those of a changelog may be taken back",
+            ));
+        }
         if pipe.flow != Flow::Inserts {
             let error = Diagnostic::new(Code::Unstreamable, "OVER has a frame of its own, so it takes no WINDOW");
             return Err(error.hint("give OVER a frame: RANGE BETWEEN 10 SECONDS PRECEDING AND CURRENT ROW"));
@@ -180,12 +186,8 @@ impl Lowering<'_> {
         let in_order = std::mem::replace(&mut self.in_order, ordered && domain == TimeDomain::Event);
         let pipe = self.pipe(&sliced.input);
         self.in_order = in_order;
-        let (from, errors, mut columns, input) = self.aggregated(
-            of_inserts(no_changelog(pipe?, "WINDOW")?)?,
-            aggregate,
-            &sliced.input,
-            &sliced.bounds,
-        )?;
+        let (from, errors, mut columns, input) =
+            self.aggregated(of_inserts(pipe?)?, aggregate, &sliced.input, &sliced.bounds)?;
         let mut aggregation = columns.plan(Flow::Inserts, self.output, input)?;
         if self.changes {
             aggregation.form = Form::Changes;
@@ -210,12 +212,8 @@ impl Lowering<'_> {
         let in_order = std::mem::replace(&mut self.in_order, sessions.ordered && domain == TimeDomain::Event);
         let pipe = self.pipe(&sessions.input);
         self.in_order = in_order;
-        let (from, errors, mut columns, input) = self.aggregated(
-            of_inserts(no_changelog(pipe?, "WINDOW")?)?,
-            aggregate,
-            &sessions.input,
-            &sessions.bounds,
-        )?;
+        let (from, errors, mut columns, input) =
+            self.aggregated(of_inserts(pipe?)?, aggregate, &sessions.input, &sessions.bounds)?;
         let operator = SessionAggregatePlan {
             gap: sessions.gap,
             lateness: sessions.lateness,
@@ -271,10 +269,11 @@ impl Lowering<'_> {
         {
             return self.sessions(aggregate, &sessions);
         }
-        let retracts = std::mem::replace(&mut self.retracts, true);
+        let before = (self.retracts, self.holds);
+        (self.retracts, self.holds) = (true, false);
         let pipe = self.pipe(&aggregate.input);
-        self.retracts = retracts;
-        let pipe = no_changelog(pipe?, "an aggregate")?;
+        (self.retracts, self.holds) = before;
+        let pipe = pipe?;
         let flow = pipe.flow;
         let marked = pipe.marked;
         if self.changes && flow == Flow::Emissions && !marked {
@@ -299,6 +298,7 @@ impl Lowering<'_> {
         let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
         pipe.flow = match flow {
             Flow::Changes { .. } if !expired => Flow::Inserts,
+            Flow::Changelog => Flow::Inserts,
             flow => flow,
         };
         Ok(pipe)
@@ -309,6 +309,9 @@ impl Lowering<'_> {
 fn of_inserts(pipe: Pipe) -> Result<Pipe, Diagnostic> {
     match pipe.flow {
         Flow::Inserts => Ok(pipe),
+        Flow::Changelog => Err(cannot_retract(
+            "a window holds events, and those of a changelog may be taken back",
+        )),
         _ => Err(Diagnostic::new(
             Code::Unstreamable,
             "a window cannot hold what another window gives in the same query",

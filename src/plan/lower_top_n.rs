@@ -7,11 +7,11 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, DataFusionError};
-use datafusion_expr::{Aggregate, Expr, ExprSchemable, FetchType, Limit, LogicalPlan, SkipType, Sort, TableScan};
+use datafusion_expr::{Aggregate, Expr, ExprSchemable, FetchType, Limit, LogicalPlan, SkipType, Sort};
 
 use super::context::Source;
 use super::event_time_node::EventTimeNode;
-use super::lower::{Flow, Lowering, Pipe, constant, flow_of, no_changelog};
+use super::lower::{Flow, Lowering, Pipe, constant, flow_of};
 use super::lower_slices::Bounds;
 use super::partition::PARTITION_KEY;
 use super::physical::internal;
@@ -29,7 +29,7 @@ pub struct TopNQuery<'p> {
 }
 
 /// The continuous top-n that a LIMIT is, unless it has no ORDER BY or applies to the emissions of a batch window.
-pub fn top_n<'p>(limit: &'p Limit, streams: &[Arc<StreamDef>]) -> Option<TopNQuery<'p>> {
+pub fn top_n<'p>(limit: &'p Limit, closes: &dyn Fn(&str) -> bool) -> Option<TopNQuery<'p>> {
     let mut between = Vec::new();
     let mut inner = limit.input.as_ref();
     loop {
@@ -42,7 +42,7 @@ pub fn top_n<'p>(limit: &'p Limit, streams: &[Arc<StreamDef>]) -> Option<TopNQue
                 between.push(inner);
                 &alias.input
             }
-            LogicalPlan::Sort(sort) if !emits(&sort.input, streams) => return Some(TopNQuery { sort, between }),
+            LogicalPlan::Sort(sort) if !emits(&sort.input, closes) => return Some(TopNQuery { sort, between }),
             _ => return None,
         }
     }
@@ -50,15 +50,27 @@ pub fn top_n<'p>(limit: &'p Limit, streams: &[Arc<StreamDef>]) -> Option<TopNQue
 
 /// Whether a plan reads a window that closes, wherever.
 pub fn closes(plan: &LogicalPlan, streams: &[Arc<StreamDef>]) -> bool {
+    let closing = closing(streams.iter().map(Arc::as_ref));
     let closes = |node: &LogicalPlan| match node {
-        LogicalPlan::Extension(_) | LogicalPlan::TableScan(_) => emits(node, streams),
+        LogicalPlan::Extension(_) | LogicalPlan::TableScan(_) => emits(node, &|name| closing.contains(name)),
         _ => false,
     };
     plan.exists(|node| Ok(closes(node))).unwrap_or(true)
 }
 
-/// Whether a plan gives the emissions of a batch window.
-fn emits(plan: &LogicalPlan, streams: &[Arc<StreamDef>]) -> bool {
+/// The named windows that close.
+pub fn closing<'s>(streams: impl Iterator<Item = &'s StreamDef>) -> BTreeSet<&'s str> {
+    let closes = |stream: &&StreamDef| {
+        stream
+            .window
+            .as_ref()
+            .is_some_and(|window| flow_of(window) == Flow::Emissions)
+    };
+    streams.filter(closes).map(|stream| stream.name.as_str()).collect()
+}
+
+/// Whether a plan gives the emissions of a batch window; `closes` knows the named ones that do.
+fn emits(plan: &LogicalPlan, closes: &dyn Fn(&str) -> bool) -> bool {
     match plan {
         LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowNode>() {
             Some(window) => Flow::of(&window.kind) == Flow::Emissions,
@@ -66,30 +78,24 @@ fn emits(plan: &LogicalPlan, streams: &[Arc<StreamDef>]) -> bool {
                 .node
                 .as_any()
                 .downcast_ref::<EventTimeNode>()
-                .is_some_and(|node| emits(&node.input, streams)),
+                .is_some_and(|node| emits(&node.input, closes)),
         },
-        LogicalPlan::TableScan(scan) => stream_of(scan, streams)
-            .and_then(|stream| stream.window.as_ref())
-            .is_some_and(|window| flow_of(window) == Flow::Emissions),
-        // What is joined or numbered row by row is no emission any more.
+        LogicalPlan::TableScan(scan) => {
+            let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+            source.is_some_and(|source| closes(&source.stream))
+        }
+        // What is numbered row by row is no emission any more.
         LogicalPlan::Window(_) | LogicalPlan::Union(_) => false,
-        other => matches!(other.inputs().as_slice(), [input] if emits(input, streams)),
+        other => matches!(other.inputs().as_slice(), [input] if emits(input, closes)),
     }
 }
 
-fn stream_of<'s>(scan: &TableScan, streams: &'s [Arc<StreamDef>]) -> Option<&'s Arc<StreamDef>> {
-    let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>()?;
-    streams.iter().find(|stream| stream.name == source.stream)
-}
-
-/// Whether a query gives a changelog, when `known` are the streams that are one.
-pub fn gives_changelog(plan: &LogicalPlan, streams: &[Arc<StreamDef>], known: &BTreeSet<String>) -> bool {
-    let gives = |node: &LogicalPlan| match node {
-        LogicalPlan::Limit(limit) => top_n(limit, streams).is_some(),
-        LogicalPlan::TableScan(scan) => stream_of(scan, streams).is_some_and(|stream| known.contains(&stream.name)),
-        _ => false,
-    };
-    plan.exists(|node| Ok(gives(node))).unwrap_or(false)
+/// Whether there is a continuous top-n in a plan.
+pub fn ranks(plan: &LogicalPlan, streams: &[Arc<StreamDef>]) -> bool {
+    let closing = closing(streams.iter().map(Arc::as_ref));
+    let closes = |name: &str| closing.contains(name);
+    let ranks = |node: &LogicalPlan| matches!(node, LogicalPlan::Limit(limit) if top_n(limit, &closes).is_some());
+    plan.exists(|node| Ok(ranks(node))).unwrap_or(false)
 }
 
 impl Lowering<'_> {
@@ -189,9 +195,9 @@ impl Lowering<'_> {
         let retracts = std::mem::replace(&mut self.retracts, true);
         let pipe = self.pipe(plan);
         self.retracts = retracts;
-        let pipe = no_changelog(pipe?, "ORDER BY … LIMIT")?;
+        let pipe = pipe?;
         let input = match pipe.flow {
-            Flow::Changes { .. } => TopNInput::Changes,
+            Flow::Changes { .. } | Flow::Changelog => TopNInput::Changes,
             _ => TopNInput::Inserts,
         };
         Ok((pipe, input))
@@ -202,7 +208,7 @@ impl Lowering<'_> {
         let retracts = std::mem::replace(&mut self.retracts, true);
         let pipe = self.pipe(&aggregate.input);
         self.retracts = retracts;
-        let pipe = no_changelog(pipe?, "an aggregate")?;
+        let pipe = pipe?;
         let flow = pipe.flow;
         let (from, errors, mut columns, input) =
             self.aggregated(pipe, aggregate, &aggregate.input, &Bounds::default())?;

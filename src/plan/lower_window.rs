@@ -226,12 +226,9 @@ pub fn named_window(
         input: columns.clone(),
         schema,
         domain,
-        retained: if window.expired {
-            Retained::Expired
-        } else {
-            Retained::Nothing
-        },
-        retracts: window.expired,
+        // A join and a query on demand ask for what it holds, whatever it is declared to give.
+        retained: Retained::Expired,
+        retracts: true,
         announce: Announce::Nothing,
     };
     operators.push(("window", window_plan(&window.kind, &windowed)?));

@@ -407,11 +407,30 @@ fn what_streams_cannot_do() {
         &errors(&[
             ("sorting", query("SELECT symbol FROM Trades ORDER BY price;")),
             ("EMIT FINAL", query("SELECT symbol FROM Trades EMIT FINAL;")),
-            ("an aggregate in WHERE", query("SELECT symbol FROM Trades WHERE price > 1 AND sum(price) > 3;")),
-            ("an aggregate of an aggregate", query("SELECT avg(price + max(price)) AS a FROM Trades;")),
-            ("find", query("CREATE WINDOW W (x INT) LENGTH(3); SELECT x FROM W.find(x > 3);")),
-            ("a changelog in a window", query("INSERT INTO T SELECT price FROM Trades ORDER BY price LIMIT 2; SELECT sum(price) AS s FROM T WINDOW('length', 2);")),
-            ("EMIT CHANGES in order", query("SELECT symbol, sum(price) AS s FROM Trades WINDOW('lengthBatch', 2) GROUP BY symbol ORDER BY s EMIT CHANGES;")),
+            (
+                "an aggregate in WHERE",
+                query("SELECT symbol FROM Trades WHERE price > 1 AND sum(price) > 3;"),
+            ),
+            (
+                "an aggregate of an aggregate",
+                query("SELECT avg(price + max(price)) AS a FROM Trades;"),
+            ),
+            (
+                "find",
+                query("CREATE WINDOW W (x INT) LENGTH(3); SELECT x FROM W.find(x > 3);"),
+            ),
+            (
+                "a changelog in a window",
+                query(
+                    "INSERT INTO T SELECT price FROM Trades ORDER BY price LIMIT 2; SELECT sum(price) AS s FROM T WINDOW('length', 2);",
+                ),
+            ),
+            (
+                "EMIT CHANGES in order",
+                query(
+                    "SELECT symbol, sum(price) AS s FROM Trades WINDOW('lengthBatch', 2) GROUP BY symbol ORDER BY s EMIT CHANGES;",
+                ),
+            ),
             (
                 "EXCEPT",
                 query("SELECT symbol FROM Trades EXCEPT SELECT symbol FROM Trades;"),
