@@ -12,7 +12,7 @@ use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::streams::{Role, StreamDef};
 use crate::config::nearest::nearest;
 use crate::connectors::Registry;
-use crate::error::{Error, Result, RowError};
+use crate::error::{Diagnostic, Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros, VirtualClock};
 use crate::plan::compile::{Columns, Compiled};
 use crate::plan::explain::explain;
@@ -349,6 +349,11 @@ impl App {
     pub fn wait(&self) -> Result<()> {
         self.finish()?;
         self.running()?.instance.join()
+    }
+
+    /// What the app's author should know, though the app runs: state that grows with a stream, say.
+    pub fn warnings(&self) -> Result<Vec<Diagnostic>> {
+        Ok(self.inner.compiled.stream_plan(Columns::All)?.warnings)
     }
 
     /// Stops the sources, then waits until what they have handed over is processed and flushed.

@@ -43,6 +43,15 @@ impl EventBatch {
         }
     }
 
+    /// A batch of a stream whose rows come and go: it has operations, even if all of them are inserts.
+    pub fn changelog(columns: RecordBatch, times: Times, ops: Ops) -> Self {
+        debug_assert_eq!(ops.len(), columns.num_rows());
+        EventBatch {
+            ops: Some(ops),
+            ..EventBatch::inserts(columns, times)
+        }
+    }
+
     /// The columns.
     pub fn columns(&self) -> &RecordBatch {
         &self.columns
@@ -81,7 +90,7 @@ impl EventBatch {
         self.times.get(row)
     }
 
-    /// The operations; `None` when all rows are inserts.
+    /// The operations; without any all rows are inserts.
     pub fn ops(&self) -> Option<&Ops> {
         self.ops.as_ref()
     }

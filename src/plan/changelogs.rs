@@ -10,6 +10,7 @@ use super::access::is_static;
 use super::compile::CompiledQuery;
 use super::context::Source;
 use super::interval::interval_of;
+use super::lower_top_n::{closing, top_n};
 use super::window_node::WindowNode;
 use crate::catalog::streams::StreamDef;
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub fn changelog_streams<'a>(
 ) -> BTreeSet<String> {
     let keyed = streams.clone().filter(|stream| !stream.primary_key.is_empty());
     let mut found: BTreeSet<String> = keyed.map(|stream| stream.name.clone()).collect();
+    let closing = closing(streams.clone());
     let windows: BTreeSet<&str> = streams
         .filter(|stream| stream.window.is_some())
         .map(|stream| stream.name.as_str())
@@ -30,6 +32,7 @@ pub fn changelog_streams<'a>(
     let view = |found: &BTreeSet<String>| View {
         found: found.clone(),
         windows: windows.clone(),
+        closing: &closing,
         event_time,
         times,
     };
@@ -49,6 +52,7 @@ pub fn changelog_streams<'a>(
 struct View<'a> {
     found: BTreeSet<String>,
     windows: BTreeSet<&'a str>,
+    closing: &'a BTreeSet<&'a str>,
     event_time: &'a BTreeSet<String>,
     times: &'a BTreeMap<String, usize>,
 }
@@ -61,6 +65,7 @@ impl View<'_> {
                 let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
                 source.is_some_and(|source| source.table.is_none() && self.found.contains(&source.stream))
             }
+            LogicalPlan::Limit(limit) if top_n(limit, &|name| self.closing.contains(name)).is_some() => true,
             LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) | LogicalPlan::Extension(_) => false,
             LogicalPlan::Join(join) => self.joins(join),
             other => other.inputs().into_iter().any(|input| self.gives(input)),

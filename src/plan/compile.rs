@@ -7,8 +7,8 @@ use arrow::datatypes::Schema;
 use datafusion_common::Column;
 use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
 use eventflux_sqlparser::{
-    CreateView, CreateWindow, OutputEvents, Partition, PartitionKey, Query, RelationSource, Statement, StatementKind,
-    StreamRelation,
+    CreateView, CreateWindow, EmitKind, OutputEvents, Partition, PartitionKey, Query, RelationSource, Statement,
+    StatementKind, StreamRelation,
 };
 use sqlparser::ast::Spanned;
 
@@ -19,10 +19,14 @@ use super::logical::{
     Planner, check_output_names, count_columns, fit_target, inferred_schema, name_columns, name_fields, output_spans,
 };
 use super::lower_rate::Rate;
+use super::lower_top_n::closes;
 use super::partition::{PARTITION_KEY, Scope, keyed_stream, with_key, without_key};
 use super::text::Text;
 use super::window_args::{table_function_time, window_kind};
-use super::{current_values, failure, match_text, over, refuse, resolve, session_keys, sql_functions, wildcard};
+use super::{
+    current_values, failure, match_text, misplaced, over, refuse, resolve, session_keys, sql_functions, subqueries,
+    wildcard,
+};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{LatePolicy, Role, StreamDef};
@@ -78,6 +82,8 @@ pub(super) struct CompiledQuery {
     pub(super) bare: bool,
     pub(super) output: OutputEventsPlan,
     pub(super) rate: Option<Rate>,
+    /// Whether batch windows give running rows: EMIT CHANGES.
+    pub(super) changes: bool,
     /// The PARTITION it stands in.
     pub(super) partition: Option<Arc<Scope>>,
     /// What its events do to a table, which then is its target.
@@ -224,6 +230,8 @@ pub(super) struct Pending {
     pub(super) explain: bool,
     /// The PARTITION it stands in.
     pub(super) scope: Option<Arc<Scope>>,
+    /// The subqueries that its windows read.
+    pub(super) views: Vec<CreateView>,
     /// The UPDATE or DELETE whose events it gives.
     pub(super) statement: Option<TableStatement>,
 }
@@ -269,27 +277,35 @@ impl Compiler<'_> {
             }
         }
         let mut pending = self.pending(statements)?;
-        let mut views: Vec<&CreateView> = statements
-            .iter()
-            .filter_map(|statement| match &statement.kind {
-                StatementKind::CreateView(view) => Some(view),
-                _ => None,
-            })
+        let mut views: Vec<CreateView> = pending
+            .iter_mut()
+            .flat_map(|pending| std::mem::take(&mut pending.views))
             .collect();
+        for statement in statements {
+            if let StatementKind::CreateView(view) = &statement.kind {
+                let mut view = view.clone();
+                views.extend(subqueries::lift(&mut view.query, &view.name.value));
+                views.push(view);
+            }
+        }
+        let hidden: Vec<String> = views.iter().map(|view| view.name.value.clone()).collect();
         // Queries and views may stand before what they read: plan those whose inputs are known until none is left.
         while !pending.is_empty() || !views.is_empty() {
             let before = pending.len() + views.len();
             let mut later = Vec::new();
             for view in views {
                 match self.missing(&view.query) {
-                    Some(missing) if self.comes_later(&missing, &pending, statements) => later.push(view),
-                    _ => self.view(view)?,
+                    Some(missing) if hidden.contains(&missing) || self.comes_later(&missing, &pending, statements) => {
+                        later.push(view)
+                    }
+                    _ => self.view(&view)?,
                 }
             }
             views = later;
             let mut later = Vec::new();
             for next in std::mem::take(&mut pending) {
                 match self.missing(&next.query) {
+                    Some(missing) if hidden.contains(&missing) => later.push(next),
                     Some(missing) if self.comes_later_than(&missing, &next, statements) => later.push(next),
                     Some(missing) if next.feeds(&missing) => return Err(self.circle(Some(&next), None)),
                     _ => self.query(next)?,
@@ -297,7 +313,7 @@ impl Compiler<'_> {
             }
             pending = later;
             if pending.len() + views.len() == before {
-                return Err(self.circle(pending.first(), views.first().copied()));
+                return Err(self.circle(pending.first(), views.first()));
             }
         }
         self.queries
@@ -377,7 +393,6 @@ impl Compiler<'_> {
         if let Some(scope) = &scope {
             scope.localise(&mut query);
         }
-        refuse::query(&query, self.reads_window(&query), &self.reads_tables(), self.text)?;
         let name = match &query.target {
             Some(target) => format!("{}#{number}", target.name.value),
             None => {
@@ -385,7 +400,19 @@ impl Compiler<'_> {
                 format!("query_{bare}")
             }
         };
+        let views = subqueries::lift(&mut query, &name);
+        if let (Some(_), Some(view)) = (&scope, views.first()) {
+            let error = Diagnostic::new(
+                Code::Unsupported,
+                "not supported yet: a window over a subquery in a PARTITION",
+            );
+            return Err(self
+                .text
+                .at(error.hint("send the subquery to a '#' stream first"), view.span));
+        }
+        refuse::query(&query, self.reads_window(&query), &self.reads_tables(), self.text)?;
         pending.push(Pending {
+            views,
             query,
             name,
             explain,
@@ -518,6 +545,7 @@ impl Compiler<'_> {
 
     fn resolved(&self, query: &Query, scope: Option<&Scope>) -> Result<(Query, Vec<Option<WindowKind>>), Diagnostic> {
         let mut query = query.clone();
+        misplaced::check(&query, self.functions, self.text)?;
         name_columns(&mut query, self.functions, self.text);
         resolve::resolve_query(
             &mut query.body,
@@ -646,6 +674,13 @@ impl Compiler<'_> {
                 Arc::new(def.map_err(|error| self.text.at(error, place))?)
             }
         };
+        if let Some(emit) = query.emit.as_ref().filter(|emit| emit.kind == EmitKind::Final)
+            && !closes(&plan, &self.streams)
+        {
+            let error = Diagnostic::new(Code::Unstreamable, "EMIT FINAL needs a window that closes")
+                .hint("leave it out: without a window each event gives its row at once");
+            return Err(self.text.at(error, emit.span));
+        }
         let columns = query.target.as_ref().map(|target| target.columns.clone());
         let mut columns = columns.unwrap_or_default();
         // The key goes along to the last operator.
@@ -679,6 +714,7 @@ impl Compiler<'_> {
             bare,
             write: None,
             output: output_events(&query),
+            changes: query.emit.as_ref().is_some_and(|emit| emit.kind == EmitKind::Changes),
             rate: query
                 .output
                 .as_ref()

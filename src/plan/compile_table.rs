@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion_expr::LogicalPlan;
-use eventflux_sqlparser::{Query, StreamRelation};
+use eventflux_sqlparser::{EmitKind, Query, StreamRelation};
 use sqlparser::ast::TableWithJoins;
 
 use super::compile::{CompiledQuery, Compiler, Pending, output_events};
@@ -37,6 +37,7 @@ impl Compiler<'_> {
         };
         refuse::query(&query, self.reads_window(&query), &self.reads_tables(), self.text)?;
         pending.push(Pending {
+            views: Vec::new(),
             name: format!("{}#{number}", statement.table.value),
             query,
             explain: false,
@@ -119,6 +120,7 @@ impl Compiler<'_> {
             span: query.span,
             bare: false,
             output: output_events(query),
+            changes: query.emit.as_ref().is_some_and(|emit| emit.kind == EmitKind::Changes),
             rate: query
                 .output
                 .as_ref()

@@ -1,12 +1,12 @@
 //! From an optimised logical plan to operators: filters and projections fused, one node each time they cannot be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
-use datafusion_common::DFSchemaRef;
 use datafusion_common::tree_node::TreeNode;
+use datafusion_common::{Column, DFSchema, DFSchemaRef};
 use datafusion_expr::{
     Distinct, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, Projection, SkipType, Sort,
     SubqueryAlias, TableScan,
@@ -19,6 +19,7 @@ use eventflux_sqlparser::OutputKind;
 use super::context::Source;
 use super::event_time_node::EventTimeNode;
 use super::lower_rate::{Groups, Rate};
+use super::lower_top_n::{closing, top_n};
 use super::partition::PARTITION_KEY;
 use super::physical::{physical_expr, reads_event_time, with_event_time};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
@@ -35,6 +36,7 @@ use crate::operators::keyed::{KeyedForm, KeyedPlan, Purge};
 use crate::operators::limit::LimitPlan;
 use crate::operators::output_events::OutputEventsPlan;
 use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
+use crate::windows::announce::{MARK, mark_field, marked_schema};
 
 /// Turns one query's plan into nodes.
 pub struct Lowering<'a> {
@@ -61,6 +63,8 @@ pub struct Lowering<'a> {
     pub(super) in_order: bool,
     /// Whether the query sorts or limits its emissions: then those of different keys must stay apart.
     pub(super) sorts: bool,
+    /// Whether batch windows give events when they arrive, too: EMIT CHANGES.
+    pub changes: bool,
 }
 
 /// What the batches of a pipe are.
@@ -89,6 +93,8 @@ pub(super) struct Pipe {
     pub(super) projection: Option<Vec<Arc<dyn PhysicalExpr>>>,
     pub(super) is_stream: bool,
     pub(super) flow: Flow,
+    /// Whether the last column is that of a window's marks, which no plan knows of.
+    pub(super) marked: bool,
 }
 
 impl Flow {
@@ -132,6 +138,7 @@ impl<'a> Lowering<'a> {
             holds: false,
             in_order: false,
             sorts: false,
+            changes: false,
         }
     }
 
@@ -223,6 +230,11 @@ impl<'a> Lowering<'a> {
         let node = self.add("rate", pipe.errors, operator);
         self.plan.connect(pipe.from, node);
         (pipe.from, pipe.flow) = (node, Flow::Inserts);
+        self.projected(pipe, above)
+    }
+
+    /// A pipe with projections and aliases above it, the outermost first.
+    pub(super) fn projected(&mut self, mut pipe: Pipe, above: Vec<&LogicalPlan>) -> Result<Pipe, Diagnostic> {
         for node in above.into_iter().rev() {
             match node {
                 LogicalPlan::Projection(projection) => {
@@ -241,6 +253,13 @@ impl<'a> Lowering<'a> {
 
     /// Makes events of changes, as the query's target takes them.
     pub(super) fn events_of(&mut self, from: NodeId, errors: StreamId, flow: Flow) -> Result<NodeId, Diagnostic> {
+        if flow == Flow::Changelog && !self.output.current {
+            let error = Diagnostic::new(
+                Code::Unstreamable,
+                "a changelog has no EXPIRED EVENTS: it says itself what leaves",
+            );
+            return Err(error.hint("leave the word out; what leaves comes as -D"));
+        }
         if matches!(flow, Flow::Inserts | Flow::Changelog) {
             return match self.output.current {
                 true => Ok(from),
@@ -262,6 +281,7 @@ impl<'a> Lowering<'a> {
                 let mut pipe = self.pipe(&alias.input)?;
                 if pipe.projection.is_none() {
                     pipe.base = alias.schema.clone();
+                    pipe.mark(pipe.marked)?;
                 }
                 Ok(pipe)
             }
@@ -282,12 +302,7 @@ impl<'a> Lowering<'a> {
                 if pipe.projection.is_some() {
                     pipe = self.flushed(pipe, projection.input.schema())?;
                 }
-                let exprs = projection
-                    .expr
-                    .iter()
-                    .map(|expr| pipe.physical(expr))
-                    .collect::<Result<_, _>>()?;
-                pipe.projection = Some(exprs);
+                pipe.project(projection.expr.iter())?;
                 Ok(pipe)
             }
             LogicalPlan::Union(union) => {
@@ -295,6 +310,8 @@ impl<'a> Lowering<'a> {
                 let mut inputs = Vec::with_capacity(union.inputs.len());
                 let mut errors = 0;
                 let mut whole = Flow::Inserts;
+                // The rows of several windows are events, not emissions.
+                let changes = std::mem::replace(&mut self.changes, false);
                 for input in &union.inputs {
                     let pipe = self.pipe(input)?;
                     errors = pipe.errors;
@@ -309,6 +326,7 @@ impl<'a> Lowering<'a> {
                         flow => self.events_of(node, errors, flow)?,
                     });
                 }
+                self.changes = changes;
                 let id = self.id("union");
                 let node = self.plan.add(PlanNodeKind::Union, Some(self.query), errors, id);
                 inputs.into_iter().for_each(|input| self.plan.connect(input, node));
@@ -323,8 +341,14 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Limit(limit) => {
+                let streams = self.plan.streams.iter().map(|stream| stream.def.as_ref());
+                let closing = closing(streams);
+                if let Some(query) = top_n(limit, &|name| closing.contains(name)) {
+                    return self.top_n(limit, query);
+                }
                 let pipe = self.pipe(&limit.input)?;
                 let flow = pipe.flow;
+                self.no_changes(flow, "LIMIT")?;
                 if flow == Flow::Changelog {
                     return Err(cannot_retract(
                         "LIMIT counts events, and those of a changelog may be taken back",
@@ -365,13 +389,26 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// Refuses what works emission by emission where rows come one by one, too.
+    pub(super) fn no_changes(&self, flow: Flow, what: &str) -> Result<(), Diagnostic> {
+        match self.changes && flow == Flow::Emissions {
+            true => Err(Diagnostic::new(
+                Code::Unstreamable,
+                format!("{what} works on all rows of a window, and EMIT CHANGES gives them one by one"),
+            )
+            .hint("leave one of the two out; EMIT FINAL gives the rows when the window closes")),
+            false => Ok(()),
+        }
+    }
+
     /// ORDER BY of a batch window's emissions.
     pub(super) fn sort(&mut self, sort: &Sort) -> Result<Pipe, Diagnostic> {
         let mut pipe = self.pipe(&sort.input)?;
         if pipe.flow != Flow::Emissions {
-            let error = Diagnostic::new(Code::Unsupported, "not supported yet: ORDER BY without a batch window");
-            return Err(error.hint("a batch window closes: each of its emissions can be sorted"));
+            let error = Diagnostic::new(Code::Unstreamable, "a stream has no end, so it cannot be sorted");
+            return Err(error.hint("add LIMIT n for a continuous top-n, or a window that closes"));
         }
+        self.no_changes(pipe.flow, "ORDER BY")?;
         if pipe.projection.is_some() {
             pipe = self.flushed(pipe, sort.input.schema())?;
         }
@@ -520,6 +557,14 @@ impl<'a> Lowering<'a> {
             (None, None) if self.plan.changelogs.contains(&place.def.name) => Flow::Changelog,
             (None, None) => Flow::Inserts,
         };
+        if self.changes && flow == Flow::Emissions {
+            let message = format!(
+                "EMIT CHANGES over '{}', which gives its events when it closes",
+                place.def.name
+            );
+            let error = Diagnostic::new(Code::Unstreamable, message);
+            return Err(error.hint("read the stream that feeds it, with the window in this query"));
+        }
         let from = match (content, self.in_order) {
             (Some((content, _)), _) => content,
             (None, true) => self.ordered(stream, &from_schema),
@@ -536,16 +581,18 @@ impl<'a> Lowering<'a> {
             projection: None,
             is_stream: true,
             flow,
+            marked: false,
         })
     }
 
     /// A new pipe after the node that the old one becomes.
     pub(super) fn flushed(&mut self, pipe: Pipe, schema: &DFSchemaRef) -> Result<Pipe, Diagnostic> {
         let arrow = Arc::new(schema.as_arrow().clone());
-        let flow = pipe.flow;
+        let (flow, marked) = (pipe.flow, pipe.marked);
         let (node, errors) = self.flush(pipe, &arrow)?;
-        let mut pipe = self.pipe_from(node, arrow, errors, schema);
+        let mut pipe = self.pipe_from(node, marked_if(marked, &arrow), errors, schema);
         pipe.flow = flow;
+        pipe.mark(marked)?;
         Ok(pipe)
     }
 
@@ -568,12 +615,14 @@ impl<'a> Lowering<'a> {
             projection: None,
             is_stream: false,
             flow: Flow::Inserts,
+            marked: false,
         }
     }
 
     /// Makes a node of what is to be done, if anything is; its batches have `schema`.
     pub(super) fn flush(&mut self, pipe: Pipe, schema: &SchemaRef) -> Result<(NodeId, StreamId), Diagnostic> {
         let errors = pipe.errors;
+        let schema = &marked_if(pipe.marked, schema);
         let plan = FilterProjectPlan {
             input: pipe.input,
             event_time: pipe.event_time,
@@ -604,7 +653,39 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// A schema with the column of marks, if rows are marked.
+pub(super) fn marked_if(marked: bool, schema: &SchemaRef) -> SchemaRef {
+    match marked {
+        true => marked_schema(schema),
+        false => schema.clone(),
+    }
+}
+
 impl Pipe {
+    /// Says whether rows are marked; the base is a plan's columns.
+    pub(super) fn mark(&mut self, marked: bool) -> Result<(), Diagnostic> {
+        self.marked = marked;
+        if marked {
+            let mark = DFSchema::from_unqualified_fields(vec![mark_field()].into(), HashMap::new());
+            let base = mark.and_then(|mark| self.base.join(&mark));
+            self.base = Arc::new(base.map_err(|error| Diagnostic::new(Code::Duplicate, error.strip_backtrace()))?);
+        }
+        Ok(())
+    }
+
+    /// Projects; marks go along.
+    pub(super) fn project<'e>(&mut self, exprs: impl Iterator<Item = &'e Expr>) -> Result<(), Diagnostic> {
+        let mark = Expr::Column(Column::new_unqualified(MARK));
+        let mark = self.marked.then_some(mark);
+        let mut projection: Vec<Arc<dyn PhysicalExpr>> =
+            exprs.map(|expr| self.physical(expr)).collect::<Result<_, _>>()?;
+        if let Some(mark) = mark {
+            projection.push(self.physical(&mark)?);
+        }
+        self.projection = Some(projection);
+        Ok(())
+    }
+
     /// An expression over the columns of the pipe, which has no projection.
     pub(super) fn physical(&mut self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>, Diagnostic> {
         if !reads_event_time(expr) {

@@ -8,7 +8,7 @@ use datafusion_expr::{Aggregate, LogicalPlan, Window};
 use super::lower_aggregate::AggregateColumns;
 use super::lower_over::{OverOperators, disorders};
 use super::lower_sessions::{Sessions, sessions};
-use super::lower_slices::{Bounds, Sliced, sliced};
+use super::lower_slices::{Bounds, Sliced, passed_bounds, sliced};
 use super::lower_window::{Windowed, window_plan};
 use super::partition::PARTITION_KEY;
 use super::stream_plan::{NodeId, StreamId};
@@ -16,32 +16,38 @@ use super::window_node::WindowNode;
 use crate::catalog::windows::Family;
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
-use crate::operators::aggregate_plan::AggregatePlan;
+use crate::operators::aggregate_plan::{AggregatePlan, Form};
 use crate::operators::distinct::{Bound, DistinctPlan};
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::keyed::{KeyedForm, KeyedPlan};
 use crate::operators::session_aggregate::SessionAggregatePlan;
 use crate::operators::slice_aggregate::SliceAggregatePlan;
+use crate::windows::announce::Announce;
 use crate::windows::{Retained, TimeDomain};
 
-use super::lower::{Flow, Lowering, Pipe, cannot_retract};
+use super::lower::{Flow, Lowering, Pipe, cannot_retract, marked_if};
 
 impl Lowering<'_> {
     /// An aggregation that keeps groups: in a PARTITION that forgets idle keys one for each key, so that its groups go with them.
-    fn purged(&self, operator: AggregatePlan, flow: Flow) -> Arc<dyn OperatorPlan> {
+    pub(super) fn purged(&self, operator: AggregatePlan) -> Arc<dyn OperatorPlan> {
         let key = operator.keys.iter().copied().find(|&key| {
             let name = operator.input.field(key).name();
             name.rsplit('.').next() == Some(PARTITION_KEY)
         });
         match (self.partition.flatten(), key) {
-            (Some(purge), Some(key)) if flow != Flow::Emissions => Arc::new(KeyedPlan {
-                key,
-                key_type: operator.input.field(key).data_type().clone(),
-                purge: Some(purge),
-                form: KeyedForm::Joined,
-                schema: operator.schema.clone(),
-                operator: Arc::new(operator),
-            }),
+            (Some(purge), Some(key)) if operator.form != Form::Emission || operator.remembers() => {
+                Arc::new(KeyedPlan {
+                    key,
+                    key_type: operator.input.field(key).data_type().clone(),
+                    purge: Some(purge),
+                    form: match operator.form {
+                        Form::Running | Form::Latest => KeyedForm::Joined,
+                        Form::Emission | Form::Changes => KeyedForm::Emissions,
+                    },
+                    schema: operator.schema.clone(),
+                    operator: Arc::new(operator),
+                })
+            }
             _ => Arc::new(operator),
         }
     }
@@ -61,6 +67,11 @@ impl Lowering<'_> {
         );
         let (from, errors) = self.flush(pipe, &input)?;
         let expired = self.output.expired || self.holds || self.retracts && window.kind.family() == Family::Sliding;
+        let announce = match (self.changes && Flow::of(&window.kind) == Flow::Emissions, self.retracts) {
+            (false, _) => Announce::Nothing,
+            (true, false) => Announce::Events,
+            (true, true) => Announce::Marked,
+        };
         let operator = window_plan(
             &window.kind,
             &Windowed {
@@ -69,21 +80,21 @@ impl Lowering<'_> {
                 domain,
                 retained: if expired { Retained::Expired } else { Retained::Nothing },
                 retracts: self.retracts,
+                announce,
             },
         )?;
         let form = match Flow::of(&window.kind) {
             Flow::Emissions => KeyedForm::Emissions,
             _ => KeyedForm::Joined,
         };
+        let marked = announce == Announce::Marked;
+        let schema = marked_if(marked, &schema);
         let operator = self.keyed(operator, &input, &schema, form);
         let node = self.add("window", errors, operator);
         self.plan.connect(from, node);
-        let mut pipe = self.pipe_from(
-            node,
-            schema,
-            errors,
-            datafusion_expr::UserDefinedLogicalNodeCore::schema(window),
-        );
+        let base = datafusion_expr::UserDefinedLogicalNodeCore::schema(window);
+        let mut pipe = self.pipe_from(node, schema, errors, base);
+        pipe.mark(marked)?;
         pipe.flow = Flow::of(&window.kind);
         Ok(pipe)
     }
@@ -99,6 +110,7 @@ impl Lowering<'_> {
         (self.retracts, self.in_order) = (retracts, in_order);
         let pipe = pipe?;
         let flow = pipe.flow;
+        self.no_changes(flow, "DISTINCT")?;
         let schema = Arc::new(input.schema().as_arrow().clone());
         let (from, errors) = self.flush(pipe, &schema)?;
         let bound = match (flow, ttl) {
@@ -170,15 +182,20 @@ impl Lowering<'_> {
     /// An aggregation over windows on a grid, slice by slice.
     pub(super) fn slices(&mut self, aggregate: &Aggregate, sliced: &Sliced) -> Result<Pipe, Diagnostic> {
         let domain = self.plan.time_domain(&sliced.input);
-        let in_order = std::mem::replace(&mut self.in_order, sliced.ordered && domain == TimeDomain::Event);
+        let ordered = sliced.ordered || self.changes;
+        let in_order = std::mem::replace(&mut self.in_order, ordered && domain == TimeDomain::Event);
         let pipe = self.pipe(&sliced.input);
         self.in_order = in_order;
         let (from, errors, mut columns, input) =
             self.aggregated(of_inserts(pipe?)?, aggregate, &sliced.input, &sliced.bounds)?;
+        let mut aggregation = columns.plan(Flow::Inserts, self.output, input)?;
+        if self.changes {
+            aggregation.form = Form::Changes;
+        }
         let operator = SliceAggregatePlan {
             grid: sliced.grid,
             domain,
-            aggregate: columns.plan(Flow::Inserts, self.output, input),
+            aggregate: aggregation,
             columns: columns.columns,
         };
         let schema = operator.aggregate.schema.clone();
@@ -196,13 +213,17 @@ impl Lowering<'_> {
         let pipe = self.pipe(&sessions.input);
         self.in_order = in_order;
         let (from, errors, mut columns, input) =
-            self.aggregated(pipe?, aggregate, &sessions.input, &sessions.bounds)?;
+            self.aggregated(of_inserts(pipe?)?, aggregate, &sessions.input, &sessions.bounds)?;
         let operator = SessionAggregatePlan {
             gap: sessions.gap,
             lateness: sessions.lateness,
             domain,
-            aggregate: columns.plan(Flow::Inserts, self.output, input),
+            aggregate: columns.plan(Flow::Inserts, self.output, input)?,
             columns: columns.columns,
+            form: match self.sorts {
+                true => KeyedForm::Emissions,
+                false => KeyedForm::Joined,
+            },
         };
         let schema = operator.aggregate.schema.clone();
         let node = self.add("sessions", errors, Arc::new(operator));
@@ -224,8 +245,7 @@ impl Lowering<'_> {
             pipe = self.flushed(pipe, input.schema())?;
         }
         let columns = AggregateColumns::new(aggregate, bounds)?;
-        let exprs = columns.inputs.iter().map(|(expr, _)| pipe.physical(expr));
-        pipe.projection = Some(exprs.collect::<Result<_, _>>()?);
+        pipe.project(columns.inputs.iter().map(|(expr, _)| expr))?;
         let schema = columns.input_schema();
         let (from, errors) = self.flush(pipe, &schema)?;
         Ok((from, errors, columns, schema))
@@ -236,11 +256,14 @@ impl Lowering<'_> {
         if !self.output.expired
             && !apart
             && let Some(sliced) = sliced(aggregate)
+            // An event in several windows has a running row in each, which a sum of slices does not give.
+            && (!self.changes || sliced.grid.is_tumbling())
         {
             return self.slices(aggregate, &sliced);
         }
         // A session's key is the window's; in a PARTITION its key comes on top.
         if !self.output.expired
+            && !self.changes
             && self.partition.is_none()
             && let Some(sessions) = sessions(aggregate)
         {
@@ -252,12 +275,24 @@ impl Lowering<'_> {
         (self.retracts, self.holds) = before;
         let pipe = pipe?;
         let flow = pipe.flow;
+        let marked = pipe.marked;
+        if self.changes && flow == Flow::Emissions && !marked {
+            let error = Diagnostic::new(
+                Code::Unstreamable,
+                "EMIT CHANGES is for one aggregation over the window",
+            );
+            return Err(error.hint("send the first one to a stream with INSERT INTO, and aggregate that"));
+        }
         let (from, errors, mut columns, input) =
             self.aggregated(pipe, aggregate, &aggregate.input, &Bounds::default())?;
-        let operator = columns.plan(flow, self.output, input);
+        let mut operator = columns.plan(flow, self.output, input)?;
+        operator.window_keys = columns.window_keys(aggregate, &passed_bounds(&aggregate.input));
+        if marked {
+            operator.form = Form::Changes;
+        }
         let schema = operator.schema.clone();
         let expired = operator.expired;
-        let operator = self.purged(operator, flow);
+        let operator = self.purged(operator);
         let node = self.add("aggregate", errors, operator);
         self.plan.connect(from, node);
         let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);

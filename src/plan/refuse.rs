@@ -2,15 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use eventflux_sqlparser::{EmitKind, InsertMode, Query, RelationSource, Statement, StatementKind, StreamRelation};
+use eventflux_sqlparser::{InsertMode, Query, RelationSource, Statement, StatementKind, StreamRelation};
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
-    TableWithJoins, Visit, Visitor,
+    Distinct, Expr, GroupByExpr, LimitClause, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned,
+    TableFactor, TableWithJoins, Visit, Visitor,
 };
 
 use super::over;
 use super::text::Text;
-use super::window_args::closes;
 use crate::error::{Code, Diagnostic};
 
 fn unsupported(what: &str) -> Diagnostic {
@@ -72,25 +71,6 @@ pub fn query(query: &Query, reads_window: bool, reads_tables: ReadsTables, text:
     for lifted in &query.relations {
         relation(lifted, text)?;
     }
-    if let Some(emit) = &query.emit {
-        let closes = query
-            .relations
-            .iter()
-            .any(|relation| relation.window.as_ref().is_some_and(closes));
-        match emit.kind {
-            EmitKind::Final if !closes => {
-                let error = Diagnostic::new(Code::Unstreamable, "EMIT FINAL needs a window that closes")
-                    .hint("leave it out: without a window each event gives its row at once");
-                return Err(text.at(error, emit.span));
-            }
-            EmitKind::Changes if closes => {
-                let error = unsupported("EMIT CHANGES over a window that closes")
-                    .hint("a sliding window, such as length or time, gives a row at each event");
-                return Err(text.at(error, emit.span));
-            }
-            _ => {}
-        }
-    }
     let windowed = reads_window || query.relations.iter().any(|relation| relation.window.is_some());
     let order = if windowed { Order::Emissions } else { Order::None };
     sql_query(&query.body, order, text)?;
@@ -112,7 +92,17 @@ fn relation(relation: &StreamRelation, text: &Text) -> Result<(), Diagnostic> {
         RelationSource::Stream { .. } => return Ok(()),
         RelationSource::Pattern(_) => "PATTERN and SEQUENCE",
         RelationSource::MatchRecognize { .. } => "MATCH_RECOGNIZE",
-        RelationSource::WindowFind { .. } => "named windows",
+        RelationSource::WindowFind { name, .. } => {
+            let error = Diagnostic::new(
+                Code::Unstreamable,
+                "find(…) is for on-demand queries, which ask what a window holds at one moment",
+            );
+            let hint = format!(
+                "read what it gives with FROM {0} WHERE …, or filter its input: FROM {0}[…]",
+                name.value
+            );
+            return Err(text.at(error.hint(hint), relation.span));
+        }
         _ => "this relation",
     };
     Err(text.at(unsupported(what), relation.span))
@@ -137,15 +127,21 @@ fn sql_query(query: &SqlQuery, order: Order, text: &Text) -> Result<(), Diagnost
     }
     if order == Order::None
         && let Some(order) = &query.order_by
+        && !has_limit(query)
     {
-        let error = match &query.limit_clause {
-            Some(_) => unsupported("ORDER BY … LIMIT, the continuous top-n"),
-            None => Diagnostic::new(Code::Unstreamable, "a stream has no end, so it cannot be sorted")
-                .hint("add LIMIT n for a continuous top-n, or a window that closes"),
-        };
+        let error = Diagnostic::new(Code::Unstreamable, "a stream has no end, so it cannot be sorted")
+            .hint("add LIMIT n for a continuous top-n, or a window that closes");
         return Err(text.at(error, order.span()));
     }
     set_expr(&query.body, order, text)
+}
+
+fn has_limit(query: &SqlQuery) -> bool {
+    match &query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, .. }) => limit.is_some(),
+        Some(LimitClause::OffsetCommaLimit { .. }) => true,
+        None => false,
+    }
 }
 
 fn set_expr(body: &SetExpr, order: Order, text: &Text) -> Result<(), Diagnostic> {
@@ -192,8 +188,19 @@ fn select(select: &Select, order: Order, text: &Text) -> Result<(), Diagnostic> 
     for from in &select.from {
         table(from, order, text)?;
     }
-    if let GroupByExpr::All(_) = &select.group_by {
-        return Err(text.at(unsupported("GROUP BY ALL"), select.span()));
+    match &select.group_by {
+        GroupByExpr::All(_) => return Err(text.at(unsupported("GROUP BY ALL"), select.span())),
+        GroupByExpr::Expressions(keys, modifiers) => {
+            let sets = |key: &&Expr| matches!(key, Expr::GroupingSets(_) | Expr::Rollup(_) | Expr::Cube(_));
+            if keys.iter().any(|key| sets(&key)) || !modifiers.is_empty() {
+                let error = unsupported("GROUPING SETS, ROLLUP and CUBE");
+                let error = error.hint(
+                    "write a query for each grouping, all INSERT INTO one stream, with NULL for the columns left out",
+                );
+                let place = keys.iter().find(sets).map_or(select.span(), Spanned::span);
+                return Err(text.at(error, place));
+            }
+        }
     }
     over::refuse_named(select, text)?;
     if !select.lateral_views.is_empty() || !select.connect_by.is_empty() {

@@ -639,12 +639,6 @@ pub fn has_bounds(spec: &WindowSpec) -> bool {
     kinds.contains(&spec.kind.as_str())
 }
 
-/// Whether that window gathers events and closes; known before its arguments are.
-pub fn closes(spec: &WindowSpec) -> bool {
-    let kinds = ["lengthbatch", "batch", "cron", "expressionbatch"];
-    kinds.contains(&spec.kind.as_str()) || has_bounds(spec)
-}
-
 /// Columns with those of a window's bounds after them, unless they are taken.
 pub fn with_bounds(schema: &SchemaRef) -> SchemaRef {
     let mut fields: Vec<_> = schema.fields().iter().cloned().collect();

@@ -7,12 +7,13 @@ use super::changelogs::changelog_streams;
 use super::compile::{Columns, Compiled, CompiledQuery, Environment, Outside};
 use super::lineage::time_columns;
 use super::lower::{Flow, Lowering, columns_read};
+use super::lower_top_n::ranks;
 use super::lower_window::named_window;
 use super::meeting::streams_to_split;
 use super::stream_plan::{NodeId, PlanNodeKind, QueryPlan, QueryTarget, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
-use crate::catalog::streams::{LatePolicy, Role, StreamDef};
+use crate::catalog::streams::{Connection, LatePolicy, Role, StreamDef};
 use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic};
 use crate::formats::DecodeSchema;
@@ -327,9 +328,13 @@ impl Compiled {
 
     fn add_query(&self, plan: &mut StreamPlan, query: &CompiledQuery, text: &Text) -> Result<(), Diagnostic> {
         let target = plan.stream(&query.target);
+        if let Some(target) = target.filter(|_| ranks(&query.plan, &self.streams)) {
+            takes_changelog(&plan.streams[target].def).map_err(|error| text.at(error, query.span))?;
+        }
         let number = plan.queries.len();
         let warnings = plan.warnings.len();
         let mut lowering = Lowering::new(plan, number, &query.name, query.output, query.rate.clone());
+        lowering.changes = query.changes;
         lowering.partition = query.partition.as_ref().map(|scope| scope.purge);
         let lowered = match (&query.write, target) {
             (Some(write), _) => lowering.lower_write(&query.plan, write),
@@ -361,6 +366,27 @@ impl Compiled {
         });
         Ok(())
     }
+}
+
+/// Refuses a stream that cannot pass on rows that leave.
+fn takes_changelog(def: &StreamDef) -> Result<(), Diagnostic> {
+    let (why, hint) = match &def.role {
+        _ if def.window.is_some() => ("is a window, which holds events", "send the query to a stream"),
+        _ if def.watermark.is_some() => (
+            "has a WATERMARK, which drops what comes late",
+            "leave it out: the changes come with their own times",
+        ),
+        Role::Sink(Connection { format: Some(_), .. }) => (
+            "writes rows, and cannot say which of them leave",
+            "print the query, or use extension = 'log'; both show +I and -D",
+        ),
+        _ => return Ok(()),
+    };
+    let message = format!(
+        "'{}' {why}, but a query with ORDER BY … LIMIT gives a changelog: rows that enter and leave",
+        def.name
+    );
+    Err(Diagnostic::new(Code::Unstreamable, message).hint(hint))
 }
 
 fn check_circles(plan: &StreamPlan, text: &Text) -> Result<(), Diagnostic> {

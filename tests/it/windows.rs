@@ -145,6 +145,33 @@ fn running(window: &str, events: &[Event], sizes: &[usize]) -> Vec<(Option<u8>, 
         .collect()
 }
 
+/// With EMIT CHANGES: for each window and key the values after each event, and those at the close.
+fn changes(
+    window: &str,
+    events: &[Event],
+    sizes: &[usize],
+    ends: bool,
+) -> BTreeMap<(i64, i64, Option<u8>), Vec<Values>> {
+    let bounds = "CAST(window_start AS LONG) / 1000 AS ws, CAST(window_end AS LONG) / 1000 AS we";
+    let query =
+        format!("SELECT {bounds}, k, {AGGREGATES} FROM S {window} GROUP BY k, window_start, window_end EMIT CHANGES");
+    let rows: Vec<Windowed> = run(&query, events, sizes);
+    let mut changes: BTreeMap<_, Vec<Values>> = BTreeMap::new();
+    for (start, end, key, n, c, s, l, h, a) in rows {
+        let end = if ends { end } else { 0 };
+        changes.entry((start, end, key)).or_default().push((n, c, s, l, h, a));
+    }
+    changes
+}
+
+/// What [`changes`] should be for the events of one window and key.
+fn history(events: &[&Event]) -> Vec<Values> {
+    let prefixes = (1..=events.len()).chain([events.len()]);
+    prefixes
+        .map(|count| aggregate(events[..count].iter().copied()))
+        .collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
@@ -237,5 +264,46 @@ proptest! {
         }
         let rows: Vec<_> = rows.into_iter().map(|(key, n, c, s, l, h, a)| (key, (n, c, s, l, h, a))).collect();
         prop_assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn changes_of_overlapping_windows(events in events(), sizes in prop::collection::vec(1_usize..40, 1..4)) {
+        let events = in_order(&events);
+        let mut held: BTreeMap<_, Vec<&Event>> = BTreeMap::new();
+        for event in &events {
+            let last = event.0 - event.0.rem_euclid(1_500);
+            for start in (0..).map(|n| last - n * 1_500).take_while(|start| start + 4_000 > event.0) {
+                held.entry((start, start + 4_000, event.1)).or_default().push(event);
+            }
+        }
+        let expected: BTreeMap<_, _> = held.iter().map(|(window, events)| (*window, history(events))).collect();
+        prop_assert_eq!(changes("WINDOW('hop', 4 SECONDS, 1500 ms)", &events, &sizes, true), expected);
+    }
+
+    #[test]
+    fn changes_of_windows_that_touch(events in events(), sizes in prop::collection::vec(1_usize..40, 1..4)) {
+        let mut held: BTreeMap<_, Vec<&Event>> = BTreeMap::new();
+        let ordered = in_order(&events);
+        for event in &ordered {
+            let start = event.0 - event.0.rem_euclid(4_000);
+            held.entry((start, start + 4_000, event.1)).or_default().push(event);
+        }
+        let expected: BTreeMap<_, _> = held.iter().map(|(window, events)| (*window, history(events))).collect();
+        prop_assert_eq!(changes("WINDOW('tumbling', 4 SECONDS)", &events, &sizes, true), expected);
+    }
+
+    #[test]
+    fn changes_of_sessions(events in events(), sizes in prop::collection::vec(1_usize..40, 1..4)) {
+        let mut by_key: BTreeMap<Option<u8>, Vec<Event>> = BTreeMap::new();
+        for event in in_order(&events) {
+            by_key.entry(event.1).or_default().push(event);
+        }
+        let mut expected = BTreeMap::new();
+        for (key, events) in by_key {
+            for session in events.chunk_by(|a, b| b.0 - a.0 <= 1_000) {
+                expected.insert((session[0].0, 0, key), history(&session.iter().collect::<Vec<_>>()));
+            }
+        }
+        prop_assert_eq!(changes("WINDOW('session', 1 SECOND)", &events, &sizes, false), expected);
     }
 }
