@@ -132,6 +132,16 @@ const TEXTS: &[Call] = &[
 /// All of them.
 pub const FAMILIES: &[&[Call]] = &[SUMS, EXTREMES, SPREADS, LISTS, BACKWARDS, NUMBERS, TEXTS];
 
+/// Those that do not depend on the order of events.
+pub const UNORDERED: &[&[Call]] = &[SUMS, EXTREMES, SPREADS, BACKWARDS, NUMBERS, TEXTS];
+
+/// The calls that OVER takes.
+pub fn over() -> Vec<Vec<Call>> {
+    let refused = ["round(", " + ", "DISTINCT", "ORDER BY", "IGNORE NULLS", "distinctCount"];
+    let takes = |call: &&Call| !refused.iter().any(|part| call.0.contains(part));
+    [SUMS, EXTREMES, SPREADS, LISTS].map(|calls| calls.iter().filter(takes).copied().collect()).to_vec()
+}
+
 /// The same number of columns for either: calls with names, and the oracle's, where events come in the order of `order`.
 pub fn select(calls: &[Call], order: &str, event: &str) -> (String, String) {
     let named = |call: String, number: usize| format!("{call} AS a{number}");
@@ -144,7 +154,7 @@ pub fn select(calls: &[Call], order: &str, event: &str) -> (String, String) {
 }
 
 /// The call with its columns read of `event`, a table's alias; empty if there is only one table.
-fn of_event(call: &str, event: &str) -> String {
+pub fn of_event(call: &str, event: &str) -> String {
     if event.is_empty() {
         return call.to_string();
     }

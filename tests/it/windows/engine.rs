@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
-use eventflux::{App, Builder, EventFlux, VirtualClock};
+use eventflux::{App, EventFlux, VirtualClock};
 use parking_lot::Mutex;
 use proptest::test_runner::TestCaseError;
 
@@ -37,7 +37,8 @@ impl Question {
 /// The app of all queries, each into a stream of its own.
 fn text(questions: &[Question]) -> String {
     let mut text = format!(
-        "CREATE STREAM S ({COLUMNS}, WATERMARK FOR t AS t - {DELAY} MILLISECONDS);\nCREATE STREAM P ({COLUMNS});\n"
+        "CREATE STREAM S ({COLUMNS}, WATERMARK FOR t AS t - {DELAY} MILLISECONDS);\nCREATE STREAM P ({COLUMNS});\n\
+         CREATE STREAM L ({COLUMNS}, WATERMARK FOR t AS t) WITH (late = 'accept');\n"
     );
     for (number, Question { query, events, .. }) in questions.iter().enumerate() {
         text += &format!("INSERT {events} INTO Out{number} {query};\n");
@@ -66,15 +67,28 @@ impl Results {
 pub enum Time {
     /// S, by the events' times.
     Event,
+    /// L, by the events' times; those out of order are late and accepted.
+    Late,
     /// P, as they come.
     Arrival,
     /// P, each sent when the clock shows its time.
     Clock,
 }
 
+impl Time {
+    /// The stream that gets the events.
+    fn stream(self) -> &'static str {
+        match self {
+            Time::Event => "S",
+            Time::Late => "L",
+            Time::Arrival | Time::Clock => "P",
+        }
+    }
+}
+
 /// Runs all queries over the events and compares them with the oracle.
 pub fn compare(events: &[Event], sizes: &[usize], time: Time, questions: &[Question]) -> Result<(), TestCaseError> {
-    let (all, got) = run(|builder| builder, events, sizes, time, questions);
+    let (all, got) = run(events, sizes, time, questions);
     let oracle = Oracle::of(&all);
     let wrong: Vec<String> = questions
         .iter()
@@ -91,22 +105,16 @@ pub fn compare(events: &[Event], sizes: &[usize], time: Time, questions: &[Quest
 }
 
 /// What the engine gives for each query, and the events as one batch.
-fn run(
-    build: impl Fn(Builder) -> Builder,
-    events: &[Event],
-    sizes: &[usize],
-    time: Time,
-    questions: &[Question],
-) -> (RecordBatch, Vec<Vec<Row>>) {
+fn run(events: &[Event], sizes: &[usize], time: Time, questions: &[Question]) -> (RecordBatch, Vec<Vec<Row>>) {
     let builder = EventFlux::builder().sql(text(questions));
     let builder = match time {
-        Time::Event | Time::Arrival => builder.inline(),
         Time::Clock => builder.virtual_clock(Arc::new(VirtualClock::new(0))),
+        _ => builder.inline(),
     };
-    let app = build(builder).build().unwrap();
+    let app = builder.build().unwrap();
     let results = Results::of(&app, questions);
     app.start().unwrap();
-    let input = app.input(if time == Time::Event { "S" } else { "P" }).unwrap();
+    let input = app.input(time.stream()).unwrap();
     let all = columns(events, &input.stream().schema);
     match time {
         Time::Clock => {
@@ -115,7 +123,7 @@ fn run(
                 input.send_batch(all.slice(row, 1)).unwrap();
             }
         }
-        Time::Event | Time::Arrival => {
+        _ => {
             for batch in batches(&all, sizes) {
                 input.send_batch(batch).unwrap();
             }
