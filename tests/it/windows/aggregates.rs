@@ -59,10 +59,19 @@ const EXTREMES: &[Call] = &[
     ("median(d)", SAME),
     ("median(m)", SAME),
     ("median(DISTINCT d)", SAME),
-    ("round(percentile(d, 0.3), 4)", "round(percentile_cont(0.3) WITHIN GROUP (ORDER BY d), 4)"),
+    (
+        "round(percentile(d, 0.3), 4)",
+        "round(percentile_cont(0.3) WITHIN GROUP (ORDER BY d), 4)",
+    ),
     ("round(percentile_cont(0.75) WITHIN GROUP (ORDER BY d DESC), 4)", SAME),
-    ("percentile_cont(v, 0.5)", "percentile_cont(0.5) WITHIN GROUP (ORDER BY v)"),
-    ("round(approx_percentile(d, 0.9), 4)", "round(percentile_cont(0.9) WITHIN GROUP (ORDER BY d), 4)"),
+    (
+        "percentile_cont(v, 0.5)",
+        "percentile_cont(0.5) WITHIN GROUP (ORDER BY v)",
+    ),
+    (
+        "round(approx_percentile(d, 0.9), 4)",
+        "round(percentile_cont(0.9) WITHIN GROUP (ORDER BY d), 4)",
+    ),
     ("approx_median(d)", "median(d)"),
     ("approx_distinct(v)", "count(DISTINCT v)"),
 ];
@@ -97,15 +106,33 @@ const LISTS: &[Call] = &[
     ("last(v)", "last_value(v ORDER BY {o})"),
     ("first_value(s)", "first_value(s ORDER BY {o})"),
     ("last_value(s)", "last_value(s ORDER BY {o})"),
-    ("first(d) FILTER (WHERE b)", "first_value(d ORDER BY {o}) FILTER (WHERE b)"),
-    ("last(m) FILTER (WHERE v > 0)", "nth_value(m, -1 ORDER BY {o}) FILTER (WHERE v > 0)"),
-    ("first_value(s) IGNORE NULLS", "first_value(s ORDER BY {o}) FILTER (WHERE s IS NOT NULL)"),
-    ("last_value(b) IGNORE NULLS", "nth_value(b, -1 ORDER BY {o}) FILTER (WHERE b IS NOT NULL)"),
+    (
+        "first(d) FILTER (WHERE b)",
+        "first_value(d ORDER BY {o}) FILTER (WHERE b)",
+    ),
+    (
+        "last(m) FILTER (WHERE v > 0)",
+        "nth_value(m, -1 ORDER BY {o}) FILTER (WHERE v > 0)",
+    ),
+    (
+        "first_value(s) IGNORE NULLS",
+        "first_value(s ORDER BY {o}) FILTER (WHERE s IS NOT NULL)",
+    ),
+    (
+        "last_value(b) IGNORE NULLS",
+        "nth_value(b, -1 ORDER BY {o}) FILTER (WHERE b IS NOT NULL)",
+    ),
     ("nth_value(v, 2)", "nth_value(v, 2 ORDER BY {o})"),
-    ("any_value(s)", "first_value(s ORDER BY {o}) FILTER (WHERE s IS NOT NULL)"),
+    (
+        "any_value(s)",
+        "first_value(s ORDER BY {o}) FILTER (WHERE s IS NOT NULL)",
+    ),
     ("array_agg(v)", "array_agg(v ORDER BY {o})"),
     ("collect(s)", "array_agg(s ORDER BY {o})"),
-    ("array_agg(d) FILTER (WHERE d > 0)", "array_agg(d ORDER BY {o}) FILTER (WHERE d > 0)"),
+    (
+        "array_agg(d) FILTER (WHERE d > 0)",
+        "array_agg(d ORDER BY {o}) FILTER (WHERE d > 0)",
+    ),
     ("string_agg(s, ',')", "string_agg(s, ',' ORDER BY {o})"),
 ];
 
@@ -120,14 +147,32 @@ const BACKWARDS: &[Call] = &[
 /// Different values, in their order.
 const NUMBERS: &[Call] = &[
     ("array_agg(DISTINCT v ORDER BY v)", SAME),
-    ("unionSet(v)", "array_agg(DISTINCT v ORDER BY v) FILTER (WHERE v IS NOT NULL)"),
+    (
+        "unionSet(v)",
+        "array_agg(DISTINCT v ORDER BY v) FILTER (WHERE v IS NOT NULL)",
+    ),
 ];
 
 /// The same of texts.
 const TEXTS: &[Call] = &[
     ("string_agg(DISTINCT s, ',' ORDER BY s)", SAME),
-    ("unionSet(s)", "array_agg(DISTINCT s ORDER BY s) FILTER (WHERE s IS NOT NULL)"),
+    (
+        "unionSet(s)",
+        "array_agg(DISTINCT s ORDER BY s) FILTER (WHERE s IS NOT NULL)",
+    ),
 ];
+
+/// The order of events, each told apart.
+const ORDER: &[Call] = &[
+    ("first(i)", "first_value(i ORDER BY {o})"),
+    ("last(i)", "last_value(i ORDER BY {o})"),
+    ("nth_value(i, 3)", "nth_value(i, 3 ORDER BY {o})"),
+    ("array_agg(i)", "array_agg(i ORDER BY {o})"),
+];
+
+/// For windows that events leave in any order: what leaves is known by its values, so that of equal ones any may be kept, and
+/// lists of them are not compared.
+pub const ANY_ORDER: &[&[Call]] = &[SUMS, EXTREMES, SPREADS, ORDER, BACKWARDS, NUMBERS, TEXTS];
 
 /// All of them.
 pub const FAMILIES: &[&[Call]] = &[SUMS, EXTREMES, SPREADS, LISTS, BACKWARDS, NUMBERS, TEXTS];
@@ -138,19 +183,29 @@ pub const UNORDERED: &[&[Call]] = &[SUMS, EXTREMES, SPREADS, BACKWARDS, NUMBERS,
 /// The calls that OVER takes.
 pub fn over() -> Vec<Vec<Call>> {
     let refused = ["round(", " + ", "DISTINCT", "ORDER BY", "IGNORE NULLS", "distinctCount"];
-    let takes = |call: &&Call| !refused.iter().any(|part| call.0.contains(part));
-    [SUMS, EXTREMES, SPREADS, LISTS].map(|calls| calls.iter().filter(takes).copied().collect()).to_vec()
+    // FILTER is for aggregates; with OVER, first and last are functions of rows.
+    let of_rows = |call: &str| (call.starts_with("first") || call.starts_with("last")) && call.contains("FILTER");
+    let takes = |call: &&Call| !refused.iter().any(|part| call.0.contains(part)) && !of_rows(call.0);
+    [SUMS, EXTREMES, SPREADS, LISTS]
+        .map(|calls| calls.iter().filter(takes).copied().collect())
+        .to_vec()
 }
 
 /// The same number of columns for either: calls with names, and the oracle's, where events come in the order of `order`.
 pub fn select(calls: &[Call], order: &str, event: &str) -> (String, String) {
     let named = |call: String, number: usize| format!("{call} AS a{number}");
-    let engine = calls.iter().enumerate().map(|(number, (call, _))| named(call.to_string(), number));
+    let engine = calls
+        .iter()
+        .enumerate()
+        .map(|(number, (call, _))| named(call.to_string(), number));
     let oracle = calls.iter().enumerate().map(|(number, (call, other))| {
         let call = if other.is_empty() { call } else { other };
         named(of_event(&call.replace("{o}", order), event), number)
     });
-    (engine.collect::<Vec<_>>().join(", "), oracle.collect::<Vec<_>>().join(", "))
+    (
+        engine.collect::<Vec<_>>().join(", "),
+        oracle.collect::<Vec<_>>().join(", "),
+    )
 }
 
 /// The call with its columns read of `event`, a table's alias; empty if there is only one table.

@@ -36,7 +36,7 @@ proptest! {
         }
         questions.push(Question::new(
             format!("SELECT k, {CALLS} FROM P WINDOW('cron', '*/5 * * * * ?') GROUP BY k"),
-            format!("SELECT k, {CALLS} FROM (SELECT *, t / 5000 AS n FROM e) AS w GROUP BY n, k ORDER BY n, min(o)"),
+            format!("SELECT k, {CALLS} FROM (SELECT *, t / 5000 AS period FROM e) AS w GROUP BY period, k ORDER BY period, min(o)"),
             Order::Exact,
         ));
         let of_a = CALLS.replace("(v)", "(a.v)").replace("(d)", "(a.d)").replace("(s)", "(a.s)");

@@ -17,7 +17,10 @@ type Bounded = (&'static str, String);
 pub fn hop(size: i64, slide: i64, offset: i64) -> String {
     let steps: Vec<String> = (0..=size / slide).map(|step| format!("({step})")).collect();
     let start = format!("t - (t - {offset}) % {slide} - n * {slide}");
-    let windows = format!("SELECT e.*, {start} AS ws FROM e CROSS JOIN (VALUES {}) AS steps(n)", steps.join(", "));
+    let windows = format!(
+        "SELECT e.*, {start} AS ws FROM e CROSS JOIN (VALUES {}) AS steps(n)",
+        steps.join(", ")
+    );
     format!("(SELECT *, ws + {size} AS we FROM ({windows}) AS w WHERE ws + {size} > t)")
 }
 
@@ -37,7 +40,9 @@ pub fn session(gap: i64, keys: &str, table: &str) -> String {
         keys => format!("PARTITION BY {keys}"),
     };
     let fresh = format!("CASE WHEN t - lag(t) OVER ({by} ORDER BY o) <= {gap} THEN 0 ELSE 1 END");
-    let numbered = format!("SELECT *, sum(fresh) OVER ({by} ORDER BY o) AS number FROM (SELECT *, {fresh} AS fresh FROM {table}) AS f");
+    let numbered = format!(
+        "SELECT *, sum(fresh) OVER ({by} ORDER BY o) AS number FROM (SELECT *, {fresh} AS fresh FROM {table}) AS f"
+    );
     let by = by.replace("BY ", "BY number, ");
     format!("(SELECT *, min(t) OVER ({by}) AS ws, max(t) OVER ({by}) + {gap} AS we FROM ({numbered}) AS n)")
 }
@@ -52,26 +57,56 @@ pub fn periods(duration: i64, start: Option<i64>) -> String {
 fn grids() -> Vec<Bounded> {
     vec![
         ("S WINDOW('tumbling', 5 SECONDS)", hop(5_000, 5_000, 0)),
-        ("S WINDOW TUMBLING(size = 5 SECONDS, offset = 1500 ms)", hop(5_000, 5_000, 1_500)),
+        (
+            "S WINDOW TUMBLING(size = 5 SECONDS, offset = 1500 ms)",
+            hop(5_000, 5_000, 1_500),
+        ),
         ("TUMBLE(S, t, INTERVAL '7' SECOND)", hop(7_000, 7_000, 0)),
         ("S WINDOW('hop', 7 SECONDS, 3 SECONDS)", hop(7_000, 3_000, 0)),
-        ("S WINDOW('sliding', size = 6 SECONDS, slide = 2 SECONDS, offset = 700 ms)", hop(6_000, 2_000, 700)),
+        (
+            "S WINDOW('sliding', size = 6 SECONDS, slide = 2 SECONDS, offset = 700 ms)",
+            hop(6_000, 2_000, 700),
+        ),
         ("HOP(S, t, 1500 ms, 4 SECONDS)", hop(4_000, 1_500, 0)),
-        ("S WINDOW('cumulate', step = 2 SECONDS, size = 6 SECONDS)", cumulate(2_000, 6_000, 0)),
-        ("S WINDOW('cumulate', 1 SECOND, 4 SECONDS, 300 ms)", cumulate(1_000, 4_000, 300)),
+        (
+            "S WINDOW('cumulate', step = 2 SECONDS, size = 6 SECONDS)",
+            cumulate(2_000, 6_000, 0),
+        ),
+        (
+            "S WINDOW('cumulate', 1 SECOND, 4 SECONDS, 300 ms)",
+            cumulate(1_000, 4_000, 300),
+        ),
         ("S WINDOW('timeBatch', 5 SECONDS)", periods(5_000, None)),
-        ("S WINDOW('timeBatch', 5 SECONDS, 2 SECONDS)", periods(5_000, Some(2_000))),
+        (
+            "S WINDOW('timeBatch', 5 SECONDS, 2 SECONDS)",
+            periods(5_000, Some(2_000)),
+        ),
         ("S WINDOW('externalTimeBatch', t, 3 SECONDS)", periods(3_000, None)),
-        ("S WINDOW('externalTimeBatch', t, 3 SECONDS, 500 ms)", periods(3_000, Some(500))),
+        (
+            "S WINDOW('externalTimeBatch', t, 3 SECONDS, 500 ms)",
+            periods(3_000, Some(500)),
+        ),
     ]
 }
 
 /// Questions about a window with bounds: by two keys, by one, by none, by an expression, and by a key of those many enough.
 fn bounded((window, table): &Bounded, engine: &str, oracle: &str) -> Vec<Question> {
     let ask = |keys: &str, having: &str| {
-        let columns = if keys.is_empty() { String::new() } else { format!("{keys}, ") };
-        let oracle_by = if keys.is_empty() { "ws, we".to_string() } else { format!("ws, we, {keys}") };
-        let by = if keys.is_empty() { "window_start, window_end".to_string() } else { keys.to_string() };
+        let columns = if keys.is_empty() {
+            String::new()
+        } else {
+            format!("{keys}, ")
+        };
+        let oracle_by = if keys.is_empty() {
+            "ws, we".to_string()
+        } else {
+            format!("ws, we, {keys}")
+        };
+        let by = if keys.is_empty() {
+            "window_start, window_end".to_string()
+        } else {
+            keys.to_string()
+        };
         let grouped = format!("FROM {window} GROUP BY {by} {having}");
         Question::new(
             format!("SELECT {BOUNDS}, {columns}{engine} {grouped}"),
@@ -89,9 +124,17 @@ fn by_turns(mut questions: Vec<Question>, turn: usize) -> Question {
 
 fn sessions(engine: &str, oracle: &str) -> Vec<Question> {
     let ask = |window: &str, keys: &str, by: &str| {
-        let columns = if keys.is_empty() { String::new() } else { format!("{keys}, ") };
+        let columns = if keys.is_empty() {
+            String::new()
+        } else {
+            format!("{keys}, ")
+        };
         let table = session(1_000, keys, "e");
-        let oracle_by = if keys.is_empty() { "ws, we".to_string() } else { format!("ws, we, {keys}") };
+        let oracle_by = if keys.is_empty() {
+            "ws, we".to_string()
+        } else {
+            format!("ws, we, {keys}")
+        };
         Question::new(
             format!("SELECT {BOUNDS}, {columns}{engine} FROM {window} {by}"),
             format!("SELECT ws, we, {columns}{oracle} FROM {table} AS w GROUP BY {oracle_by}"),
@@ -100,7 +143,11 @@ fn sessions(engine: &str, oracle: &str) -> Vec<Question> {
     };
     vec![
         ask("S WINDOW('session', 1 SECOND)", "k", "GROUP BY k"),
-        ask("S WINDOW('session', gap = 1 SECOND)", "k, g", "GROUP BY k, g, window_start, window_end"),
+        ask(
+            "S WINDOW('session', gap = 1 SECOND)",
+            "k, g",
+            "GROUP BY k, g, window_start, window_end",
+        ),
         ask("SESSION(S, t, 1 SECOND)", "", ""),
     ]
 }
@@ -109,7 +156,11 @@ fn sessions(engine: &str, oracle: &str) -> Vec<Question> {
 fn batches(window: &str, number: &str, table: &str, o: &str, engine: &str, oracle: &str) -> Vec<Question> {
     let numbered = format!("(SELECT *, {number} AS n FROM {table})");
     let ask = |keys: &str, filter: &str| {
-        let columns = if keys.is_empty() { String::new() } else { format!("{keys}, ") };
+        let columns = if keys.is_empty() {
+            String::new()
+        } else {
+            format!("{keys}, ")
+        };
         let (by, oracle_by) = match keys {
             "" => (String::new(), "n".to_string()),
             keys => (format!("GROUP BY {keys}"), format!("n, {keys}")),

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array, StringViewArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array, StringViewArray,
+};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
@@ -12,10 +14,18 @@ use proptest::prelude::*;
 pub const DELAY: i64 = 3_000;
 
 /// The columns of an event: its time in milliseconds, its number as they arrive, two keys, values of every kind.
-pub const COLUMNS: &str = "t LONG, i LONG, k STRING, g INT, v INT, l LONG, f FLOAT, d DOUBLE, e DOUBLE, m DECIMAL(10,2), b BOOL, s STRING";
+pub const COLUMNS: &str =
+    "t LONG, i LONG, k STRING, g INT, v INT, l LONG, f FLOAT, d DOUBLE, e DOUBLE, m DECIMAL(10,2), b BOOL, s STRING";
 
 /// Texts, on either side of what a view holds itself.
-const TEXTS: [&str; 6] = ["", "a", "B", "ä€", "just twelve.", "longer than what a view can hold itself"];
+const TEXTS: [&str; 6] = [
+    "",
+    "a",
+    "B",
+    "ä€",
+    "just twelve.",
+    "longer than what a view can hold itself",
+];
 
 /// The keys; NULL is one more.
 const KEYS: [&str; 3] = ["k0", "k1", "a key longer than a view"];
@@ -37,7 +47,18 @@ pub struct Event {
 
 impl fmt::Debug for Event {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        let Event { t, k, g, v, l, d, e, m, b, s } = self;
+        let Event {
+            t,
+            k,
+            g,
+            v,
+            l,
+            d,
+            e,
+            m,
+            b,
+            s,
+        } = self;
         // One line: a counter-example is a table.
         write!(out, "{:?}", (t, k, g, v, l, d, e, m, b, s))
     }
@@ -72,7 +93,18 @@ pub fn events(late: bool) -> impl Strategy<Value = Vec<Event>> {
         for (step, behind, (k, g), (v, l, d, e, m, b, s), twice) in drawn {
             now += step;
             let t = now - behind;
-            events.push(Event { t, k, g, v, l, d, e, m, b, s });
+            events.push(Event {
+                t,
+                k,
+                g,
+                v,
+                l,
+                d,
+                e,
+                m,
+                b,
+                s,
+            });
             if twice {
                 events.extend(events.last().cloned());
             }
@@ -92,7 +124,10 @@ pub fn sizes() -> impl Strategy<Value = Vec<usize>> {
 
 /// Events as columns of the stream's types.
 pub fn columns(events: &[Event], schema: &Schema) -> RecordBatch {
-    fn of<A: FromIterator<T> + arrow::array::Array + 'static, T>(events: &[Event], get: impl Fn(&Event) -> T) -> ArrayRef {
+    fn of<A: FromIterator<T> + arrow::array::Array + 'static, T>(
+        events: &[Event],
+        get: impl Fn(&Event) -> T,
+    ) -> ArrayRef {
         Arc::new(events.iter().map(get).collect::<A>())
     }
     let decimals: Decimal128Array = events.iter().map(|event| event.m).collect();

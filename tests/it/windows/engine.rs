@@ -24,7 +24,12 @@ pub struct Question {
 impl Question {
     pub fn new(query: impl Into<String>, sql: impl Into<String>, order: Order) -> Self {
         let (query, sql) = (query.into(), sql.into());
-        Question { query, sql, order, events: "" }
+        Question {
+            query,
+            sql,
+            order,
+            events: "",
+        }
     }
 
     /// The same for what leaves, or all changes.

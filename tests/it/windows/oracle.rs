@@ -24,7 +24,8 @@ impl Oracle {
             runtime: Builder::new_current_thread().build().unwrap(),
         };
         oracle.context.register_batch("arrived", events.clone()).unwrap();
-        let ordered = oracle.batch("SELECT *, CAST(row_number() OVER (ORDER BY t, i) AS BIGINT) AS o FROM arrived ORDER BY o");
+        let ordered =
+            oracle.batch("SELECT *, CAST(row_number() OVER (ORDER BY t, i) AS BIGINT) AS o FROM arrived ORDER BY o");
         oracle.context.register_batch("e", ordered).unwrap();
         oracle
     }
@@ -100,7 +101,10 @@ fn cells(column: &ArrayRef) -> Vec<Cell> {
         DataType::Float32 | DataType::Float64 => {
             let floats = cast(column, &DataType::Float64).unwrap();
             let floats: &Float64Array = floats.as_primitive();
-            floats.iter().map(|value| value.map_or_else(null, Cell::Float)).collect()
+            floats
+                .iter()
+                .map(|value| value.map_or_else(null, Cell::Float))
+                .collect()
         }
         DataType::List(_) => {
             let lists = column.as_list::<i32>();
@@ -110,7 +114,10 @@ fn cells(column: &ArrayRef) -> Vec<Cell> {
         // A moment is compared as microseconds.
         DataType::Timestamp(_, _) => {
             let micros: Int64Array = cast(column, &DataType::Int64).unwrap().as_primitive().clone();
-            micros.iter().map(|value| value.map_or_else(null, |value| Cell::Text(value.to_string()))).collect()
+            micros
+                .iter()
+                .map(|value| value.map_or_else(null, |value| Cell::Text(value.to_string())))
+                .collect()
         }
         // With their scale, which must be the same.
         DataType::Decimal128(_, scale) => {
@@ -121,7 +128,10 @@ fn cells(column: &ArrayRef) -> Vec<Cell> {
         DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => {
             let texts = cast(column, &DataType::Utf8).unwrap();
             let texts = texts.as_string::<i32>();
-            texts.iter().map(|text| text.map_or_else(null, |text| Cell::Text(format!("{text:?}")))).collect()
+            texts
+                .iter()
+                .map(|text| text.map_or_else(null, |text| Cell::Text(format!("{text:?}"))))
+                .collect()
         }
         _ => (0..column.len())
             .map(|row| match column.is_null(row) {
