@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use datafusion_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 
 use super::App;
+use super::running::Parts;
 use crate::catalog::functions::Functions;
 use crate::config::layers::Layers;
 use crate::connectors::{Connector, Registry};
@@ -16,6 +17,7 @@ use crate::formats::Format;
 use crate::plan::compile::{Environment, Outside, compile};
 use crate::runtime::instance::Mode;
 use crate::runtime::snapshot::Snapshot;
+use crate::tables::registry::{Backends, TableBackend};
 
 /// The entry to the engine.
 ///
@@ -47,6 +49,7 @@ impl EventFlux {
             name: None,
             layers: Layers::default(),
             registry: Registry::builtin(),
+            backends: Backends::builtin(),
             functions: Vec::new(),
             mode: Mode::Threads,
             clock: Arc::new(SystemClock),
@@ -63,6 +66,7 @@ pub struct Builder {
     name: Option<Arc<str>>,
     layers: Layers,
     registry: Registry,
+    backends: Backends,
     functions: Vec<Arc<ScalarUDF>>,
     mode: Mode,
     clock: Arc<dyn Clock>,
@@ -200,6 +204,12 @@ impl Builder {
         self
     }
 
+    /// Adds a backend of tables.
+    pub fn register_table_backend(mut self, backend: Arc<dyn TableBackend>) -> Self {
+        self.backends.add(backend);
+        self
+    }
+
     /// Adds a format.
     pub fn register_format(mut self, format: Arc<dyn Format>) -> Self {
         self.registry.add_format(format);
@@ -226,6 +236,7 @@ impl Builder {
         let variables = |name: &str| std::env::var(name).ok();
         let environment = Environment {
             registry: &self.registry,
+            backends: &self.backends,
             functions: &functions,
             variables: &variables,
             layers: &self.layers,
@@ -239,14 +250,16 @@ impl Builder {
             None => self.source,
         };
         let compiled = compile(source, &environment)?;
-        Ok(App::new(
+        Ok(App::new(Parts {
             compiled,
-            self.registry,
-            self.mode,
-            self.clock,
-            self.virtual_clock,
-            self.connect,
-            self.snapshot,
-        ))
+            registry: self.registry,
+            backends: self.backends,
+            functions,
+            mode: self.mode,
+            clock: self.clock,
+            virtual_clock: self.virtual_clock,
+            connect: self.connect,
+            snapshot: self.snapshot,
+        }))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{FilterBuilder, concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 
@@ -144,7 +144,15 @@ impl EventBatch {
             .ops
             .as_ref()
             .map(|ops| indices.iter().map(|&row| ops[row as usize]).collect());
-        let columns = take_record_batch(&self.columns, &UInt32Array::from(indices))?;
+        let rows = indices.len();
+        let columns = match self.columns.num_columns() {
+            // There is nothing to take, but rows are counted.
+            0 => {
+                let options = RecordBatchOptions::new().with_row_count(Some(rows));
+                RecordBatch::try_new_with_options(self.columns.schema(), Vec::new(), &options)?
+            }
+            _ => take_record_batch(&self.columns, &UInt32Array::from(indices))?,
+        };
         Ok(EventBatch { columns, times, ops })
     }
 

@@ -12,17 +12,27 @@ pub mod batch_aggregate;
 pub mod distinct;
 pub mod emission_order;
 pub mod event_time_order;
+pub mod expressions;
 pub mod filter_project;
 pub mod group_table;
+pub mod join;
 pub mod keyed;
+pub mod keyed_changes;
 pub mod limit;
+pub mod lookup;
+pub mod lookup_join;
+pub mod merge_order;
 pub mod output_events;
 pub mod output_rate;
 pub mod over;
+pub mod row_errors;
 pub mod running_aggregate;
 pub mod session_aggregate;
 pub mod slice_aggregate;
+pub mod split_rows;
 pub mod state;
+pub mod table_query_join;
+pub mod table_write;
 pub mod trigger;
 pub mod watermark;
 
@@ -67,6 +77,11 @@ pub trait Operator: Send {
     /// own many operators to tell all of them of every watermark.
     fn next_watermark(&self) -> Option<Micros> {
         Some(BEGINNING_OF_TIME)
+    }
+
+    /// What it holds now, for a window that is asked on demand; `None` for operators that are none.
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(None)
     }
 
     /// Whether nothing more will come from it whatever comes in (LIMIT reached).

@@ -12,6 +12,7 @@ use eventflux_sqlparser::{
 };
 use sqlparser::ast::Spanned;
 
+use super::compile_write::{Statement as TableStatement, Write};
 use super::context::Source;
 use super::define::Definer;
 use super::logical::{
@@ -30,11 +31,15 @@ use crate::config::layers::Layers;
 use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic, SourceText};
 use crate::operators::output_events::{OutputEventsPlan, OutputForm};
+use crate::tables::registry::Backends;
+use crate::tables::slot::TableSlot;
 
 /// What an app is compiled with.
 pub struct Environment<'a> {
     /// Connectors and formats.
     pub registry: &'a Registry,
+    /// What may keep tables.
+    pub backends: &'a Backends,
     /// Functions.
     pub functions: &'a Functions,
     /// Environment variables for `${…}`.
@@ -58,6 +63,7 @@ pub enum Outside {
 pub struct Compiled {
     pub(super) source: SourceText,
     pub(super) streams: Vec<Arc<StreamDef>>,
+    pub(super) tables: Vec<Arc<TableSlot>>,
     pub(super) queries: Vec<CompiledQuery>,
     /// The numbers of the queries that EXPLAIN stands before: they are printed, not run.
     pub(super) explained: BTreeSet<String>,
@@ -74,6 +80,8 @@ pub(super) struct CompiledQuery {
     pub(super) rate: Option<Rate>,
     /// The PARTITION it stands in.
     pub(super) partition: Option<Arc<Scope>>,
+    /// What its events do to a table, which then is its target.
+    pub(super) write: Option<Write>,
 }
 
 /// Which columns of source streams are built.
@@ -113,6 +121,11 @@ impl Compiled {
         self.streams.iter().find(|stream| stream.name == name)
     }
 
+    /// All tables, in order of declaration.
+    pub fn tables(&self) -> &[Arc<TableSlot>] {
+        &self.tables
+    }
+
     /// All streams, in order of declaration.
     pub fn streams(&self) -> &[Arc<StreamDef>] {
         &self.streams
@@ -129,6 +142,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
     }
     let definer = Definer {
         registry: environment.registry,
+        backends: environment.backends,
         text: &text,
         environment: environment.variables,
         layers: environment.layers,
@@ -140,6 +154,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         definer,
         functions: &functions,
         streams: Vec::new(),
+        tables: Vec::new(),
         sources: HashMap::new(),
         known: BTreeMap::new(),
         undeclared: Vec::new(),
@@ -161,12 +176,14 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         .map_err(|error| text.finish(error))?;
     let Compiler {
         streams,
+        tables,
         queries,
         explained,
         ..
     } = compiler;
     let compiled = Compiled {
         streams,
+        tables,
         queries,
         explained,
         source: source.clone(),
@@ -186,13 +203,14 @@ fn stream_names(statements: &[Statement]) -> impl Iterator<Item = &str> {
     })
 }
 
-struct Compiler<'a> {
-    text: &'a Text<'a>,
+pub(super) struct Compiler<'a> {
+    pub(super) text: &'a Text<'a>,
     definer: Definer<'a>,
     functions: &'a Functions,
     streams: Vec<Arc<StreamDef>>,
+    pub(super) tables: Vec<Arc<TableSlot>>,
     sources: HashMap<String, Arc<Source>>,
-    known: resolve::Known,
+    pub(super) known: resolve::Known,
     /// Named windows without columns: they get those of the first query that feeds them.
     undeclared: Vec<CreateWindow>,
     queries: Vec<CompiledQuery>,
@@ -200,12 +218,14 @@ struct Compiler<'a> {
 }
 
 /// A query waiting to be planned.
-struct Pending {
-    query: Query,
-    name: String,
-    explain: bool,
+pub(super) struct Pending {
+    pub(super) query: Query,
+    pub(super) name: String,
+    pub(super) explain: bool,
     /// The PARTITION it stands in.
-    scope: Option<Arc<Scope>>,
+    pub(super) scope: Option<Arc<Scope>>,
+    /// The UPDATE or DELETE whose events it gives.
+    pub(super) statement: Option<TableStatement>,
 }
 
 impl Pending {
@@ -223,6 +243,14 @@ impl Compiler<'_> {
                 let def = self.definer.stream(create).map_err(|error| self.text.finish(error))?;
                 self.check_free(&def.name, create.name.span)?;
                 self.declare(def);
+            }
+            if let StatementKind::CreateTable(create) = &statement.kind {
+                self.check_free(&create.name.value, create.name.span)?;
+                let slot = Arc::new(TableSlot::new(self.definer.table(create)?));
+                self.known.insert(slot.def().name.clone(), slot.def().schema.clone());
+                self.sources
+                    .insert(slot.def().name.clone(), Arc::new(Source::table(slot.clone())));
+                self.tables.push(slot);
             }
             if let StatementKind::CreateWindow(create) = &statement.kind {
                 self.check_free(&create.name.value, create.name.span)?;
@@ -295,6 +323,28 @@ impl Compiler<'_> {
                         return Err(self.text.at(error, statement.span));
                     }
                 },
+                StatementKind::Update(update) => {
+                    let statement = TableStatement::update(update);
+                    self.add_statement(
+                        &mut pending,
+                        statement,
+                        &update.from,
+                        &update.relations,
+                        number + 1,
+                        None,
+                    )?;
+                }
+                StatementKind::Delete(delete) => {
+                    let statement = TableStatement::delete(delete);
+                    self.add_statement(
+                        &mut pending,
+                        statement,
+                        &delete.using,
+                        &delete.relations,
+                        number + 1,
+                        None,
+                    )?;
+                }
                 StatementKind::Partition(partition) => {
                     partitions += 1;
                     let scope = Arc::new(self.scope(partitions, partition)?);
@@ -327,7 +377,7 @@ impl Compiler<'_> {
         if let Some(scope) = &scope {
             scope.localise(&mut query);
         }
-        refuse::query(&query, self.reads_window(&query), self.text)?;
+        refuse::query(&query, self.reads_window(&query), &self.reads_tables(), self.text)?;
         let name = match &query.target {
             Some(target) => format!("{}#{number}", target.name.value),
             None => {
@@ -340,6 +390,7 @@ impl Compiler<'_> {
             name,
             explain,
             scope,
+            statement: None,
         });
         Ok(())
     }
@@ -390,7 +441,7 @@ impl Compiler<'_> {
     }
 
     /// Whether a query reads a named window.
-    fn reads_window(&self, query: &Query) -> bool {
+    pub(super) fn reads_window(&self, query: &Query) -> bool {
         let tables = resolve::tables(&query.body, &query.relations);
         tables.iter().any(|table| {
             let windows = self.streams.iter().filter(|stream| stream.window.is_some());
@@ -398,64 +449,6 @@ impl Compiler<'_> {
             let undeclared = self.undeclared.iter().map(|window| window.name.value.as_str());
             resolve_name(&table.value, declared.chain(undeclared)) != Resolved::None
         })
-    }
-
-    /// The first relation of a query that is not known yet.
-    fn missing(&self, query: &Query) -> Option<String> {
-        let tables = resolve::tables(&query.body, &query.relations);
-        let known = || self.known.keys().map(String::as_str);
-        tables
-            .into_iter()
-            .map(|ident| ident.value)
-            .find(|name| resolve_name(name, known()) == Resolved::None)
-    }
-
-    fn comes_later(&self, name: &str, pending: &[Pending], statements: &[Statement]) -> bool {
-        let targets = pending.iter().map(|pending| match &pending.query.target {
-            Some(target) => target.name.value.as_str(),
-            None => pending.name.as_str(),
-        });
-        let views = statements.iter().filter_map(|statement| match &statement.kind {
-            StatementKind::CreateView(view) => Some(view.name.value.as_str()),
-            _ => None,
-        });
-        resolve_name(name, targets.chain(views)) != Resolved::None
-    }
-
-    fn comes_later_than(&self, name: &str, next: &Pending, statements: &[Statement]) -> bool {
-        let own = next.feeds(name);
-        let others: Vec<&str> = statements
-            .iter()
-            .filter_map(|statement| match &statement.kind {
-                StatementKind::CreateView(view) => Some(view.name.value.as_str()),
-                StatementKind::Query(query) => query.target.as_ref().map(|target| target.name.value.as_str()),
-                _ => None,
-            })
-            .collect();
-        let bare = name.to_lowercase().starts_with("query_");
-        !own && (bare && !self.known.contains_key(name) && self.bare_pending(name, statements)
-            || resolve_name(name, others.iter().copied()) != Resolved::None)
-    }
-
-    fn bare_pending(&self, name: &str, statements: &[Statement]) -> bool {
-        let bare = statements.iter().filter(|statement| match &statement.kind {
-            StatementKind::Query(query) => query.target.is_none(),
-            _ => false,
-        });
-        (1..=bare.count()).any(|number| name.eq_ignore_ascii_case(&format!("query_{number}")))
-    }
-
-    fn circle(&self, query: Option<&Pending>, view: Option<&CreateView>) -> Diagnostic {
-        let span = query
-            .map(|pending| pending.query.span)
-            .or(view.map(|view| view.span))
-            .unwrap_or(sqlparser::tokenizer::Span::empty());
-        let error = Diagnostic::new(
-            Code::Cycle,
-            "the streams feed each other in a circle, so their columns cannot be inferred",
-        )
-        .hint("a query cannot read what it, or a query it feeds, produces");
-        self.text.at(error, span)
     }
 
     fn check_free(&self, name: &str, span: sqlparser::tokenizer::Span) -> Result<(), Diagnostic> {
@@ -477,7 +470,12 @@ impl Compiler<'_> {
 
     fn view(&mut self, view: &CreateView) -> Result<(), Diagnostic> {
         self.check_free(&view.name.value, view.name.span)?;
-        refuse::query(&view.query, self.reads_window(&view.query), self.text)?;
+        refuse::query(
+            &view.query,
+            self.reads_window(&view.query),
+            &self.reads_tables(),
+            self.text,
+        )?;
         let (query, windows) = self.resolved(&view.query, None)?;
         let planner = Planner {
             sources: &self.sources,
@@ -590,6 +588,19 @@ impl Compiler<'_> {
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
         over::check_order(&plan, &self.streams, self.text, query.span)?;
         let plan = planner.analyze(plan).map_err(fail)?;
+        let table = query
+            .target
+            .as_ref()
+            .and_then(|target| self.table_named(&target.name.value));
+        if table.is_some() || pending.statement.is_some() {
+            let compiled = self.write(&pending, &query, &planner, plan, table)?;
+            if pending.explain {
+                self.explained.insert(pending.name);
+            }
+            self.queries.push(compiled);
+            return Ok(());
+        }
+        refuse::table_forms(&query, self.text)?;
         let target_name = query
             .target
             .as_ref()
@@ -666,6 +677,7 @@ impl Compiler<'_> {
             plan,
             span,
             bare,
+            write: None,
             output: output_events(&query),
             rate: query
                 .output
@@ -722,7 +734,7 @@ impl Compiler<'_> {
     }
 }
 
-fn output_events(query: &Query) -> OutputEventsPlan {
+pub(super) fn output_events(query: &Query) -> OutputEventsPlan {
     let events = query.target.as_ref().map(|target| target.events);
     OutputEventsPlan {
         current: events != Some(OutputEvents::Expired),

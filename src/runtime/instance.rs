@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use arrow::array::RecordBatch;
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
@@ -20,7 +21,7 @@ use crate::error::{Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros, VirtualClock};
 use crate::formats::DecodeSchema;
 use crate::operators::Watermark;
-use crate::plan::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
+use crate::plan::stream_plan::{NodeId, PlanNodeKind, QueryTarget, StreamId, StreamPlan, StreamPlanStream};
 
 /// How many batches sent through the API may wait for a task; then `send` waits.
 const API_QUEUE: usize = 1_024;
@@ -66,6 +67,10 @@ struct Place {
     task: usize,
     entry: NodeIndex,
     node: NodeIndex,
+    /// Of a named window: what holds its events.
+    content: Option<NodeIndex>,
+    /// The number of its columns.
+    columns: usize,
 }
 
 enum Driver {
@@ -244,6 +249,27 @@ impl Instance {
         Ok(())
     }
 
+    /// What a named window holds, between two batches.
+    pub fn window_content(&self, stream: StreamId) -> Result<Vec<RecordBatch>> {
+        let place = self.places[stream];
+        let Some(node) = place.content else {
+            return Ok(Vec::new());
+        };
+        let content = match &self.driver {
+            Driver::Threads(tasks) => {
+                let (reply, answer) = bounded(1);
+                let asked = tasks[place.task].control.send(Control::Content(node, reply));
+                asked.map_err(|_| self.closed())?;
+                answer.recv().map_err(|_| self.closed())??
+            }
+            Driver::Inline(inline, _) => inline.lock().graph.content(node)?,
+        };
+        // The bounds of a window, which come last, are no columns of the named one.
+        let columns: Vec<usize> = (0..place.columns).collect();
+        let content = content.into_iter().map(|batch| Ok(batch.columns().project(&columns)?));
+        content.collect()
+    }
+
     /// The state between two events. Waits until the tasks have come to a point where it is whole.
     pub fn snapshot(&self) -> Result<Snapshot> {
         let mut whole = Snapshot::default();
@@ -381,16 +407,19 @@ impl Builder<'_> {
                 .enumerate()
                 .find_map(|(task, group)| Some((task, group.binary_search(&id).ok()?)))
         };
-        let place = |entry: NodeId, node: NodeId| {
-            let (task, entry) = find(entry)?;
-            let (_, node) = find(node)?;
-            Some(Place { task, entry, node })
+        let place = |stream: &StreamPlanStream| {
+            let (task, entry) = find(stream.entry)?;
+            let (_, node) = find(stream.node)?;
+            let content = stream.held_by.and_then(find).map(|(_, node)| node);
+            Some(Place {
+                task,
+                entry,
+                node,
+                content,
+                columns: stream.def.schema.fields().len(),
+            })
         };
-        self.plan
-            .streams
-            .iter()
-            .filter_map(|stream| place(stream.entry, stream.node))
-            .collect()
+        self.plan.streams.iter().filter_map(place).collect()
     }
 
     fn build(&mut self, group: &[NodeId]) -> Result<Part> {
@@ -557,7 +586,10 @@ fn metrics_of(plan: &StreamPlan) -> Metrics {
         .iter()
         .map(|stream| Arc::new(StreamMetrics::new(stream.def.name.clone(), role(&stream.def.role))));
     let queries = plan.queries.iter().map(|query| {
-        let target = plan.streams[query.target].def.name.clone();
+        let target = match &query.target {
+            QueryTarget::Stream(stream) => plan.streams[*stream].def.name.clone(),
+            QueryTarget::Table(table) => table.def().name.clone(),
+        };
         Arc::new(QueryMetrics::new(query.name.clone(), target))
     });
     Metrics {

@@ -14,6 +14,9 @@ pub struct Snapshot {
     pub(crate) operators: BTreeMap<String, Vec<u8>>,
     /// By stream.
     pub(crate) positions: BTreeMap<String, Position>,
+    /// The rows of tables that live in this process, by table.
+    #[serde(default)]
+    pub(crate) tables: BTreeMap<String, Vec<u8>>,
 }
 
 impl Snapshot {
@@ -34,5 +37,6 @@ impl Snapshot {
     pub(crate) fn merge(&mut self, other: Snapshot) {
         self.operators.extend(other.operators);
         self.positions.extend(other.positions);
+        self.tables.extend(other.tables);
     }
 }

@@ -83,6 +83,8 @@ pub struct Sent {
 pub enum Control {
     /// A snapshot of its graph.
     Snapshot(Sender<Result<Snapshot>>),
+    /// What the window at a node holds.
+    Content(NodeIndex, Sender<Result<Vec<EventBatch>>>),
     /// A new tap on a stream.
     Tap(NodeIndex, Tap),
     /// The embedding API will send nothing more: the inputs end.
@@ -353,6 +355,10 @@ impl Task {
                 let snapshot = self.snapshot();
                 let _ = reply.send(snapshot);
             }
+            Ok(Control::Content(node, reply)) => {
+                let content = self.graph.content(node);
+                let _ = reply.send(content);
+            }
             Ok(Control::Tap(node, tap)) => {
                 if let Some(taps) = self.graph.taps_mut(node) {
                     taps.push(tap);
@@ -385,7 +391,11 @@ impl Task {
             .iter()
             .filter_map(|source| Some((source.input.stream.clone(), source.position.clone()?)))
             .collect();
-        Ok(Snapshot { operators, positions })
+        Ok(Snapshot {
+            operators,
+            positions,
+            ..Snapshot::default()
+        })
     }
 }
 

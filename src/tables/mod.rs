@@ -9,13 +9,21 @@
 //! a writer that computes, and writers never wait for a reader that reads on: what a reader holds is a snapshot. Writers of one
 //! table take turns; what one reads in its transaction nobody changes before it commits, so no update is lost.
 
+pub mod batch_engine;
+pub mod provider;
+pub mod slot;
+
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 
 use crate::catalog::tables::TableDef;
 use crate::error::{Result, RowError};
 use crate::operators::state::{StateReader, StateWriter};
+
+pub mod memory;
+pub mod registry;
 
 /// Names a row of one table until it is deleted: a sequence number, a rowid, a physical place. An update may change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -145,4 +153,9 @@ pub trait TableWriter {
 
     /// Makes the writes visible, all at once.
     fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// The backends that come with the engine.
+fn builtin() -> Vec<Arc<dyn registry::TableBackend>> {
+    vec![Arc::new(memory::Memory), Arc::new(memory::Cache)]
 }

@@ -86,6 +86,10 @@ impl Operator for CronWindow {
         oldest.map_or(input, |oldest| oldest.min(input))
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.emissions.content()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         state.value(&self.next)?;
         write_batches(&self.held, state)?;

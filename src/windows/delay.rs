@@ -78,6 +78,10 @@ impl Operator for Delay {
         input.saturating_sub(self.plan.duration)
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.held.content()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.held.snapshot(state)
     }

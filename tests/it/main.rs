@@ -7,4 +7,5 @@ mod examples;
 mod follow;
 mod runtime;
 mod support;
+mod tables;
 mod windows;
