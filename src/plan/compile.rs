@@ -229,7 +229,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    fn feeds(&self, name: &str) -> bool {
+    pub(super) fn feeds(&self, name: &str) -> bool {
         let target = self.query.target.as_ref();
         target.is_some_and(|target| target.name.value.eq_ignore_ascii_case(name))
     }

@@ -157,7 +157,11 @@ impl Operator for Frequent {
     }
 
     fn content(&self) -> Result<Option<Vec<EventBatch>>> {
-        let rows: Vec<RowId> = self.counters.values().flat_map(|counter| counter.rows.iter().copied()).collect();
+        let rows: Vec<RowId> = self
+            .counters
+            .values()
+            .flat_map(|counter| counter.rows.iter().copied())
+            .collect();
         Ok(Some(self.events.get(&rows)?.into_iter().collect()))
     }
 

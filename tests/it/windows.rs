@@ -9,6 +9,7 @@ mod by_clock;
 mod changes;
 mod closing;
 mod data;
+mod diagnostics;
 mod engine;
 mod oracle;
 mod over;

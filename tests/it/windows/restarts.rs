@@ -207,7 +207,7 @@ fn check(events: &[Event], sizes: &[usize], cuts: &[usize], turn: usize, time: T
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn by_the_events_times(events in events(true), sizes in sizes(), cuts in prop::collection::vec(0_usize..100, 1..4), turn in 0_usize..4) {
