@@ -37,7 +37,7 @@ pub fn aggregates(select: &Select, functions: &Functions) -> bool {
         GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
         GroupByExpr::All(_) => true,
     };
-    let mut finder = FindAggregate { functions };
+    let mut finder = FindAggregate { functions, inside: 0 };
     grouped
         || select.projection.visit(&mut finder).is_break()
         || select
@@ -84,6 +84,7 @@ fn wrap_select(select: &mut Select, functions: &Functions, with: &'static str) {
         with,
         keys: group_keys(select),
         kept: Vec::new(),
+        inside: 0,
     };
     for item in &mut select.projection {
         wrapper.item(item);
@@ -129,16 +130,31 @@ pub fn group_keys(select: &Select) -> Vec<Expr> {
     exprs.iter().flat_map(key).collect()
 }
 
+/// Looks for an aggregate of the SELECT itself: those of subqueries are theirs.
 struct FindAggregate<'a> {
     functions: &'a Functions,
+    /// How many subqueries it is inside of.
+    inside: usize,
 }
 
 impl Visitor for FindAggregate<'_> {
     type Break = ();
 
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.inside += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.inside -= 1;
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
-            Expr::Function(function) if is_aggregate(function, self.functions) => ControlFlow::Break(()),
+            Expr::Function(function) if self.inside == 0 && is_aggregate(function, self.functions) => {
+                ControlFlow::Break(())
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -150,6 +166,8 @@ struct Wrapper<'a> {
     with: &'static str,
     keys: Vec<Expr>,
     kept: Vec<Expr>,
+    /// How many subqueries it is inside of: their columns are their own affair.
+    inside: usize,
 }
 
 impl Wrapper<'_> {
@@ -225,14 +243,27 @@ fn is_placeholder(expr: &Expr) -> bool {
 impl VisitorMut for Wrapper<'_> {
     type Break = ();
 
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.inside += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.inside -= 1;
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.is_kept(expr) {
+        if self.inside == 0 && self.is_kept(expr) {
             self.kept.push(std::mem::replace(expr, placeholder()));
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.inside > 0 {
+            return ControlFlow::Continue(());
+        }
         if is_placeholder(expr) {
             if let Some(kept) = self.kept.pop() {
                 *expr = kept;

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use datafusion::datasource::provider_as_source;
 use datafusion_common::tree_node::Transformed;
-use datafusion_common::{Column, DFSchema, JoinType};
+use datafusion_common::{Column, DFSchema, DataFusionError, JoinType, ScalarValue};
+use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, TableScan};
 
 use super::access::{Lookups, TableSide, conjuncts};
 use super::context::Source;
 use super::lower::{Lowering, Pipe};
+use super::lower_aggregate::is_wildcard;
 use super::physical::internal;
 use crate::error::{Code, Diagnostic};
 use crate::operators::join::spec::Side;
@@ -167,5 +169,28 @@ pub fn with_providers(plan: LogicalPlan) -> Result<LogicalPlan, Diagnostic> {
             None => Transformed::no(LogicalPlan::TableScan(scan)),
         })
     });
-    Ok(replaced.map_err(internal)?.data)
+    let counted = replaced
+        .map_err(internal)?
+        .data
+        .transform_up_with_subqueries(count_rows);
+    Ok(counted.map_err(internal)?.data)
+}
+
+/// `count(*)` as the batch engine counts rows.
+fn count_rows(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>, DataFusionError> {
+    let names = NamePreserver::new_for_projection();
+    plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let counted = expr.transform_up(|expr| match expr {
+            Expr::AggregateFunction(mut call) if call.params.args.iter().any(is_wildcard) => {
+                call.params.args = vec![Expr::Literal(ScalarValue::Int64(Some(1)), None)];
+                Ok(Transformed::yes(Expr::AggregateFunction(call)))
+            }
+            expr => Ok(Transformed::no(expr)),
+        })?;
+        Ok(match counted.transformed {
+            true => counted.update_data(|expr| name.restore(expr)),
+            false => counted,
+        })
+    })
 }

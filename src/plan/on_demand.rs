@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion_common::DataFusionError;
 use datafusion_common::tree_node::Transformed;
@@ -260,6 +260,8 @@ impl<'a> OnDemandCompiler<'a> {
         };
         let table = self.table(&target.name)?;
         let planner = self.planner();
+        let columns = target.columns.iter().map(|column| column.value.as_str());
+        let plan = fitted_values(plan, &columns.collect::<Vec<_>>(), &table.def().schema);
         let writer = self.writer(&planner, table, &query);
         let (plan, write) = writer.insert(plan, target)?;
         let plan = as_excluded(plan).map_err(|error| failure::diagnose(&error, &query, &planner, self.text))?;
@@ -353,4 +355,56 @@ fn find_as_filter(relation: &mut StreamRelation) {
             inner: false,
         };
     }
+}
+
+/// VALUES whose literals take the types of the columns they are for, where all of a column fit.
+fn fitted_values(plan: LogicalPlan, columns: &[&str], schema: &Schema) -> LogicalPlan {
+    let LogicalPlan::Values(values) = &plan else {
+        return plan;
+    };
+    let field = |position: usize| match columns.get(position) {
+        None if columns.is_empty() => schema.fields().get(position),
+        None => None,
+        Some(name) => schema
+            .fields()
+            .iter()
+            .find(|field| field.name().eq_ignore_ascii_case(name)),
+    };
+    let mut rows = values.values.clone();
+    for position in 0..values.schema.fields().len() {
+        let Some(field) = field(position) else {
+            continue;
+        };
+        let fit = |row: &Vec<Expr>| fitted(row.get(position)?, field.data_type());
+        if let Some(fitting) = rows.iter().map(fit).collect::<Option<Vec<_>>>() {
+            rows.iter_mut()
+                .zip(fitting)
+                .for_each(|(row, value)| row[position] = value);
+        }
+    }
+    LogicalPlanBuilder::values(rows)
+        .and_then(|plan| plan.build())
+        .unwrap_or(plan)
+}
+
+/// A literal as one of another type, if it is the same number or the same text. Signs may stand before numbers.
+fn fitted(value: &Expr, to: &DataType) -> Option<Expr> {
+    let literal = match value {
+        Expr::Literal(literal, _) => literal.clone(),
+        Expr::Negative(inner) => match inner.as_ref() {
+            Expr::Literal(literal, _) => literal.arithmetic_negate().ok()?,
+            _ => return None,
+        },
+        Expr::Cast(cast) => match cast.expr.as_ref() {
+            Expr::Literal(literal, _) => literal.clone(),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let from = literal.data_type();
+    let is_text = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let alike = from.is_null() || from.is_numeric() && to.is_numeric() || is_text(&from) && is_text(to);
+    let cast = literal.cast_to(to).ok().filter(|_| alike)?;
+    let same = literal.is_null() || to.is_floating() || cast.cast_to(&from).ok()? == literal;
+    same.then(|| Expr::Literal(cast, None))
 }

@@ -10,8 +10,17 @@
 //! table take turns; what one reads in its transaction nobody changes before it commits, so no update is lost.
 
 pub mod batch_engine;
+pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod provider;
+pub mod registry;
+mod rows;
 pub mod slot;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod text_values;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -21,9 +30,6 @@ use arrow::array::{ArrayRef, RecordBatch};
 use crate::catalog::tables::TableDef;
 use crate::error::{Result, RowError};
 use crate::operators::state::{StateReader, StateWriter};
-
-pub mod memory;
-pub mod registry;
 
 /// Names a row of one table until it is deleted: a sequence number, a rowid, a physical place. An update may change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -157,5 +163,12 @@ pub trait TableWriter {
 
 /// The backends that come with the engine.
 fn builtin() -> Vec<Arc<dyn registry::TableBackend>> {
-    vec![Arc::new(memory::Memory), Arc::new(memory::Cache)]
+    vec![
+        Arc::new(memory::Memory),
+        Arc::new(memory::Cache),
+        #[cfg(feature = "sqlite")]
+        Arc::new(sqlite::Sqlite),
+        #[cfg(feature = "postgres")]
+        Arc::new(postgres::Postgres::default()),
+    ]
 }

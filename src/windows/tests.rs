@@ -90,7 +90,7 @@ fn app_of_all() -> (String, usize) {
                     "CURRENT EVENTS",
                     "k, sum(v) AS s, count(*) AS n, max(v) AS m FROM @ GROUP BY k",
                 ),
-                ("ALL EVENTS", "min(v) AS m, count(*) AS n FROM @"),
+                ("ALL EVENTS", "min(v) AS m, count(*) AS n, maxForever(v) AS f FROM @"),
             ] {
                 let select = select.replace('@', &format!("{stream} WINDOW({window})"));
                 sql.push_str(&format!("INSERT {events} INTO T{queries} SELECT {select};\n"));

@@ -5,6 +5,12 @@ mod concurrent;
 mod dml;
 mod lookups;
 mod model;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+mod server;
 mod snapshots;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod support;
 mod types;

@@ -127,6 +127,9 @@ impl Candidates {
         };
         let rows = rows.as_deref().unwrap_or(&self.rows);
         let others = others.as_deref().unwrap_or(&self.others);
+        if rows.is_empty() {
+            return Ok(BooleanBuffer::new_set(0));
+        }
         let pairs = meeting.pairs(rows, others);
         let (mask, failed) = filter.matches(layout, pairs)?;
         let mut reported = NO_ROW;

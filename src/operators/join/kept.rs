@@ -122,7 +122,8 @@ impl Kept {
             if !adds || self.replaces {
                 steps.extend(self.take_back(at));
             }
-            if adds {
+            // A row that is not kept matters only where rows without a match go out.
+            if adds && (row != NO_ROW || self.met.is_some()) {
                 self.enter(at, row, key, now);
                 steps.push(Step {
                     at: at as u32,
@@ -188,7 +189,7 @@ impl Kept {
         };
         let ops: Vec<Op> = steps.iter().map(|step| step.op).collect();
         let columns = match self.replaces && ops.contains(&Op::Delete) {
-            // Those that are not kept match nothing and do not go out either.
+            // All of them are kept: rows have an identity.
             true => layout.rows(self.side, Picked::In(&self.rows, &rows))?,
             false => batch.columns().clone(),
         };

@@ -18,19 +18,26 @@ use hashbrown::DefaultHashBuilder;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
+use super::rows::project;
 use super::{Access, Matches, Probe, Table, TableWriter};
 use crate::catalog::tables::TableDef;
 use crate::error::{Error, Result};
 use crate::event::Clock;
+#[cfg(feature = "postgres")]
+use crate::event::Micros;
 use crate::operators::state::{StateReader, StateWriter};
 
 mod backend;
 mod bits;
 mod cells;
 mod column;
+#[cfg(feature = "postgres")]
+mod distinct;
 mod find;
 mod index;
 mod keys;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod loaded;
 mod ordered;
 mod places;
 mod retention;
@@ -38,10 +45,14 @@ mod store;
 mod writer;
 
 pub use backend::{Cache, Memory};
+#[cfg(feature = "postgres")]
+pub(super) use distinct::first_and_last;
 use find::Found;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(super) use loaded::Loaded;
 use places::Position;
 use retention::{Limits, Retention};
-use store::{Store, batch};
+use store::{Counting, Store};
 use writer::MemoryWriter;
 
 /// A table in memory.
@@ -71,7 +82,11 @@ struct Saved {
 
 impl MemoryTable {
     fn new(def: TableDef, limits: Limits, clock: Arc<dyn Clock>) -> Self {
-        let store = Store::new(&def, limits.marks(), DefaultHashBuilder::default());
+        let counting = match limits.max_bytes {
+            Some(_) => Counting::Yes,
+            None => Counting::No,
+        };
+        let store = Store::new(&def, limits.marks(), DefaultHashBuilder::default(), counting);
         let retention = Retention::new(limits.clone(), clock.clone());
         MemoryTable {
             def,
@@ -80,6 +95,19 @@ impl MemoryTable {
             shared: RwLock::new(Shared { store, retention }),
             turn: Mutex::new(()),
         }
+    }
+
+    /// A cache of so many rows, the most recently used ones, for so long.
+    #[cfg(feature = "postgres")]
+    pub(super) fn cache(def: TableDef, size: usize, ttl: Option<Micros>, clock: Arc<dyn Clock>) -> Self {
+        let limits = Limits {
+            max_rows: Some(size),
+            max_bytes: None,
+            refuses: false,
+            policy: retention::Policy::Lru,
+            ttl,
+        };
+        MemoryTable::new(def, limits, clock)
     }
 
     /// Makes the order of a column if a lookup is the first to need it.
@@ -124,7 +152,7 @@ impl MemoryTable {
                 });
             }
             let values = columns.iter().map(|column| store.columns[*column].share(chunk, rows));
-            let mut rows = batch(&store.schema, columns, values.collect::<Result<_>>()?, rows)?;
+            let mut rows = project(&store.schema, columns, values.collect::<Result<_>>()?, rows)?;
             if marks == Marked::Yes {
                 rows = marked(store, chunk, &rows)?;
             }

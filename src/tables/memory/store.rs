@@ -1,8 +1,6 @@
 //! [`Store`]: columns, places and indexes as one: rows are added, changed and removed in all of them.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use hashbrown::DefaultHashBuilder;
 
@@ -13,6 +11,7 @@ use super::ordered::Ordered;
 use super::places::{CHUNK, Marks, Places, Position, chunk_of};
 use crate::catalog::tables::TableDef;
 use crate::error::Result;
+use crate::tables::rows::project;
 
 /// What an index takes for a row, about: what `max_memory` counts.
 const INDEX_BYTES: usize = 20;
@@ -30,13 +29,21 @@ pub(super) struct Store {
     /// By column, for those of which ranges were asked for.
     pub ordered: Vec<(usize, Ordered)>,
     pub hasher: DefaultHashBuilder,
-    /// Bytes of values beyond their columns' widths.
+    /// Bytes of values beyond their columns' widths, if they are counted.
     extra: usize,
+    counting: Counting,
+}
+
+/// Whether bytes are counted: only `max_memory` needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counting {
+    Yes,
+    No,
 }
 
 impl Store {
     /// An empty store of a table's rows.
-    pub fn new(def: &TableDef, marks: Marks, hasher: DefaultHashBuilder) -> Self {
+    pub fn new(def: &TableDef, marks: Marks, hasher: DefaultHashBuilder, counting: Counting) -> Self {
         let is_keyed = !def.primary_key.is_empty();
         let primary = is_keyed.then(|| Index::new(def.primary_key.clone(), Uniqueness::Unique));
         let same = |index: &&Vec<usize>| !index.is_empty() && **index != def.primary_key;
@@ -50,6 +57,7 @@ impl Store {
             ordered: Vec::new(),
             hasher,
             extra: 0,
+            counting,
         }
     }
 
@@ -72,6 +80,13 @@ impl Store {
     /// The bytes of a row's values beyond their columns' widths.
     pub fn extra_at(&self, at: Position) -> usize {
         self.columns.iter().map(|column| column.extra(at)).sum()
+    }
+
+    fn counted(&self, at: &[Position]) -> usize {
+        match self.counting {
+            Counting::Yes => at.iter().map(|at| self.extra_at(*at)).sum(),
+            Counting::No => 0,
+        }
     }
 
     /// The same of rows that are not written yet.
@@ -115,7 +130,7 @@ impl Store {
         for (column, values) in self.columns.iter_mut().zip(values) {
             column.write(values, rows, at)?;
         }
-        self.extra += at.iter().map(|at| self.extra_at(*at)).sum::<usize>();
+        self.extra += self.counted(at);
         Ok(())
     }
 
@@ -140,7 +155,7 @@ impl Store {
             self.ordered[index].1.remove(&keys, &old);
             shifted.push((old, rows));
         }
-        self.extra -= at.iter().map(|at| self.extra_at(*at)).sum::<usize>();
+        self.extra -= self.counted(at);
         self.write(values, rows, at)?;
         for (index, (at, rows)) in moved.into_iter().enumerate() {
             self.link(index, values, &rows, &at)?;
@@ -170,7 +185,7 @@ impl Store {
             let keys = Keys::of(&self.columns[self.ordered[index].0].read(&at)?)?;
             self.ordered[index].1.remove(&keys, &at);
         }
-        self.extra -= at.iter().map(|at| self.extra_at(*at)).sum::<usize>();
+        self.extra -= self.counted(&at);
         for column in &mut self.columns {
             column.erase(&at)?;
         }
@@ -237,7 +252,7 @@ impl Store {
     /// The values of rows.
     pub fn read(&self, at: &[Position], columns: &[usize]) -> Result<RecordBatch> {
         let values = columns.iter().map(|column| self.columns[*column].read(at));
-        batch(&self.schema, columns, values.collect::<Result<_>>()?, at.len())
+        project(&self.schema, columns, values.collect::<Result<_>>()?, at.len())
     }
 
     /// All values of rows.
@@ -270,14 +285,4 @@ impl Store {
         self.indexes.iter_mut().for_each(|index| index.shrink(chunks));
         Ok(at)
     }
-}
-
-/// A batch of some of a schema's columns.
-pub(super) fn batch(schema: &SchemaRef, columns: &[usize], values: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let schema = match columns.len() == schema.fields().len() && columns.iter().copied().eq(0..columns.len()) {
-        true => schema.clone(),
-        false => Arc::new(schema.project(columns)?),
-    };
-    Ok(RecordBatch::try_new_with_options(schema, values, &options)?)
 }

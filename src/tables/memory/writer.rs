@@ -4,7 +4,7 @@
 //! What it reads is the table without the ones and with the others. A commit moves all of it over under the table's lock;
 //! until then nobody sees anything of it, and dropping it is all there is to undo.
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::interleave;
 use hashbrown::HashMap;
 use parking_lot::MutexGuard;
@@ -12,10 +12,11 @@ use parking_lot::MutexGuard;
 use super::index::{Index, Uniqueness};
 use super::keys::{Hashed, Keys, in_type, keys_of, same};
 use super::places::{Marks, Position};
-use super::store::{Store, batch};
+use super::store::{Counting, Store};
 use super::{MemoryTable, Shared};
-use crate::error::{Error, ErrorKind, Result, RowError};
-use crate::event::{Micros, pretty};
+use crate::error::{Error, Result, RowError};
+use crate::event::Micros;
+use crate::tables::rows::{RowCheck, project};
 use crate::tables::{Access, Matches, Probe, Refused, RowId, TableWriter};
 
 /// Marks the names of rows that the transaction itself wrote; the rest of such a name is 31 bits of the row's order and its
@@ -46,13 +47,13 @@ enum Row {
 
 /// Rows about to be written, in the table's types.
 struct Incoming<'a> {
-    rows: &'a RecordBatch,
+    check: RowCheck<'a>,
     values: Vec<ArrayRef>,
     /// The primary key.
     keys: Vec<Keys>,
     hashed: Option<Hashed>,
-    /// What each takes beyond the columns' widths.
-    extra: Vec<usize>,
+    /// The bytes of each, if the table is bounded by them.
+    bytes: Option<Vec<usize>>,
 }
 
 impl<'a> MemoryWriter<'a> {
@@ -62,7 +63,7 @@ impl<'a> MemoryWriter<'a> {
         MemoryWriter {
             table,
             _turn: turn,
-            own: Store::new(&table.def, Marks::default(), hasher),
+            own: Store::new(&table.def, Marks::default(), hasher, Counting::No),
             replaces: HashMap::new(),
             gone: HashMap::new(),
             growth: 0,
@@ -70,16 +71,12 @@ impl<'a> MemoryWriter<'a> {
         }
     }
 
-    fn incoming<'r>(&self, rows: &'r RecordBatch) -> Result<Incoming<'r>> {
+    fn incoming<'r>(&self, rows: &'r RecordBatch) -> Result<Incoming<'r>>
+    where
+        'a: 'r,
+    {
+        let check = RowCheck::new(&self.table.def, rows, self.now)?;
         let fields = self.own.schema.fields();
-        if rows.num_columns() != fields.len() {
-            return Err(Error::failed(format!(
-                "rows of {} columns for the table '{}' of {}",
-                rows.num_columns(),
-                self.table.def.name,
-                fields.len()
-            )));
-        }
         let typed = rows.columns().iter().zip(fields);
         let values: Vec<ArrayRef> = typed
             .map(|(values, field)| in_type(values, field.data_type()))
@@ -87,13 +84,18 @@ impl<'a> MemoryWriter<'a> {
         let key: Vec<ArrayRef> = self.key_of(&values);
         let keys = keys_of(&key)?;
         let hashed = (!keys.is_empty()).then(|| Hashed::of(&keys, rows.num_rows(), &self.own.hasher));
-        let extra = self.own.extra_of(&values, rows.num_rows());
+        let is_bounded = self.table.limits.max_bytes.is_some();
+        let bytes = is_bounded.then(|| {
+            let width = self.own.row_width();
+            let extra = self.own.extra_of(&values, rows.num_rows());
+            extra.into_iter().map(|extra| width + extra).collect()
+        });
         Ok(Incoming {
-            rows,
+            check,
             values,
             keys,
             hashed,
-            extra,
+            bytes,
         })
     }
 
@@ -102,63 +104,41 @@ impl<'a> MemoryWriter<'a> {
         key.map(|column| values[*column].clone()).collect()
     }
 
-    fn refusal(&self, incoming: &Incoming<'_>, row: usize, message: String) -> RowError {
-        RowError {
-            kind: ErrorKind::Constraint,
-            message,
-            event: pretty::row(incoming.rows, row),
-            line: None,
-            at: self.now,
-        }
-    }
-
     /// Why a row may not be in the table whatever else is in it.
     fn fault(&self, incoming: &Incoming<'_>, row: usize) -> Option<RowError> {
-        let key = &self.table.def.primary_key;
-        let fields = self.own.schema.fields().iter().enumerate();
-        let null = fields.filter(|(column, field)| !field.is_nullable() || key.contains(column));
-        let null = null
-            .filter(|(column, _)| incoming.values[*column].is_null(row))
-            .map(|(column, field)| match key.contains(&column) {
-                true => format!("column {} is in the key and the row has NULL there", field.name()),
-                false => format!("column {} is NOT NULL but the row has NULL there", field.name()),
-            });
-        let name = &self.table.def.name;
-        let message = null.map(|why| format!("table {name}: {why}")).next();
-        let size = self.own.row_width() + incoming.extra[row];
-        let large = self.table.limits.max_bytes.filter(|max| size > *max);
-        let large = large.map(|max| format!("table {name}: the row takes {size} bytes and max_memory is {max}"));
-        message.or(large).map(|message| self.refusal(incoming, row, message))
+        incoming.check.fault(row).or_else(|| {
+            let size = incoming.bytes.as_ref()?[row];
+            let max = self.table.limits.max_bytes.filter(|max| size > *max)?;
+            let message = format!("the row takes {size} bytes and max_memory is {max}");
+            Some(incoming.check.error(row, message))
+        })
     }
 
-    fn taken(&self, incoming: &Incoming<'_>, row: usize) -> RowError {
-        let table = &self.table.def.name;
-        let message = format!(
-            "table {table}: there is a row with the key {}",
-            self.key_text(incoming, row)
-        );
-        self.refusal(incoming, row, message)
-    }
-
-    fn key_text(&self, incoming: &Incoming<'_>, row: usize) -> String {
-        match incoming.rows.project(&self.table.def.primary_key) {
-            Ok(key) => pretty::row(&key, row),
-            Err(error) => error.to_string(),
-        }
-    }
-
-    /// Counts bytes that come to the table; an error when it is full and refuses rows.
-    fn grow(&mut self, incoming: &Incoming<'_>, row: usize, bytes: i64) -> Option<RowError> {
+    /// Counts the bytes that a row brings, in the place of `old` bytes; an error when the table is full and refuses rows.
+    fn grow(
+        &mut self,
+        incoming: &Incoming<'_>,
+        row: usize,
+        old: impl FnOnce(&Self, &[usize]) -> usize,
+    ) -> Option<RowError> {
         let limits = &self.table.limits;
-        if let Some(max) = limits.max_bytes.filter(|_| limits.refuses && bytes > 0) {
-            let held = self.table.shared.read().store.bytes() as i64 + self.growth;
-            if held + bytes > max as i64 {
-                let message = format!("table {}: it is full: max_memory is {max} bytes", self.table.def.name);
-                return Some(self.refusal(incoming, row, message));
-            }
+        let (bytes, max) = (incoming.bytes.as_ref()?, limits.max_bytes.filter(|_| limits.refuses)?);
+        let growth = bytes[row] as i64 - old(self, bytes) as i64;
+        let held = self.table.shared.read().store.bytes() as i64 + self.growth;
+        if growth > 0 && held + growth > max as i64 {
+            let message = format!("it is full: max_memory is {max} bytes");
+            return Some(incoming.check.error(row, message));
         }
-        self.growth += bytes;
+        self.growth += growth;
         None
+    }
+
+    /// The bytes of a row as it is.
+    fn bytes_of(&self, row: Row) -> usize {
+        match row {
+            Row::Base(at) => self.table.shared.read().store.row_bytes(at),
+            Row::Own(at) => self.own.row_bytes(at),
+        }
     }
 
     /// For each row of a key: the row of the table, or of the transaction, that has it. Rows that are too old give way.
@@ -300,7 +280,7 @@ impl TableWriter for MemoryWriter<'_> {
             _ => own_name(&self.own, mine.at[i]),
         };
         Ok(Matches {
-            rows: batch(&base.schema, columns, values.collect::<Result<_>>()?, merged.len())?,
+            rows: project(&base.schema, columns, values.collect::<Result<_>>()?, merged.len())?,
             ids: merged.iter().map(name).collect(),
             probes: merged.iter().map(|(probe, ..)| *probe).collect(),
         })
@@ -326,10 +306,9 @@ impl TableWriter for MemoryWriter<'_> {
                     || seen
                         .head(tag, |other| same(&incoming.keys, other as usize, row))
                         .is_some();
-                fault = is_taken.then(|| self.taken(&incoming, row));
+                fault = is_taken.then(|| incoming.check.taken(row));
             }
-            let bytes = (self.own.row_width() + incoming.extra[row]) as i64;
-            match fault.or_else(|| self.grow(&incoming, row, bytes)) {
+            match fault.or_else(|| self.grow(&incoming, row, |_, _| 0)) {
                 Some(error) => refused.push((row, error)),
                 None => {
                     good.push(row as u32);
@@ -365,15 +344,13 @@ impl TableWriter for MemoryWriter<'_> {
                 Some(_) => None,
                 None => first.head(tag, |other| same(&incoming.keys, other as usize, row)),
             };
-            // What is there already, in the table or in this batch, gives its bytes back.
-            let old = match (earlier, holders[row]) {
-                (Some(first), _) => self.own.row_width() + incoming.extra[last[first as usize] as usize],
-                (None, Some(Row::Base(at))) => self.table.shared.read().store.row_bytes(at),
-                (None, Some(Row::Own(at))) => self.own.row_bytes(at),
+            // What is there already, in this batch or in the table, gives its bytes back.
+            let old = |writer: &Self, bytes: &[usize]| match (earlier, holders[row]) {
+                (Some(first), _) => bytes[last[first as usize] as usize],
+                (None, Some(holder)) => writer.bytes_of(holder),
                 (None, None) => 0,
             };
-            let bytes = (self.own.row_width() + incoming.extra[row]) as i64 - old as i64;
-            match (fault.or_else(|| self.grow(&incoming, row, bytes)), earlier) {
+            match (fault.or_else(|| self.grow(&incoming, row, old)), earlier) {
                 (Some(error), _) => refused.push((row, error)),
                 (None, Some(earlier)) => last[earlier as usize] = row as u32,
                 (None, None) => {
@@ -433,20 +410,15 @@ impl TableWriter for MemoryWriter<'_> {
                         .head(tag, |other| same(&incoming.keys, other as usize, row))
                         .is_some()
                 {
-                    return Ok(Some(self.taken(&incoming, row)));
+                    return Ok(Some(incoming.check.taken(row)));
                 }
                 seen.add(tag, row as Position, |_| false);
             }
         }
         let growth = self.growth;
         for (row, target) in targets.iter().enumerate() {
-            let old = match target {
-                Some(Row::Base(at)) => self.table.shared.read().store.row_bytes(*at),
-                Some(Row::Own(at)) => self.own.row_bytes(*at),
-                None => continue,
-            };
-            let bytes = (self.own.row_width() + incoming.extra[row]) as i64 - old as i64;
-            if let Some(error) = self.grow(&incoming, row, bytes) {
+            let Some(target) = *target else { continue };
+            if let Some(error) = self.grow(&incoming, row, |writer, _| writer.bytes_of(target)) {
                 self.growth = growth;
                 return Ok(Some(error));
             }

@@ -14,8 +14,7 @@ use eventflux::formats::json::JsonFormat;
 use eventflux::formats::{Block, DecodeSchema, Format, FrameKind};
 use eventflux::tables::registry::{Backends, Opening};
 use eventflux::tables::{Access, Bound, Matches, Probe, RangeAccess, Refused, RowId, Table, TableWriter};
-use sqlparser::dialect::GenericDialect;
-use sqlparser::parser::Parser;
+use eventflux_sqlparser::StatementKind;
 
 use crate::support::Scratch;
 
@@ -66,12 +65,17 @@ impl Shape {
         let fields = self.columns.iter().map(|(name, of)| {
             let nullable = !of.ends_with(" NOT NULL") && !self.key.contains(name);
             let of = of.trim_end_matches(" NOT NULL");
-            let sql = Parser::new(&GenericDialect {})
-                .try_with_sql(of)
-                .and_then(|mut parser| parser.parse_data_type());
-            types::field(name, &sql.expect("a type"), nullable).expect("a type of ours")
+            types::field(name, &sql_type(of), nullable).expect("a type of ours")
         });
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+}
+
+fn sql_type(of: &str) -> sqlparser::ast::DataType {
+    let statements = eventflux_sqlparser::parse(&format!("CREATE STREAM S (v {of})")).expect("a type");
+    match statements.into_iter().next().map(|statement| statement.kind) {
+        Some(StatementKind::CreateStream(stream)) => stream.columns[0].data_type.clone(),
+        _ => unreachable!("it is a stream"),
     }
 }
 
@@ -100,6 +104,8 @@ impl Maker {
                 let path = self.scratch.path("tables.db").display().to_string();
                 vec![("path".to_string(), path)]
             }
+            #[cfg(feature = "postgres")]
+            "postgres" => vec![("url".to_string(), super::server::Server::shared().url())],
             _ => Vec::new(),
         }
     }
@@ -109,11 +115,17 @@ impl Maker {
         self.backend == "postgres"
     }
 
+    /// Whether several rows that one lookup finds come in the order they were inserted.
+    pub fn is_ordered(backend: &str) -> bool {
+        backend != "postgres"
+    }
+
+    /// The definition of a table, with the options given last.
     pub fn def(&self, name: &str, shape: &Shape, options: &[(&str, &str)]) -> TableDef {
         let given = options.iter().map(|(key, value)| (key.to_string(), value.to_string()));
-        let raw: Vec<RawOption> = self
-            .place()
-            .into_iter()
+        let is_given = |name: &str| options.iter().any(|(key, _)| *key == name);
+        let place = self.place().into_iter().filter(|(name, _)| !is_given(name));
+        let raw: Vec<RawOption> = place
             .chain(given)
             .map(|(key, value)| RawOption {
                 key,
@@ -154,6 +166,19 @@ impl Maker {
         backends.open(def, &Opening { clock })
     }
 
+    /// A table at another server.
+    #[cfg(feature = "postgres")]
+    pub fn open_at(&self, url: &str, name: &str, shape: &Shape, options: &[(&str, &str)]) -> Arc<dyn Table> {
+        let options: Vec<_> = [("url", url)].into_iter().chain(options.iter().copied()).collect();
+        self.open_named(name, shape, &options).unwrap()
+    }
+
+    /// A table in another file.
+    #[cfg(feature = "sqlite")]
+    pub fn open_at_path(&self, path: &str, name: &str, shape: &Shape) -> eventflux::Result<Arc<dyn Table>> {
+        self.open_named(name, shape, &[("path", path)])
+    }
+
     /// A new table of its own.
     pub fn open_with(&self, shape: &Shape, options: &[(&str, &str)]) -> Arc<dyn Table> {
         let name = format!("t{}", TABLES.fetch_add(1, Ordering::Relaxed));
@@ -166,7 +191,14 @@ impl Maker {
 }
 
 /// The backends that are compiled in.
-pub const BACKENDS: &[&str] = &["memory", "cache"];
+pub const BACKENDS: &[&str] = &[
+    "memory",
+    "cache",
+    #[cfg(feature = "sqlite")]
+    "sqlite",
+    #[cfg(feature = "postgres")]
+    "postgres",
+];
 
 /// Runs a test for every backend, and says which one fails.
 pub fn each_backend(test: impl Fn(&Maker) + std::panic::RefUnwindSafe) {
@@ -278,13 +310,34 @@ pub fn probe(table: &dyn Table, access: &Access, values: &[&str]) -> Probe {
     probe_between(table, access, values, values)
 }
 
-/// What lookups found: a line a row, with the lookup's number before it.
-pub fn shown(matches: &Matches) -> Vec<String> {
+/// What lookups found: a line a row, with the lookup's number before it, and the rows' names if there are any. Where the
+/// backend knows no order of rows they are sorted.
+fn shown(table: &dyn Table, matches: &Matches) -> (Vec<String>, Vec<RowId>) {
     assert_eq!(matches.probes.len(), matches.rows.num_rows());
     assert!(matches.probes.is_sorted());
     let lines = lines(&matches.rows);
-    let rows = matches.probes.iter().zip(lines);
-    rows.map(|(probe, line)| format!("{probe}: {line}")).collect()
+    let ids = matches.ids.iter().map(Some).chain(std::iter::repeat(None));
+    let mut rows: Vec<_> = matches.probes.iter().zip(lines).zip(ids).collect();
+    if !Maker::is_ordered(&table.def().backend) {
+        rows.sort();
+    }
+    let lines = rows
+        .iter()
+        .map(|((probe, line), _)| format!("{probe}: {line}"))
+        .collect();
+    (lines, rows.iter().filter_map(|(_, id)| id.copied()).collect())
+}
+
+/// What was found, in the order in which a backend is expected to find it.
+pub fn in_order<S: AsRef<str>>(table: &dyn Table, found: &[S]) -> Vec<String> {
+    let mut found: Vec<String> = found.iter().map(|line| line.as_ref().to_string()).collect();
+    if !Maker::is_ordered(&table.def().backend) {
+        found.sort_by_key(|line| {
+            let probe: Option<usize> = line.split(':').next().and_then(|probe| probe.parse().ok());
+            (probe, line.clone())
+        });
+    }
+    found
 }
 
 /// Looks values up; also that `contains` says the same.
@@ -301,7 +354,7 @@ pub fn find_between(table: &dyn Table, text: &str, low: &[&str], high: &[&str]) 
     for (row, contained) in contained.into_iter().enumerate() {
         assert_eq!(contained, matches.probes.contains(&(row as u32)), "lookup {row}");
     }
-    shown(&matches)
+    shown(table, &matches).0
 }
 
 /// Looks values up in a transaction.
@@ -315,7 +368,7 @@ pub fn find_in(
     let probe = probe(table, &access, values);
     let matches = writer.lookup(&access, &probe, &all_columns(table)).unwrap();
     assert_eq!(matches.ids.len(), matches.probes.len());
-    (shown(&matches), matches.ids)
+    shown(table, &matches)
 }
 
 pub fn messages(refused: &Refused) -> Vec<String> {
