@@ -174,9 +174,9 @@ impl Arguments<'_> {
             Resolved::One(exact) => Ok(Column::new_unqualified(exact)),
             _ => {
                 let error = Diagnostic::new(Code::UnknownColumn, format!("there is no column '{name}'"));
-                let error = match nearest(name, names) {
+                let error = match nearest(name, names.clone()) {
                     Some(near) => error.hint(format!("did you mean '{near}'?")),
-                    None => error,
+                    None => error.hint(format!("there are: {}", names.collect::<Vec<_>>().join(", "))),
                 };
                 Err(self.text.at(error, arg.span))
             }
