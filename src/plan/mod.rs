@@ -48,4 +48,5 @@ mod watermark;
 mod wildcard;
 mod window_args;
 mod window_node;
+mod window_values;
 mod wiring;

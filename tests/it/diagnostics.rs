@@ -20,7 +20,7 @@ fn error_of(sql: &str, layers: Layers) -> String {
 
 /// The errors of several apps, each after what it is about.
 #[track_caller]
-fn errors(apps: &[(&str, String)]) -> String {
+pub fn errors(apps: &[(&str, String)]) -> String {
     let mut text = String::new();
     for (about, sql) in apps {
         let error = error_of(sql, Layers::default());
@@ -30,14 +30,14 @@ fn errors(apps: &[(&str, String)]) -> String {
 }
 
 /// Compares with the snapshot of that name.
-fn check(name: &str, text: &str) {
+pub fn check(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_omit_expression(true);
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
 /// An app with the trades and one query.
-fn query(sql: &str) -> String {
+pub fn query(sql: &str) -> String {
     format!("{TRADES}{sql}\n")
 }
 
