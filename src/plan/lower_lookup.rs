@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::datasource::provider_as_source;
-use datafusion_common::tree_node::Transformed;
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, DataFusionError, JoinType, ScalarValue};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, TableScan};
