@@ -35,6 +35,11 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// The schema of the table.
+pub(super) fn schema(def: &TableDef) -> &str {
+    def.options.text("schema").unwrap_or("public")
+}
+
 struct Found {
     name: String,
     typname: String,
@@ -44,7 +49,7 @@ struct Found {
 
 /// Finds the table, or makes it.
 pub(super) async fn prepare(connection: &Object, def: &TableDef) -> Result<Layout, Trouble> {
-    let schema = def.options.text("schema").unwrap_or("public");
+    let schema = schema(def);
     let wanted = def.options.text("table").unwrap_or(&def.name);
     let found = match find(connection, schema, wanted).await? {
         Some(found) => found,

@@ -6,13 +6,11 @@ use deadpool_postgres::Object;
 use tokio_postgres::types::ToSql;
 
 use super::link::{Link, Trouble};
+use super::marks::Marks;
 use super::values::Parameter;
 
 /// Undoes what was done since the last savepoint.
 const UNDO: &str = "ROLLBACK TO eventflux; RELEASE eventflux";
-
-/// The number of the transaction, which it has once it has written.
-const NUMBER: &str = "SELECT pg_current_xact_id_if_assigned()::text";
 
 /// A transaction. Dropped without being committed or rolled back, its connection is closed, so that nobody gets it.
 pub(super) struct Live {
@@ -21,7 +19,6 @@ pub(super) struct Live {
     before: String,
     /// Whether there is a savepoint.
     has_savepoint: bool,
-    number: Option<String>,
 }
 
 /// Parameters as the driver takes them.
@@ -39,7 +36,6 @@ impl Live {
             connection: Some(link.connection().await?),
             before: "BEGIN".to_string(),
             has_savepoint: false,
-            number: None,
         })
     }
 
@@ -54,17 +50,11 @@ impl Live {
         std::mem::take(&mut self.before)
     }
 
-    /// The number of the transaction at the server.
-    pub fn number(&self) -> Option<&str> {
-        self.number.as_deref()
-    }
-
     /// Executes a statement that writes; the number of rows.
     pub async fn execute(&mut self, sql: &str, parameters: &[Parameter]) -> Result<u64, Trouble> {
         let before = self.take_before();
         let connection = self.connection()?;
         let statement = connection.prepare_cached(sql).await?;
-        let number = connection.prepare_cached(NUMBER).await?;
         let parameters = borrowed(parameters);
         let prepare = async {
             match before.is_empty() {
@@ -72,23 +62,10 @@ impl Live {
                 false => connection.batch_execute(&before).await,
             }
         };
-        let (prepared, done, number) = tokio::join!(
-            biased;
-            prepare,
-            connection.execute(&statement, &parameters),
-            async {
-                match self.number {
-                    Some(_) => Ok(None),
-                    None => connection.query_one(&number, &[]).await.map(Some),
-                }
-            },
-        );
+        let execute = connection.execute(&statement, &parameters);
+        let (prepared, done) = tokio::join!(biased; prepare, execute);
         prepared?;
-        let done = done?;
-        if let Some(number) = number? {
-            self.number = number.try_get(0)?;
-        }
-        Ok(done)
+        Ok(done?)
     }
 
     /// Makes a savepoint before the next statement.
@@ -116,9 +93,21 @@ impl Live {
         Ok(())
     }
 
-    /// Commits.
-    pub async fn commit(mut self) -> Result<(), Trouble> {
-        self.connection()?.batch_execute("COMMIT").await?;
+    /// Commits, after `mark` has left its number. *Errors.* [`Trouble::Lost`] leaves open whether it took effect.
+    pub async fn commit(mut self, mark: Option<(&Marks, i64)>) -> Result<(), Trouble> {
+        let connection = self.connection()?;
+        match mark {
+            None => connection.batch_execute("COMMIT").await?,
+            Some((marks, number)) => {
+                let statement = connection.prepare_cached(&marks.leave()).await?;
+                let values: [&(dyn ToSql + Sync); 2] = [&marks.writer, &number];
+                let leave = connection.execute(&statement, &values);
+                let (left, committed) = tokio::join!(biased; leave, connection.batch_execute("COMMIT"));
+                // What fails makes a rollback of the commit.
+                left?;
+                committed?;
+            }
+        }
         // It goes back to the others.
         drop(self.connection.take());
         Ok(())

@@ -28,6 +28,7 @@ mod front;
 mod layout;
 mod link;
 mod live;
+mod marks;
 mod values;
 mod writer;
 
@@ -35,6 +36,7 @@ use front::Front;
 use layout::{Layout, Lock};
 use link::{Link, Trouble};
 use live::borrowed;
+use marks::Marks;
 use values::{Incoming, Parameter, parameter};
 use writer::PostgresWriter;
 
@@ -134,16 +136,21 @@ impl TableBackend for Postgres {
 
     fn open(&self, def: TableDef, opening: &Opening) -> Result<Arc<dyn Table>> {
         let link = Link::new(&def, self.runtime()?)?;
-        let layout = link.reading(|connection| {
+        let (layout, marks) = link.reading(|connection| {
             let def = &def;
-            async move { layout::prepare(&connection, def).await }
+            async move {
+                let layout = layout::prepare(&connection, def).await?;
+                let schema = layout::schema(def);
+                Ok((layout, Marks::prepare(&connection, schema).await?))
+            }
         })?;
         Ok(Arc::new(PostgresTable {
             front: Front::new(&def, opening)?,
             clock: opening.clock.clone(),
             link,
             layout,
-            turn: Mutex::new(()),
+            marks,
+            last: Mutex::new(0),
             def,
         }))
     }
@@ -157,8 +164,9 @@ pub struct PostgresTable {
     link: Link,
     front: Option<Front>,
     clock: Arc<dyn Clock>,
-    /// Held by the writer whose turn it is.
-    turn: Mutex<()>,
+    marks: Option<Marks>,
+    /// The number of the last commit; held by the writer whose turn it is.
+    last: Mutex<i64>,
 }
 
 impl PostgresTable {
@@ -314,7 +322,7 @@ impl Table for PostgresTable {
     }
 
     fn write(&self) -> Result<Box<dyn TableWriter + '_>> {
-        Ok(Box::new(PostgresWriter::new(self, self.turn.lock())))
+        Ok(Box::new(PostgresWriter::new(self, self.last.lock())))
     }
 
     fn snapshot(&self, _state: &mut StateWriter) -> Result<()> {

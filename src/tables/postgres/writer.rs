@@ -4,8 +4,8 @@
 //! it, and does it again on a new connection; when something else comes of it than before (another program changed the
 //! rows meanwhile), the transaction fails, since what was computed from it may be wrong.
 //!
-//! When the connection is lost while COMMIT is under way, nobody knows whether it took effect. The server does: it is asked
-//! what became of the transaction, by the number it had. So a commit is done once, never twice and never not.
+//! When the connection is lost while COMMIT is under way, the server is asked what became of it (see [`super::marks`]). So a
+//! commit is done once, never twice and never not.
 
 use std::collections::HashMap;
 
@@ -17,6 +17,7 @@ use super::PostgresTable;
 use super::layout::Lock;
 use super::link::{Taken, Trouble};
 use super::live::{Live, borrowed};
+use super::marks::Marks;
 use super::values::{Parameter, parameter, places, unfit};
 use crate::error::{Error, Result, RowError};
 use crate::tables::memory::first_and_last;
@@ -26,7 +27,8 @@ use crate::tables::{Access, Matches, Probe, Refused, RowId, TableWriter};
 /// One transaction.
 pub(super) struct PostgresWriter<'a> {
     table: &'a PostgresTable,
-    _turn: MutexGuard<'a, ()>,
+    /// The number of the last commit.
+    last: MutexGuard<'a, i64>,
     /// The connection, once something was done.
     live: Option<Live>,
     history: Vec<(Step, Outcome)>,
@@ -334,10 +336,10 @@ fn take_rows(rows: &RecordBatch, which: &[u32]) -> Result<RecordBatch> {
 
 impl<'a> PostgresWriter<'a> {
     /// Begins when it is its turn in this process; the server is asked for nothing yet.
-    pub fn new(table: &'a PostgresTable, turn: MutexGuard<'a, ()>) -> Self {
+    pub fn new(table: &'a PostgresTable, last: MutexGuard<'a, i64>) -> Self {
         PostgresWriter {
             table,
-            _turn: turn,
+            last,
             live: None,
             history: Vec::new(),
             renamed: HashMap::new(),
@@ -430,44 +432,38 @@ impl<'a> PostgresWriter<'a> {
 
     async fn commit_once(&mut self) -> Result<(), Trouble> {
         let live = self.ready().await?;
-        let number = live.number().map(str::to_string);
-        match (live.commit().await, number) {
-            (Err(Trouble::Lost(why)), Some(number)) => match self.fate(&number).await? {
-                Fate::Committed => Ok(()),
-                Fate::Aborted => Err(Trouble::Lost(why)),
-            },
+        let table = self.table;
+        let number = *self.last + 1;
+        let marks = table.marks.as_ref().filter(|_| self.writes());
+        let committed = live.commit(marks.map(|marks| (marks, number))).await;
+        match (committed, marks) {
+            (Err(Trouble::Lost(why)), Some(marks)) if !self.is_done(marks, number).await? => Err(Trouble::Lost(why)),
+            (Err(Trouble::Lost(why)), None) if self.writes() => {
+                let what = format!("nobody knows whether a commit took effect: {why}");
+                Err(Error::failed(what).into())
+            }
+            (Err(Trouble::Lost(_)), _) | (Ok(()), _) => {
+                *self.last = number;
+                Ok(())
+            }
             (committed, _) => committed,
         }
     }
 
-    /// What became of a transaction.
-    async fn fate(&self, number: &str) -> Result<Fate, Trouble> {
+    /// Whether the commit with that number took effect.
+    async fn is_done(&self, marks: &Marks, number: i64) -> Result<bool, Trouble> {
         let mut retry = self.table.link.deadline();
         loop {
             let attempt = async {
                 let connection = self.table.link.connection().await?;
-                let sql = "SELECT pg_xact_status($1::text::xid8)";
-                let status: Option<String> = connection.query_one(sql, &[&number]).await?.try_get(0)?;
-                Ok::<_, Trouble>(status)
+                marks.is_left(&connection, number).await
             };
-            let trouble = match attempt.await {
-                Ok(status) => match status.as_deref() {
-                    Some("committed") => return Ok(Fate::Committed),
-                    Some("aborted") => return Ok(Fate::Aborted),
-                    // The server has not yet noticed that nobody is there any more.
-                    Some(_) => Trouble::Lost("the outcome of a commit is not known yet".to_string()),
-                    None => Trouble::Fatal(Error::failed("the outcome of a commit is not known any more")),
-                },
-                Err(trouble) => trouble,
-            };
-            retry.again(trouble).await?;
+            match attempt.await {
+                Ok(is_done) => return Ok(is_done),
+                Err(trouble) => retry.again(trouble).await?,
+            }
         }
     }
-}
-
-enum Fate {
-    Committed,
-    Aborted,
 }
 
 impl TableWriter for PostgresWriter<'_> {
@@ -532,8 +528,6 @@ impl TableWriter for PostgresWriter<'_> {
             loop {
                 match self.commit_once().await {
                     Ok(()) => return Ok(()),
-                    // Nothing was written: nothing is lost.
-                    Err(Trouble::Lost(_)) if !writes => return Ok(()),
                     Err(trouble) => retry.again(trouble).await?,
                 }
             }
