@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{FilterBuilder, concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 
@@ -144,7 +144,14 @@ impl EventBatch {
             .ops
             .as_ref()
             .map(|ops| indices.iter().map(|&row| ops[row as usize]).collect());
-        let columns = take_record_batch(&self.columns, &UInt32Array::from(indices))?;
+        let columns = match self.columns.num_columns() {
+            // Rows without columns are only a number.
+            0 => {
+                let rows = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+                RecordBatch::try_new_with_options(self.schema(), Vec::new(), &rows)?
+            }
+            _ => take_record_batch(&self.columns, &UInt32Array::from(indices))?,
+        };
         Ok(EventBatch { columns, times, ops })
     }
 

@@ -131,6 +131,10 @@ impl Operator for BatchAggregate {
         }
         Ok(())
     }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
+    }
 }
 
 /// The rows that enter and those that leave.

@@ -16,6 +16,7 @@ use datafusion_physical_expr::expressions::BinaryExpr;
 
 use eventflux_sqlparser::OutputKind;
 
+use super::broadcast_node::BroadcastNode;
 use super::context::Source;
 use super::event_time_node::EventTimeNode;
 use super::lower_rate::{Groups, Rate};
@@ -30,7 +31,7 @@ use crate::operators::OperatorPlan;
 use crate::operators::emission_order::EmissionOrderPlan;
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::filter_project::FilterProjectPlan;
-use crate::operators::keyed::{KeyedForm, KeyedPlan, Purge};
+use crate::operators::keyed::{KeyedForm, Purge};
 use crate::operators::limit::LimitPlan;
 use crate::operators::output_events::OutputEventsPlan;
 use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
@@ -39,8 +40,8 @@ use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
 pub struct Lowering<'a> {
     /// The plan that grows.
     pub plan: &'a mut StreamPlan,
-    /// The query's number.
-    pub query: usize,
+    /// The query's number, if it is one.
+    pub query: Option<usize>,
     /// The query's name, the stem of its operators' ids.
     pub name: String,
     /// The first nodes of its branches.
@@ -49,8 +50,8 @@ pub struct Lowering<'a> {
     pub output: OutputEventsPlan,
     /// OUTPUT … EVERY.
     pub rate: Option<Rate>,
-    /// In a PARTITION: when unused keys are forgotten, if they are.
-    pub partition: Option<Option<Purge>>,
+    /// The PARTITION that the query stands in.
+    pub partition: Option<Block>,
     pub(super) operators: usize,
     /// Whether what is being lowered feeds an aggregate, which needs to know what leaves a window.
     pub(super) retracts: bool,
@@ -58,6 +59,19 @@ pub struct Lowering<'a> {
     pub(super) in_order: bool,
     /// Whether the query sorts or limits its emissions: then those of different keys must stay apart.
     pub(super) sorts: bool,
+    /// Whether the query has a window that goes by the batches that come in.
+    pub(super) chunks: bool,
+}
+
+/// A PARTITION, as far as its queries know it.
+#[derive(Debug, Clone, Copy)]
+pub struct Block {
+    /// When unused keys are forgotten, if they are.
+    pub purge: Option<Purge>,
+    /// The node that tells which keys are alive, if anybody must know.
+    pub keys: Option<NodeId>,
+    /// Whether keys come alive in event-time order.
+    pub in_order: bool,
 }
 
 /// What the batches of a pipe are.
@@ -109,7 +123,7 @@ impl<'a> Lowering<'a> {
     /// For a query of a plan.
     pub fn new(
         plan: &'a mut StreamPlan,
-        query: usize,
+        query: Option<usize>,
         name: &str,
         output: OutputEventsPlan,
         rate: Option<Rate>,
@@ -126,6 +140,7 @@ impl<'a> Lowering<'a> {
             retracts: false,
             in_order: false,
             sorts: false,
+            chunks: false,
         }
     }
 
@@ -133,6 +148,7 @@ impl<'a> Lowering<'a> {
     pub fn lower(&mut self, plan: &LogicalPlan, schema: &SchemaRef) -> Result<NodeId, Diagnostic> {
         let sorting = |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::Sort(_) | LogicalPlan::Limit(_)));
         self.sorts = plan.exists(sorting).unwrap_or(true);
+        self.chunks = plan.exists(|node| Ok(goes_by_batches(node))).unwrap_or(true);
         let target = schema;
         let schema = &Arc::new(plan.schema().as_arrow().clone());
         let schema = if schema.fields().len() > target.fields().len() {
@@ -208,9 +224,15 @@ impl<'a> Lowering<'a> {
         }
         let operator = rate.plan(groups, flow, &pipe.from_schema);
         let schema = pipe.from_schema.clone();
-        let operator = self.keyed(Arc::new(operator), &schema, &schema, KeyedForm::Joined);
-        let node = self.add("rate", pipe.errors, operator);
-        self.plan.connect(pipe.from, node);
+        let (from, operator) = (pipe.from, Arc::new(operator));
+        let node = self.add_keyed(
+            from,
+            "rate",
+            pipe.errors,
+            operator,
+            (&schema, &schema),
+            KeyedForm::Joined,
+        );
         (pipe.from, pipe.flow) = (node, Flow::Inserts);
         for node in above.into_iter().rev() {
             match node {
@@ -294,7 +316,7 @@ impl<'a> Lowering<'a> {
                     });
                 }
                 let id = self.id("union");
-                let node = self.plan.add(PlanNodeKind::Union, Some(self.query), errors, id);
+                let node = self.plan.add(PlanNodeKind::Union, self.query, errors, id);
                 inputs.into_iter().for_each(|input| self.plan.connect(input, node));
                 Ok(self.pipe_from(node, schema, errors, &union.schema))
             }
@@ -324,12 +346,10 @@ impl<'a> Lowering<'a> {
                     }),
                     _ => Arc::new(LimitPlan { skip, fetch }),
                 };
-                let operator = match flow {
-                    Flow::Emissions => operator,
-                    _ => self.keyed(operator, &schema, &schema, KeyedForm::Joined),
+                let node = match flow {
+                    Flow::Emissions => self.add_after(from, "limit", errors, operator),
+                    _ => self.add_keyed(from, "limit", errors, operator, (&schema, &schema), KeyedForm::Joined),
                 };
-                let node = self.add("limit", errors, operator);
-                self.plan.connect(from, node);
                 let mut pipe = self.pipe_from(node, schema, errors, limit.input.schema());
                 pipe.flow = flow;
                 Ok(pipe)
@@ -375,6 +395,9 @@ impl<'a> Lowering<'a> {
         if let Some(node) = extension.node.as_any().downcast_ref::<EventTimeNode>() {
             return self.event_time(node);
         }
+        if let Some(node) = extension.node.as_any().downcast_ref::<BroadcastNode>() {
+            return self.broadcast(node);
+        }
         match extension.node.as_any().downcast_ref::<WindowNode>() {
             Some(window) => self.window(window),
             None => Err(Diagnostic::new(
@@ -408,27 +431,6 @@ impl<'a> Lowering<'a> {
             last = order;
         }
         Ok(self.pipe_from(last, schema, errors, node.input.schema()))
-    }
-
-    /// An operator with state: in a PARTITION one for each key, which its input has as a column.
-    pub(super) fn keyed(
-        &self,
-        operator: Arc<dyn OperatorPlan>,
-        input: &SchemaRef,
-        schema: &SchemaRef,
-        form: KeyedForm,
-    ) -> Arc<dyn OperatorPlan> {
-        let (Some(purge), Ok(key)) = (self.partition, input.index_of(PARTITION_KEY)) else {
-            return operator;
-        };
-        Arc::new(KeyedPlan {
-            operator,
-            key,
-            key_type: input.field(key).data_type().clone(),
-            purge,
-            form,
-            schema: schema.clone(),
-        })
     }
 
     /// The node from which a stream comes in event-time order. Queries share it.
@@ -552,8 +554,7 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn add(&mut self, kind: &str, errors: StreamId, operator: Arc<dyn OperatorPlan>) -> NodeId {
         let id = self.id(kind);
-        self.plan
-            .add(PlanNodeKind::Operator(operator), Some(self.query), errors, id)
+        self.plan.add(PlanNodeKind::Operator(operator), self.query, errors, id)
     }
 
     pub(super) fn id(&mut self, kind: &str) -> String {
@@ -576,6 +577,15 @@ impl Pipe {
 /// Whether rows carry the key of a PARTITION.
 pub(super) fn has_key(plan: &LogicalPlan) -> bool {
     plan.schema().fields().iter().any(|field| field.name() == PARTITION_KEY)
+}
+
+/// Whether a plan's node is a `batch` window.
+fn goes_by_batches(node: &LogicalPlan) -> bool {
+    let LogicalPlan::Extension(extension) = node else {
+        return false;
+    };
+    let window = extension.node.as_any().downcast_ref::<WindowNode>();
+    window.is_some_and(|window| window.kind == WindowKind::Batch)
 }
 
 pub(super) fn constant(what: &str) -> Diagnostic {

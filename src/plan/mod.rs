@@ -1,5 +1,6 @@
 //! The compiler: statements → logical plan → stream plan.
 
+mod broadcast_node;
 pub mod compile;
 mod condition;
 pub mod context;
@@ -12,6 +13,7 @@ pub mod logical;
 mod lower;
 mod lower_aggregate;
 mod lower_over;
+mod lower_partition;
 mod lower_rate;
 mod lower_sessions;
 mod lower_slices;
@@ -23,6 +25,7 @@ mod partition;
 mod physical;
 mod refuse;
 mod resolve;
+mod scoped;
 mod session_keys;
 mod sql_functions;
 pub mod stream_plan;

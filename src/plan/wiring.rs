@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use datafusion_expr::LogicalPlan;
+
 use super::compile::{Columns, Compiled, CompiledQuery, Environment, Outside};
-use super::lower::{Lowering, columns_read};
+use super::lower::{Block, Lowering, columns_read};
+use super::lower_partition::has_broadcast;
 use super::lower_window::named_window;
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
@@ -14,6 +17,7 @@ use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic};
 use crate::formats::DecodeSchema;
 use crate::operators::event_time_order::EventTimeOrderPlan;
+use crate::operators::output_events::{OutputEventsPlan, OutputForm};
 use crate::operators::trigger::TriggerPlan;
 use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
 use crate::windows::TimeDomain;
@@ -74,6 +78,7 @@ impl Compiled {
             warnings: Vec::new(),
             ordered: BTreeMap::new(),
             event_time: self.event_time_streams(),
+            blocks: BTreeMap::new(),
         };
         let read = self.columns_read();
         for def in &self.streams {
@@ -134,6 +139,9 @@ impl Compiled {
         let mut read = BTreeMap::new();
         for query in &self.queries {
             columns_read(&query.plan, &mut read);
+        }
+        for key in self.partitions.values().flat_map(|partition| &partition.keys) {
+            columns_read(key, &mut read);
         }
         read
     }
@@ -256,11 +264,15 @@ impl Compiled {
         let Some(target) = plan.stream(&query.target) else {
             return Ok(());
         };
+        let block = match &query.partition {
+            Some(scope) => Some(self.add_block(plan, scope.number, text)?),
+            None => None,
+        };
         let number = plan.queries.len();
         let schema = plan.streams[target].def.schema.clone();
         let warnings = plan.warnings.len();
-        let mut lowering = Lowering::new(plan, number, &query.name, query.output, query.rate.clone());
-        lowering.partition = query.partition.as_ref().map(|scope| scope.purge);
+        let mut lowering = Lowering::new(plan, Some(number), &query.name, query.output, query.rate.clone());
+        lowering.partition = block;
         let lowered = lowering.lower(&query.plan, &schema);
         let first = std::mem::take(&mut lowering.first);
         let last = lowered.map_err(|error| text.at(error, query.span))?;
@@ -274,10 +286,47 @@ impl Compiled {
             target,
             first,
             last,
+            block: query.partition.as_ref().map(|scope| scope.number),
         });
         Ok(())
     }
+
+    /// What the queries of a PARTITION share. The keys alive are known before any query of the block sees an event.
+    fn add_block(&self, plan: &mut StreamPlan, number: usize, text: &Text) -> Result<Block, Diagnostic> {
+        let Some(partition) = self.partitions.get(&number) else {
+            return Err(text.finish(Diagnostic::new(Code::Syntax, "a PARTITION without keys")));
+        };
+        let queries = self.queries.iter().filter(|query| {
+            let scope = query.partition.as_ref();
+            scope.is_some_and(|scope| scope.number == number)
+        });
+        let broadcasts = queries.into_iter().any(|query| has_broadcast(&query.plan));
+        let timed = |key: &LogicalPlan| plan.time_domain(key) == TimeDomain::Event;
+        let in_order = broadcasts && partition.keys.iter().all(timed);
+        let mut block = Block {
+            purge: partition.purge,
+            in_order,
+            keys: plan.blocks.get(&number).copied(),
+        };
+        if block.keys.is_none() && (broadcasts || partition.purge.is_some()) {
+            let name = format!("partition_{number}");
+            let mut lowering = Lowering::new(plan, None, &name, OUTPUT, None);
+            lowering.partition = Some(block);
+            let node = lowering.keys(&partition.keys);
+            let node = node.map_err(|error| text.at(error, partition.span))?;
+            plan.blocks.insert(number, node);
+            block.keys = Some(node);
+        }
+        Ok(block)
+    }
 }
+
+/// Every event that comes in goes out.
+const OUTPUT: OutputEventsPlan = OutputEventsPlan {
+    current: true,
+    expired: false,
+    form: OutputForm::Events,
+};
 
 fn check_circles(plan: &StreamPlan, text: &Text) -> Result<(), Diagnostic> {
     let Err(nodes) = plan.topological() else {

@@ -22,7 +22,7 @@ use super::tap::Tap;
 use crate::error::{Result, RowError};
 use crate::event::{EventBatch, Micros};
 use crate::operators::state::{StateReader, StateWriter};
-use crate::operators::{BEGINNING_OF_TIME, END_OF_TIME, Operator, Outcome, Output, TimeUpdate, Watermark};
+use crate::operators::{BEGINNING_OF_TIME, CONTROL, END_OF_TIME, Operator, Outcome, Output, TimeUpdate, Watermark};
 
 /// Index of a node in its graph.
 pub type NodeIndex = usize;
@@ -87,6 +87,8 @@ enum Work {
         port: usize,
         watermark: Watermark,
     },
+    /// The node has more to give.
+    Resume(NodeIndex),
 }
 
 /// Streams and operators that run on one thread.
@@ -257,6 +259,7 @@ impl Graph {
             match work {
                 Work::Batch { node, port, batch } => self.process(node, port, batch, now)?,
                 Work::Time { node, port, watermark } => self.pass_time(node, port, watermark, now)?,
+                Work::Resume(node) => self.resume(node, now)?,
             }
         }
         Ok(())
@@ -295,8 +298,25 @@ impl Graph {
         }
     }
 
+    fn resume(&mut self, index: NodeIndex, now: Micros) -> Result<()> {
+        let node = &mut self.nodes[index];
+        let Stage::Operator(operator) = &mut node.spec.stage else {
+            return Ok(());
+        };
+        if node.done {
+            return Ok(());
+        }
+        self.output.set_now(now);
+        operator.resume(&mut self.output)?;
+        let outcome = self.output.take();
+        self.settle(index, outcome, None)
+    }
+
     /// Remembers the watermark of one input and passes the node's on if it has moved.
     fn pass_time(&mut self, index: NodeIndex, port: usize, watermark: Watermark, now: Micros) -> Result<()> {
+        if port == CONTROL {
+            return Ok(());
+        }
         let node = &mut self.nodes[index];
         if let Some(input) = node.spec.inputs.get_mut(port) {
             *input = watermark;
@@ -407,6 +427,9 @@ impl Graph {
         if let Some((node, port)) = late_output {
             let late = outcome.late_rows.into_iter().rev();
             self.work.extend(late.map(|batch| Work::Batch { node, port, batch }));
+        }
+        if outcome.again {
+            self.work.push(Work::Resume(index));
         }
         self.push_batches(index, outcome.batches);
         if ended {

@@ -101,6 +101,10 @@ impl Operator for Expression {
         Ok(())
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        None
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.condition.snapshot(state)?;
         self.held.snapshot(state)
@@ -221,6 +225,10 @@ impl Operator for ExpressionBatch {
     fn watermark(&self, input: Micros) -> Micros {
         let oldest = self.held.first().map(|batch| batch.time(0));
         oldest.map_or(input, |oldest| oldest.min(input))
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

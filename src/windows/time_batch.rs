@@ -144,6 +144,13 @@ impl Operator for TimeBatch {
         }
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        match (self.plan.domain, self.plan.column) {
+            (TimeDomain::Event, None) => self.state.end,
+            _ => None,
+        }
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         state.value(&self.state)?;
         write_batches(&self.held, state)?;
