@@ -408,3 +408,152 @@ fn parts(ids: &[GroupId], chunks: bool) -> Vec<(GroupId, Vec<u32>)> {
     parts.sort_by_key(|(_, rows)| rows[0]);
     parts
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+    use crate::event::Times;
+    use crate::operators::limit::LimitPlan;
+    use crate::operators::partition_keys::PartitionKeysPlan;
+    use crate::windows::delay::DelayPlan;
+    use crate::windows::{Retained, TimeDomain, fifo::FifoPlan};
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, true)]))
+    }
+
+    fn batch(keys: impl Iterator<Item = i64>, time: Micros) -> EventBatch {
+        let keys: ArrayRef = Arc::new(keys.collect::<Int64Array>());
+        let columns = RecordBatch::try_new(schema(), vec![keys]).expect("one column");
+        EventBatch::inserts(columns, Times::Same(time))
+    }
+
+    const PURGE: Purge = Purge {
+        idle: 1_000_000,
+        check: 100_000,
+    };
+
+    fn by() -> KeyedBy {
+        KeyedBy {
+            columns: vec![0],
+            data_type: DataType::Int64,
+            purge: Some(PURGE),
+        }
+    }
+
+    fn keyed(operator: impl OperatorPlan + 'static) -> Keyed {
+        let plan = KeyedPlan {
+            operator: Arc::new(operator),
+            keys: by(),
+            form: KeyedForm::Joined,
+            schema: schema(),
+        };
+        Keyed {
+            keys: LiveKeys::new(&DataType::Int64, Some(PURGE)).expect("a key"),
+            fresh: plan.operator.build().expect("it builds"),
+            plan,
+            instances: Vec::new(),
+            timers: WakeUps::default(),
+            watermarks: WakeUps::default(),
+            holding: BTreeMap::new(),
+            inner: Output::new(0),
+            ids: Vec::new(),
+        }
+    }
+
+    /// Calls an operator and gives what it emits.
+    fn call(
+        operator: &mut dyn Operator,
+        now: Micros,
+        call: impl FnOnce(&mut dyn Operator, &mut Output) -> Result<()>,
+    ) -> Vec<EventBatch> {
+        let mut out = Output::new(now);
+        call(operator, &mut out).expect("it works");
+        out.take().batches
+    }
+
+    /// A million keys, each met for a second: what is kept are those of the last two seconds.
+    #[test]
+    fn keys_that_come_and_go_for_ever_leave_nothing() {
+        let day = 86_400_000_000;
+        let window = FifoPlan {
+            size: None,
+            duration: Some(day),
+            column: None,
+            domain: TimeDomain::Processing,
+            retained: Retained::Expired,
+            schema: schema(),
+        };
+        let delay = |domain| DelayPlan {
+            duration: day,
+            domain,
+            schema: schema(),
+        };
+        let mut told = PartitionKeysPlan {
+            key_type: DataType::Int64,
+            purge: Some(PURGE),
+        }
+        .build()
+        .expect("it builds");
+        let mut windows = window.for_keys(&by()).expect("it has one").build().expect("it builds");
+        let mut by_timer = keyed(delay(TimeDomain::Processing));
+        let mut by_watermark = keyed(delay(TimeDomain::Event));
+        // Nobody tells of the keys of this one: all are strays.
+        let mut alone = keyed(LimitPlan {
+            skip: 0,
+            fetch: Some(1),
+        });
+        let (chunk, chunks) = (1_000, 1_000);
+        for number in 0..chunks {
+            let now = number * 50_000;
+            let first = number * chunk;
+            let events = batch(first..first + chunk, now);
+            let changes = call(told.as_mut(), now, |told, out| told.process(0, events.clone(), out));
+            let mut heirs: Vec<&mut dyn Operator> = vec![windows.as_mut()];
+            // What is made for each key takes its time to make.
+            let some = number % 4 == 0;
+            if some {
+                let given = call(&mut alone, now, |alone, out| alone.process(0, events.clone(), out));
+                assert_eq!(given[0].num_rows(), chunk as usize, "each key begins anew");
+                heirs.push(&mut by_timer);
+                heirs.push(&mut by_watermark);
+            }
+            for heir in heirs {
+                for change in &changes {
+                    call(heir, now, |heir, out| heir.process(CONTROL, change.clone(), out));
+                }
+                call(heir, now, |heir, out| heir.process(0, events.clone(), out));
+                call(heir, now, |heir, out| heir.advance(TimeUpdate::Timer(now), out));
+            }
+        }
+        let few = 40 * chunk as usize;
+        for keyed in [&by_timer, &by_watermark, &alone] {
+            assert!(
+                keyed.keys.len() <= few && keyed.keys.capacity() <= few,
+                "{}",
+                keyed.keys.capacity()
+            );
+            assert!(keyed.instances.len() <= few);
+            assert!(keyed.instances.iter().flatten().count() <= few);
+            assert!(keyed.timers.len() <= 3 * few && keyed.watermarks.len() <= 3 * few);
+            assert!(keyed.holding.len() <= few);
+        }
+        // Its events, with their links, are all that a window of a day would keep.
+        let mut state = StateWriter::default();
+        windows.snapshot(&mut state).expect("it writes its state");
+        let bytes = state.into_bytes().len();
+        assert!(bytes < 100 * few, "{bytes}");
+    }
+
+    #[test]
+    fn rows_of_a_key_together_or_in_runs() {
+        let ids = [3, 3, 1, 3, 1, 2];
+        let runs = [(3, vec![0, 1]), (1, vec![2]), (3, vec![3]), (1, vec![4]), (2, vec![5])];
+        assert_eq!(parts(&ids, false), runs);
+        let chunks = [(3, vec![0, 1, 3]), (1, vec![2, 4]), (2, vec![5])];
+        assert_eq!(parts(&ids, true), chunks);
+    }
+}

@@ -36,6 +36,16 @@ impl WakeUps {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
+    /// The number of entries.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
     /// Drops entries that do not hold any more, once the queue has doubled. O(1) an entry, amortised.
     pub fn tidy(&mut self, holds: impl Fn(Micros, GroupId) -> bool) {
         if self.heap.len() <= self.limit.max(SLACK) {

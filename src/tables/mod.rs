@@ -9,6 +9,8 @@
 //! a writer that computes, and writers never wait for a reader that reads on: what a reader holds is a snapshot. Writers of one
 //! table take turns; what one reads in its transaction nobody changes before it commits, so no update is lost.
 
+pub mod slot;
+
 use std::fmt::Debug;
 
 use arrow::array::{ArrayRef, RecordBatch};
