@@ -30,10 +30,23 @@ pub struct App {
     inner: Arc<Inner>,
 }
 
+/// What an app is made of.
+pub(super) struct Parts {
+    pub(super) compiled: Compiled,
+    pub(super) registry: Registry,
+    pub(super) mode: Mode,
+    pub(super) parallelism: usize,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) virtual_clock: Option<Arc<VirtualClock>>,
+    pub(super) connect: bool,
+    pub(super) snapshot: Option<Snapshot>,
+}
+
 struct Inner {
     compiled: Compiled,
     registry: Registry,
     mode: Mode,
+    parallelism: usize,
     clock: Arc<dyn Clock>,
     virtual_clock: Option<Arc<VirtualClock>>,
     connect: bool,
@@ -63,30 +76,22 @@ impl std::fmt::Debug for App {
 }
 
 impl App {
-    pub(super) fn new(
-        compiled: Compiled,
-        registry: Registry,
-        mode: Mode,
-        clock: Arc<dyn Clock>,
-        virtual_clock: Option<Arc<VirtualClock>>,
-        connect: bool,
-        snapshot: Option<Snapshot>,
-    ) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
         let waiting = Mutex::new(Waiting {
-            snapshot,
+            snapshot: parts.snapshot,
             ..Waiting::default()
         });
-        let running = OnceLock::new();
         App {
             inner: Arc::new(Inner {
-                compiled,
-                registry,
-                mode,
-                clock,
-                virtual_clock,
-                connect,
+                compiled: parts.compiled,
+                registry: parts.registry,
+                mode: parts.mode,
+                parallelism: parts.parallelism,
+                clock: parts.clock,
+                virtual_clock: parts.virtual_clock,
+                connect: parts.connect,
                 waiting,
-                running,
+                running: OnceLock::new(),
             }),
         }
     }
@@ -120,6 +125,7 @@ impl App {
             mode: self.inner.mode,
             clock: self.inner.clock.clone(),
             connect: self.inner.connect,
+            parallelism: self.inner.parallelism,
             taps: taps.collect::<Result<_>>()?,
             listeners: listeners.collect::<Result<_>>()?,
             snapshot: waiting.snapshot.take(),

@@ -88,6 +88,10 @@ impl OperatorPlan for BroadcastPlan {
         self.form == BroadcastForm::Batches
     }
 
+    fn gives_to_every_key(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(Broadcast {
             keys: GroupTable::new(std::slice::from_ref(&self.key_type))?,

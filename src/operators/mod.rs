@@ -26,6 +26,7 @@ pub mod output_events;
 pub mod output_rate;
 pub mod over;
 pub mod partition_keys;
+pub mod route;
 pub mod row_errors;
 pub mod running_aggregate;
 pub mod session_aggregate;
@@ -123,6 +124,20 @@ pub trait OperatorPlan: Send + Sync {
     /// waits for time to move. Otherwise rows come in runs of one key, so that what it gives for different keys stays in the
     /// order of the events.
     fn takes_chunks(&self) -> bool {
+        false
+    }
+    /// Whether it may stay in front of where a PARTITION's keys go their ways, on the thread of its streams: it has no state for a key,
+    /// and gives the rows it takes in their columns, or the key as one of new columns.
+    fn forwards(&self) -> bool {
+        false
+    }
+    /// Whether several of it, each with some of a PARTITION's keys, do the same as one. Not what works on things that
+    /// others see, such as tables.
+    fn splits_by_key(&self) -> bool {
+        !self.begins_event_time()
+    }
+    /// Whether it gives its events to every key of a PARTITION.
+    fn gives_to_every_key(&self) -> bool {
         false
     }
     /// One operator that does for every key of a PARTITION what this one does; `None` if there is none but one for each key.

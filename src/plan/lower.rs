@@ -19,6 +19,7 @@ use eventflux_sqlparser::OutputKind;
 use super::broadcast_node::BroadcastNode;
 use super::context::Source;
 use super::event_time_node::EventTimeNode;
+use super::lower_partition::key_column;
 use super::lower_rate::{Groups, Rate};
 use super::partition::PARTITION_KEY;
 use super::physical::{physical_expr, reads_event_time, with_event_time};
@@ -422,13 +423,12 @@ impl<'a> Lowering<'a> {
             late: LatePolicy::Drop,
             idle: self.plan.streams[errors].def.settings.idle_timeout,
         };
-        let mut last = self.add("event_time", errors, Arc::new(operator));
-        self.plan.connect(from, last);
+        let mut last = self.add_after(from, "event_time", errors, Arc::new(operator));
+        self.plan.nodes[last].key = self.plan.nodes[from].key;
         if in_order {
             let operator = EventTimeOrderPlan { schema: schema.clone() };
-            let order = self.add("in_order", errors, Arc::new(operator));
-            self.plan.connect(last, order);
-            last = order;
+            last = self.add_after(last, "in_order", errors, Arc::new(operator));
+            self.plan.nodes[last].key = self.plan.nodes[from].key;
         }
         Ok(self.pipe_from(last, schema, errors, node.input.schema()))
     }
@@ -446,6 +446,7 @@ impl<'a> Lowering<'a> {
         let id = format!("{}/in_order", self.plan.streams[stream].def.name);
         let kind = PlanNodeKind::Operator(Arc::new(operator));
         let node = self.plan.add(kind, None, stream, id);
+        self.plan.nodes[node].block = self.plan.nodes[from].block;
         self.plan.connect(from, node);
         self.plan.ordered.insert(from, node);
         node
@@ -545,6 +546,7 @@ impl<'a> Lowering<'a> {
             return Ok((pipe.from, errors));
         }
         let node = self.add("filter_project", errors, Arc::new(plan));
+        self.plan.nodes[node].key = self.partition.and_then(|_| key_column(schema));
         if pipe.is_stream {
             self.first.push(node);
         }

@@ -129,7 +129,9 @@ impl Lowering<'_> {
             Arc::new(EventTimeOrderPlan { schema }) as _
         });
         if let Some(sorted) = sorted {
+            let key = self.plan.nodes[node].key;
             node = self.add_after(node, "in_order", errors, sorted);
+            self.plan.nodes[node].key = key;
         }
         if let Some(over) = operators.over {
             let (input, schema) = (over.input.clone(), over.schema.clone());

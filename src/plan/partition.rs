@@ -211,6 +211,12 @@ pub fn keyed_stream(stream: &str, key: &Expr, several: bool) -> Result<Query, Di
     Ok(query)
 }
 
+/// The number of the block that a stream is private to.
+pub fn block_of(stream: &str) -> Option<usize> {
+    let (_, number) = stream.strip_prefix('#')?.rsplit_once('@')?;
+    number.parse().ok()
+}
+
 /// Columns without the partition's key, which is the last.
 pub fn without_key(schema: &Schema) -> Schema {
     let fields = schema.fields().iter().filter(|field| field.name() != PARTITION_KEY);

@@ -59,8 +59,6 @@ pub struct QueryPlan {
     pub first: Vec<NodeId>,
     /// The last node: it counts what goes out.
     pub last: NodeId,
-    /// The PARTITION it stands in.
-    pub block: Option<usize>,
 }
 
 /// A node of the graph.
@@ -79,6 +77,10 @@ pub struct PlanNode {
     pub inputs: Vec<NodeId>,
     /// The nodes that tell it something beside, by the port [`CONTROL`].
     pub controls: Vec<NodeId>,
+    /// The PARTITION it belongs to.
+    pub block: Option<usize>,
+    /// The column of the PARTITION's key in what it gives, where it has just been computed.
+    pub key: Option<usize>,
     /// A name for its state that does not change when other statements are added.
     pub id: String,
 }
@@ -113,6 +115,8 @@ impl StreamPlan {
             late_output: None,
             inputs: Vec::new(),
             controls: Vec::new(),
+            block: None,
+            key: None,
             id,
         });
         self.nodes.len() - 1

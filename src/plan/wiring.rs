@@ -9,6 +9,7 @@ use super::compile::{Columns, Compiled, CompiledQuery, Environment, Outside};
 use super::lower::{Block, Lowering, columns_read};
 use super::lower_partition::has_broadcast;
 use super::lower_window::named_window;
+use super::partition::block_of;
 use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
@@ -251,6 +252,9 @@ impl Compiled {
         if let Some(last) = last {
             plan.connect(last, node);
         }
+        for node in &mut plan.nodes[entry.unwrap_or(node)..] {
+            node.block = block_of(&def.name);
+        }
         plan.streams.push(StreamPlanStream {
             def: def.clone(),
             entry: entry.unwrap_or(node),
@@ -268,6 +272,7 @@ impl Compiled {
             Some(scope) => Some(self.add_block(plan, scope.number, text)?),
             None => None,
         };
+        let begun = plan.nodes.len();
         let number = plan.queries.len();
         let schema = plan.streams[target].def.schema.clone();
         let warnings = plan.warnings.len();
@@ -279,6 +284,9 @@ impl Compiled {
         let warnings = plan.warnings.split_off(warnings).into_iter();
         plan.warnings
             .extend(warnings.map(|warning| text.at(warning, query.span)));
+        for node in plan.nodes[begun..].iter_mut().filter(|node| node.query == Some(number)) {
+            node.block = query.partition.as_ref().map(|scope| scope.number);
+        }
         let entry = plan.streams[target].entry;
         plan.connect(last, entry);
         plan.queries.push(QueryPlan {
@@ -286,7 +294,6 @@ impl Compiled {
             target,
             first,
             last,
-            block: query.partition.as_ref().map(|scope| scope.number),
         });
         Ok(())
     }
@@ -310,10 +317,16 @@ impl Compiled {
         };
         if block.keys.is_none() && (broadcasts || partition.purge.is_some()) {
             let name = format!("partition_{number}");
+            let begun = plan.nodes.len();
             let mut lowering = Lowering::new(plan, None, &name, OUTPUT, None);
             lowering.partition = Some(block);
             let node = lowering.keys(&partition.keys);
             let node = node.map_err(|error| text.at(error, partition.span))?;
+            for added in &mut plan.nodes[begun..] {
+                // What puts a stream into order is everybody's.
+                let own = added.id.starts_with(&name);
+                added.block = own.then_some(number);
+            }
             plan.blocks.insert(number, node);
             block.keys = Some(node);
         }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::errors::StreamErrors;
+use super::exchange::{Heard, Outlet};
 use super::metrics::{QueryMetrics, StreamMetrics};
 use super::tap::Tap;
 use crate::error::{Result, RowError};
@@ -64,6 +65,8 @@ pub enum Stage {
     Pass(Vec<Tap>),
     /// An operator.
     Operator(Box<dyn Operator>),
+    /// Sends everything on to another task.
+    Send(Outlet),
 }
 
 struct Node {
@@ -135,6 +138,18 @@ impl Graph {
         self.run(now)
     }
 
+    /// Takes a batch from another task.
+    pub fn receive(&mut self, node: NodeIndex, port: usize, batch: EventBatch, now: Micros) -> Result<()> {
+        self.work.push(Work::Batch { node, port, batch });
+        self.run(now)
+    }
+
+    /// Takes a watermark from another task.
+    pub fn receive_time(&mut self, node: NodeIndex, port: usize, watermark: Watermark, now: Micros) -> Result<()> {
+        self.work.push(Work::Time { node, port, watermark });
+        self.run(now)
+    }
+
     /// The outside input of an entry has ended.
     pub fn end(&mut self, node: NodeIndex, now: Micros) -> Result<()> {
         let port = self.external_port(node);
@@ -191,7 +206,7 @@ impl Graph {
     pub fn taps_mut(&mut self, node: NodeIndex) -> Option<&mut Vec<Tap>> {
         match &mut self.nodes[node].spec.stage {
             Stage::Pass(taps) => Some(taps),
-            Stage::Operator(_) => None,
+            _ => None,
         }
     }
 
@@ -199,7 +214,7 @@ impl Graph {
     pub fn all_taps(&mut self) -> impl Iterator<Item = &mut Tap> {
         self.nodes.iter_mut().flat_map(|node| match &mut node.spec.stage {
             Stage::Pass(taps) => taps.iter_mut(),
-            Stage::Operator(_) => [].iter_mut(),
+            _ => [].iter_mut(),
         })
     }
 
@@ -207,7 +222,7 @@ impl Graph {
     pub fn taps(&self) -> impl Iterator<Item = &Tap> {
         self.nodes.iter().flat_map(|node| match &node.spec.stage {
             Stage::Pass(taps) => taps.iter(),
-            Stage::Operator(_) => [].iter(),
+            _ => [].iter(),
         })
     }
 
@@ -289,6 +304,12 @@ impl Graph {
                 self.push_batches(index, vec![batch]);
                 Ok(())
             }
+            Stage::Send(outlet) => {
+                if outlet.send(&batch)? == Heard::No {
+                    self.finish(index);
+                }
+                Ok(())
+            }
             Stage::Operator(operator) => {
                 self.output.set_now(now);
                 operator.process(port, batch, &mut self.output)?;
@@ -349,6 +370,13 @@ impl Graph {
         }
         if node.done {
             node.spec.passed = combined;
+            return Ok(());
+        }
+        if let Stage::Send(outlet) = &node.spec.stage {
+            node.spec.passed = combined;
+            if outlet.send_time(combined) == Heard::No {
+                self.finish(index);
+            }
             return Ok(());
         }
         let Stage::Operator(operator) = &mut node.spec.stage else {

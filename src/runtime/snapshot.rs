@@ -14,6 +14,13 @@ pub struct Snapshot {
     pub(crate) operators: BTreeMap<String, Vec<u8>>,
     /// By stream.
     pub(crate) positions: BTreeMap<String, Position>,
+    /// On how many workers the keys of partitions lived.
+    #[serde(default = "one")]
+    pub(crate) workers: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Snapshot {

@@ -76,6 +76,10 @@ impl OperatorPlan for TableWritePlan {
         }
     }
 
+    fn splits_by_key(&self) -> bool {
+        false
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         let action: Box<dyn Action> = match &self.action {
             TableAction::Insert => Box::new(Insert),
