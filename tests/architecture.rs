@@ -18,7 +18,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Windows are operators of their own family: the two are one layer.
     ("operators", &["catalog", "error", "event", "tables", "windows"]),
     ("windows", &["catalog", "error", "event", "operators"]),
-    ("tables", &["catalog", "config", "error", "event", "operators::state"]),
+    (
+        "tables",
+        &["catalog", "config", "error", "event", "formats", "operators::state"],
+    ),
     ("formats", &["catalog", "config", "error", "event"]),
     ("connectors", &["catalog", "config", "error", "event", "formats"]),
     (

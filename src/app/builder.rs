@@ -17,6 +17,7 @@ use crate::formats::Format;
 use crate::plan::compile::{Environment, Outside, compile};
 use crate::runtime::instance::Mode;
 use crate::runtime::snapshot::Snapshot;
+use crate::tables::registry::{Backends, TableBackend};
 
 /// The entry to the engine.
 ///
@@ -48,6 +49,7 @@ impl EventFlux {
             name: None,
             layers: Layers::default(),
             registry: Registry::builtin(),
+            backends: Backends::builtin(),
             functions: Vec::new(),
             mode: Mode::Threads,
             clock: Arc::new(SystemClock),
@@ -65,6 +67,7 @@ pub struct Builder {
     name: Option<Arc<str>>,
     layers: Layers,
     registry: Registry,
+    backends: Backends,
     functions: Vec<Arc<ScalarUDF>>,
     mode: Mode,
     clock: Arc<dyn Clock>,
@@ -203,6 +206,12 @@ impl Builder {
         self
     }
 
+    /// Adds a backend of tables.
+    pub fn register_table_backend(mut self, backend: Arc<dyn TableBackend>) -> Self {
+        self.backends.add(backend);
+        self
+    }
+
     /// Adds a format.
     pub fn register_format(mut self, format: Arc<dyn Format>) -> Self {
         self.registry.add_format(format);
@@ -268,6 +277,7 @@ impl Builder {
         let variables = |name: &str| std::env::var(name).ok();
         let environment = Environment {
             registry: &self.registry,
+            backends: &self.backends,
             functions: &functions,
             variables: &variables,
             layers: &self.layers,
@@ -284,6 +294,8 @@ impl Builder {
         Ok(App::new(Parts {
             compiled,
             registry: self.registry,
+            backends: self.backends,
+            functions,
             mode: self.mode,
             parallelism,
             clock: self.clock,

@@ -144,11 +144,12 @@ impl EventBatch {
             .ops
             .as_ref()
             .map(|ops| indices.iter().map(|&row| ops[row as usize]).collect());
+        let rows = indices.len();
         let columns = match self.columns.num_columns() {
-            // Rows without columns are only a number.
+            // There is nothing to take, but rows are counted.
             0 => {
-                let rows = RecordBatchOptions::new().with_row_count(Some(indices.len()));
-                RecordBatch::try_new_with_options(self.schema(), Vec::new(), &rows)?
+                let options = RecordBatchOptions::new().with_row_count(Some(rows));
+                RecordBatch::try_new_with_options(self.columns.schema(), Vec::new(), &options)?
             }
             _ => take_record_batch(&self.columns, &UInt32Array::from(indices))?,
         };

@@ -29,6 +29,8 @@ pub struct AggregatePlan {
     pub expired: bool,
     /// Whether rows that enter give output.
     pub current: bool,
+    /// Whether a row that is deleted gives its group's values after it, as an event: the input is a changelog.
+    pub deletes: bool,
     /// Whether rows may leave, so that it is worth knowing how many there are.
     pub counts_rows: bool,
     /// The columns of the input.

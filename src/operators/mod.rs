@@ -18,10 +18,12 @@ pub mod filter_project;
 pub mod group_table;
 pub mod join;
 pub mod keyed;
+pub mod keyed_changes;
 pub mod limit;
 pub mod live_keys;
 pub mod lookup;
 pub mod lookup_join;
+pub mod merge_order;
 pub mod output_events;
 pub mod output_rate;
 pub mod over;
@@ -33,6 +35,7 @@ pub mod session_aggregate;
 pub mod slice_aggregate;
 pub mod split_rows;
 pub mod state;
+pub mod table_query_join;
 pub mod table_write;
 pub mod trigger;
 pub mod wake_ups;
@@ -88,6 +91,11 @@ pub trait Operator: Send {
     /// own many operators to tell all of them of every watermark.
     fn next_watermark(&self) -> Option<Micros> {
         Some(BEGINNING_OF_TIME)
+    }
+
+    /// What it holds now, for a window that is asked on demand; `None` for operators that are none.
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(None)
     }
 
     /// Whether nothing more will come from it whatever comes in (LIMIT reached).

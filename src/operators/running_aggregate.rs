@@ -89,7 +89,9 @@ impl Operator for RunningAggregate {
                     true => out.emit(result),
                     false => {
                         let rows = 0..result.num_rows();
-                        let entered: BooleanArray = rows.map(|row| Some(adds(result.op(row)))).collect();
+                        let deletes = self.plan.deletes;
+                        let gives = |op: Op| adds(op) || deletes && op == Op::Delete;
+                        let entered: BooleanArray = rows.map(|row| Some(gives(result.op(row)))).collect();
                         let entered = result.filter(&entered)?;
                         let (columns, times, _) = entered.into_parts();
                         out.emit(EventBatch::inserts(columns, times));

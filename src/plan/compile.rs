@@ -10,6 +10,7 @@ use eventflux_sqlparser::{
 };
 use sqlparser::ast::Spanned;
 
+use super::compile_write::{Statement as TableStatement, Write};
 use super::context::Source;
 use super::define::Definer;
 use super::logical::{
@@ -29,11 +30,15 @@ use crate::config::layers::Layers;
 use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic, SourceText};
 use crate::operators::output_events::{OutputEventsPlan, OutputForm};
+use crate::tables::registry::Backends;
+use crate::tables::slot::TableSlot;
 
 /// What an app is compiled with.
 pub struct Environment<'a> {
     /// Connectors and formats.
     pub registry: &'a Registry,
+    /// What may keep tables.
+    pub backends: &'a Backends,
     /// Functions.
     pub functions: &'a Functions,
     /// Environment variables for `${…}`.
@@ -57,6 +62,7 @@ pub enum Outside {
 pub struct Compiled {
     pub(super) source: SourceText,
     pub(super) streams: Vec<Arc<StreamDef>>,
+    pub(super) tables: Vec<Arc<TableSlot>>,
     pub(super) queries: Vec<CompiledQuery>,
     /// The numbers of the queries that EXPLAIN stands before: they are printed, not run.
     pub(super) explained: BTreeSet<String>,
@@ -75,6 +81,8 @@ pub(super) struct CompiledQuery {
     pub(super) rate: Option<Rate>,
     /// The PARTITION it stands in.
     pub(super) partition: Option<Arc<Scope>>,
+    /// What its events do to a table, which then is its target.
+    pub(super) write: Option<Write>,
 }
 
 /// Which columns of source streams are built.
@@ -114,6 +122,11 @@ impl Compiled {
         self.streams.iter().find(|stream| stream.name == name)
     }
 
+    /// All tables, in order of declaration.
+    pub fn tables(&self) -> &[Arc<TableSlot>] {
+        &self.tables
+    }
+
     /// All streams, in order of declaration.
     pub fn streams(&self) -> &[Arc<StreamDef>] {
         &self.streams
@@ -130,6 +143,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
     }
     let definer = Definer {
         registry: environment.registry,
+        backends: environment.backends,
         text: &text,
         environment: environment.variables,
         layers: environment.layers,
@@ -141,6 +155,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         definer,
         functions: &functions,
         streams: Vec::new(),
+        tables: Vec::new(),
         sources: HashMap::new(),
         known: BTreeMap::new(),
         undeclared: Vec::new(),
@@ -164,12 +179,14 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
     let partitions = compiler.partitions()?;
     let Compiler {
         streams,
+        tables,
         queries,
         explained,
         ..
     } = compiler;
     let compiled = Compiled {
         streams,
+        tables,
         queries,
         explained,
         partitions,
@@ -196,6 +213,7 @@ pub(super) struct Compiler<'a> {
     pub(super) definer: Definer<'a>,
     pub(super) functions: &'a Functions,
     pub(super) streams: Vec<Arc<StreamDef>>,
+    pub(super) tables: Vec<Arc<TableSlot>>,
     pub(super) sources: HashMap<String, Arc<Source>>,
     pub(super) known: resolve::Known,
     /// Named windows without columns: they get those of the first query that feeds them.
@@ -209,14 +227,16 @@ pub(super) struct Compiler<'a> {
 /// A query waiting to be planned.
 pub(super) struct Pending {
     pub(super) query: Query,
-    name: String,
-    explain: bool,
+    pub(super) name: String,
+    pub(super) explain: bool,
     /// The PARTITION it stands in.
     pub(super) scope: Option<Arc<Scope>>,
+    /// The UPDATE or DELETE whose events it gives.
+    pub(super) statement: Option<TableStatement>,
 }
 
 impl Pending {
-    fn feeds(&self, name: &str) -> bool {
+    pub(super) fn feeds(&self, name: &str) -> bool {
         let target = self.query.target.as_ref();
         target.is_some_and(|target| target.name.value.eq_ignore_ascii_case(name))
     }
@@ -230,6 +250,14 @@ impl Compiler<'_> {
                 let def = self.definer.stream(create).map_err(|error| self.text.finish(error))?;
                 self.check_free(&def.name, create.name.span)?;
                 self.declare(def);
+            }
+            if let StatementKind::CreateTable(create) = &statement.kind {
+                self.check_free(&create.name.value, create.name.span)?;
+                let slot = Arc::new(TableSlot::new(self.definer.table(create)?));
+                self.known.insert(slot.def().name.clone(), slot.def().schema.clone());
+                self.sources
+                    .insert(slot.def().name.clone(), Arc::new(Source::table(slot.clone())));
+                self.tables.push(slot);
             }
             if let StatementKind::CreateWindow(create) = &statement.kind {
                 self.check_free(&create.name.value, create.name.span)?;
@@ -305,6 +333,28 @@ impl Compiler<'_> {
                         return Err(self.text.at(error, statement.span));
                     }
                 },
+                StatementKind::Update(update) => {
+                    let statement = TableStatement::update(update);
+                    self.add_statement(
+                        &mut pending,
+                        statement,
+                        &update.from,
+                        &update.relations,
+                        number + 1,
+                        None,
+                    )?;
+                }
+                StatementKind::Delete(delete) => {
+                    let statement = TableStatement::delete(delete);
+                    self.add_statement(
+                        &mut pending,
+                        statement,
+                        &delete.using,
+                        &delete.relations,
+                        number + 1,
+                        None,
+                    )?;
+                }
                 StatementKind::Partition(partition) => {
                     partitions += 1;
                     let scope = Arc::new(self.scope(partitions, partition, statement.span)?);
@@ -337,7 +387,7 @@ impl Compiler<'_> {
         if let Some(scope) = &scope {
             scope.localise(&mut query);
         }
-        refuse::query(&query, self.reads_window(&query), self.text)?;
+        refuse::query(&query, self.reads_window(&query), &self.reads_tables(), self.text)?;
         let name = match &query.target {
             Some(target) => format!("{}#{number}", target.name.value),
             None => {
@@ -350,12 +400,13 @@ impl Compiler<'_> {
             name,
             explain,
             scope,
+            statement: None,
         });
         Ok(())
     }
 
     /// Whether a query reads a named window.
-    fn reads_window(&self, query: &Query) -> bool {
+    pub(super) fn reads_window(&self, query: &Query) -> bool {
         let tables = resolve::tables(&query.body, &query.relations);
         tables.iter().any(|table| {
             let windows = self.streams.iter().filter(|stream| stream.window.is_some());
@@ -363,64 +414,6 @@ impl Compiler<'_> {
             let undeclared = self.undeclared.iter().map(|window| window.name.value.as_str());
             resolve_name(&table.value, declared.chain(undeclared)) != Resolved::None
         })
-    }
-
-    /// The first relation of a query that is not known yet.
-    fn missing(&self, query: &Query) -> Option<String> {
-        let tables = resolve::tables(&query.body, &query.relations);
-        let known = || self.known.keys().map(String::as_str);
-        tables
-            .into_iter()
-            .map(|ident| ident.value)
-            .find(|name| resolve_name(name, known()) == Resolved::None)
-    }
-
-    fn comes_later(&self, name: &str, pending: &[Pending], statements: &[Statement]) -> bool {
-        let targets = pending.iter().map(|pending| match &pending.query.target {
-            Some(target) => target.name.value.as_str(),
-            None => pending.name.as_str(),
-        });
-        let views = statements.iter().filter_map(|statement| match &statement.kind {
-            StatementKind::CreateView(view) => Some(view.name.value.as_str()),
-            _ => None,
-        });
-        resolve_name(name, targets.chain(views)) != Resolved::None
-    }
-
-    fn comes_later_than(&self, name: &str, next: &Pending, statements: &[Statement]) -> bool {
-        let own = next.feeds(name);
-        let others: Vec<&str> = statements
-            .iter()
-            .filter_map(|statement| match &statement.kind {
-                StatementKind::CreateView(view) => Some(view.name.value.as_str()),
-                StatementKind::Query(query) => query.target.as_ref().map(|target| target.name.value.as_str()),
-                _ => None,
-            })
-            .collect();
-        let bare = name.to_lowercase().starts_with("query_");
-        !own && (bare && !self.known.contains_key(name) && self.bare_pending(name, statements)
-            || resolve_name(name, others.iter().copied()) != Resolved::None)
-    }
-
-    fn bare_pending(&self, name: &str, statements: &[Statement]) -> bool {
-        let bare = statements.iter().filter(|statement| match &statement.kind {
-            StatementKind::Query(query) => query.target.is_none(),
-            _ => false,
-        });
-        (1..=bare.count()).any(|number| name.eq_ignore_ascii_case(&format!("query_{number}")))
-    }
-
-    fn circle(&self, query: Option<&Pending>, view: Option<&CreateView>) -> Diagnostic {
-        let span = query
-            .map(|pending| pending.query.span)
-            .or(view.map(|view| view.span))
-            .unwrap_or(sqlparser::tokenizer::Span::empty());
-        let error = Diagnostic::new(
-            Code::Cycle,
-            "the streams feed each other in a circle, so their columns cannot be inferred",
-        )
-        .hint("a query cannot read what it, or a query it feeds, produces");
-        self.text.at(error, span)
     }
 
     fn check_free(&self, name: &str, span: sqlparser::tokenizer::Span) -> Result<(), Diagnostic> {
@@ -442,7 +435,12 @@ impl Compiler<'_> {
 
     fn view(&mut self, view: &CreateView) -> Result<(), Diagnostic> {
         self.check_free(&view.name.value, view.name.span)?;
-        refuse::query(&view.query, self.reads_window(&view.query), self.text)?;
+        refuse::query(
+            &view.query,
+            self.reads_window(&view.query),
+            &self.reads_tables(),
+            self.text,
+        )?;
         let (query, windows) = self.resolved(&view.query, None)?;
         let planner = Planner {
             sources: &self.sources,
@@ -555,6 +553,19 @@ impl Compiler<'_> {
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
         over::check_order(&plan, &self.streams, self.text, query.span)?;
         let plan = planner.analyze(plan).map_err(fail)?;
+        let table = query
+            .target
+            .as_ref()
+            .and_then(|target| self.table_named(&target.name.value));
+        if table.is_some() || pending.statement.is_some() {
+            let compiled = self.write(&pending, &query, &planner, plan, table)?;
+            if pending.explain {
+                self.explained.insert(pending.name);
+            }
+            self.queries.push(compiled);
+            return Ok(());
+        }
+        refuse::table_forms(&query, self.text)?;
         let target_name = query
             .target
             .as_ref()
@@ -631,6 +642,7 @@ impl Compiler<'_> {
             plan,
             span,
             bare,
+            write: None,
             output: output_events(&query),
             rate: query
                 .output
@@ -687,7 +699,7 @@ impl Compiler<'_> {
     }
 }
 
-fn output_events(query: &Query) -> OutputEventsPlan {
+pub(super) fn output_events(query: &Query) -> OutputEventsPlan {
     let events = query.target.as_ref().map(|target| target.events);
     OutputEventsPlan {
         current: events != Some(OutputEvents::Expired),

@@ -15,7 +15,19 @@ use crate::catalog::functions::Functions;
 
 /// Wraps the columns of every SELECT in a query that aggregates.
 pub fn wrap_query(query: &mut Query, functions: &Functions) {
-    let mut selects = Selects { functions };
+    let mut selects = Selects {
+        functions,
+        with: CURRENT,
+    };
+    let _ = VisitMut::visit(query, &mut selects);
+}
+
+/// The same for a query that the batch engine runs: the last row's value.
+pub fn wrap_batch_query(query: &mut Query, functions: &Functions) {
+    let mut selects = Selects {
+        functions,
+        with: "last_value",
+    };
     let _ = VisitMut::visit(query, &mut selects);
 }
 
@@ -42,31 +54,34 @@ pub fn is_aggregate(function: &Function, functions: &Functions) -> bool {
 
 struct Selects<'a> {
     functions: &'a Functions,
+    /// The aggregate that columns are wrapped into.
+    with: &'static str,
 }
 
 impl VisitorMut for Selects<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        wrap_body(&mut query.body, self.functions);
+        wrap_body(&mut query.body, self.functions, self.with);
         ControlFlow::Continue(())
     }
 }
 
-fn wrap_body(body: &mut SetExpr, functions: &Functions) {
+fn wrap_body(body: &mut SetExpr, functions: &Functions, with: &'static str) {
     match body {
-        SetExpr::Select(select) if aggregates(select, functions) => wrap_select(select, functions),
+        SetExpr::Select(select) if aggregates(select, functions) => wrap_select(select, functions, with),
         SetExpr::SetOperation { left, right, .. } => {
-            wrap_body(left, functions);
-            wrap_body(right, functions);
+            wrap_body(left, functions, with);
+            wrap_body(right, functions, with);
         }
         _ => {}
     }
 }
 
-fn wrap_select(select: &mut Select, functions: &Functions) {
+fn wrap_select(select: &mut Select, functions: &Functions, with: &'static str) {
     let mut wrapper = Wrapper {
         functions,
+        with,
         keys: group_keys(select),
         kept: Vec::new(),
     };
@@ -132,6 +147,7 @@ impl Visitor for FindAggregate<'_> {
 /// Wraps the columns of expressions. What is a key or an aggregate is put aside while what is around it is visited.
 struct Wrapper<'a> {
     functions: &'a Functions,
+    with: &'static str,
     keys: Vec<Expr>,
     kept: Vec<Expr>,
 }
@@ -222,7 +238,7 @@ impl VisitorMut for Wrapper<'_> {
                 *expr = kept;
             }
         } else if column_name(expr).is_some() {
-            *expr = current(expr.clone());
+            *expr = current(expr.clone(), self.with);
         }
         ControlFlow::Continue(())
     }
@@ -259,9 +275,9 @@ impl VisitorMut for ReplaceOutputs<'_> {
     }
 }
 
-fn current(column: Expr) -> Expr {
+fn current(column: Expr, function: &str) -> Expr {
     Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(CURRENT)]),
+        name: ObjectName::from(vec![Ident::new(function)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {

@@ -24,6 +24,7 @@ use super::lower_rate::{Groups, Rate};
 use super::partition::PARTITION_KEY;
 use super::physical::{physical_expr, reads_event_time, with_event_time};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
+use super::trigger_side_node::TriggerSideNode;
 use super::window_node::WindowNode;
 use crate::catalog::streams::{LatePolicy, NamedWindow};
 use crate::catalog::windows::{Family, WindowKind};
@@ -56,6 +57,8 @@ pub struct Lowering<'a> {
     pub(super) operators: usize,
     /// Whether what is being lowered feeds an aggregate, which needs to know what leaves a window.
     pub(super) retracts: bool,
+    /// Whether what is being lowered feeds a join, which needs to know all that a window holds.
+    pub(super) holds: bool,
     /// Whether what is being lowered must come in event-time order.
     pub(super) in_order: bool,
     /// Whether the query sorts or limits its emissions: then those of different keys must stay apart.
@@ -84,6 +87,8 @@ pub enum Flow {
     Changes { fifo: bool },
     /// The emissions of a batch window, one a batch.
     Emissions,
+    /// Inserts, updates and deletes of rows, which go on to the target as they are.
+    Changelog,
 }
 
 /// A stream on its way: where it comes from, and what is to be done to it that is not a node yet.
@@ -139,6 +144,7 @@ impl<'a> Lowering<'a> {
             partition: None,
             operators: 0,
             retracts: false,
+            holds: false,
             in_order: false,
             sorts: false,
             chunks: false,
@@ -217,6 +223,11 @@ impl<'a> Lowering<'a> {
             (self.output.current, self.output.expired) = (true, true);
         }
         let pipe = self.pipe(inner)?;
+        if pipe.flow == Flow::Changelog {
+            return Err(cannot_retract(
+                "OUTPUT … EVERY drops events, and those of a changelog belong together",
+            ));
+        }
         let mut pipe = self.flushed(pipe, inner.schema())?;
         let flow = pipe.flow;
         self.output = asked;
@@ -253,7 +264,7 @@ impl<'a> Lowering<'a> {
 
     /// Makes events of changes, as the query's target takes them.
     pub(super) fn events_of(&mut self, from: NodeId, errors: StreamId, flow: Flow) -> Result<NodeId, Diagnostic> {
-        if flow == Flow::Inserts {
+        if matches!(flow, Flow::Inserts | Flow::Changelog) {
             return match self.output.current {
                 true => Ok(from),
                 false => Err(
@@ -306,6 +317,7 @@ impl<'a> Lowering<'a> {
                 let schema = Arc::new(union.schema.as_arrow().clone());
                 let mut inputs = Vec::with_capacity(union.inputs.len());
                 let mut errors = 0;
+                let mut whole = Flow::Inserts;
                 for input in &union.inputs {
                     let pipe = self.pipe(input)?;
                     errors = pipe.errors;
@@ -313,22 +325,34 @@ impl<'a> Lowering<'a> {
                     let node = self.flush(pipe, &schema)?.0;
                     inputs.push(match flow {
                         Flow::Inserts => node,
+                        Flow::Changelog => {
+                            whole = Flow::Changelog;
+                            node
+                        }
                         flow => self.events_of(node, errors, flow)?,
                     });
                 }
                 let id = self.id("union");
                 let node = self.plan.add(PlanNodeKind::Union, self.query, errors, id);
                 inputs.into_iter().for_each(|input| self.plan.connect(input, node));
-                Ok(self.pipe_from(node, schema, errors, &union.schema))
+                let mut pipe = self.pipe_from(node, schema, errors, &union.schema);
+                pipe.flow = whole;
+                Ok(pipe)
             }
             LogicalPlan::Sort(sort) => self.sort(sort),
             LogicalPlan::Extension(extension) => self.extension(extension),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Window(window) => self.over(window),
+            LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Limit(limit) => {
                 let pipe = self.pipe(&limit.input)?;
                 let flow = pipe.flow;
+                if flow == Flow::Changelog {
+                    return Err(cannot_retract(
+                        "LIMIT counts events, and those of a changelog may be taken back",
+                    ));
+                }
                 let schema = Arc::new(limit.input.schema().as_arrow().clone());
                 let (from, errors) = self.flush(pipe, &schema)?;
                 let skip = match limit.get_skip_type() {
@@ -399,6 +423,9 @@ impl<'a> Lowering<'a> {
         if let Some(node) = extension.node.as_any().downcast_ref::<BroadcastNode>() {
             return self.broadcast(node);
         }
+        if let Some(side) = extension.node.as_any().downcast_ref::<TriggerSideNode>() {
+            return self.pipe(&side.input);
+        }
         match extension.node.as_any().downcast_ref::<WindowNode>() {
             Some(window) => self.window(window),
             None => Err(Diagnostic::new(
@@ -454,6 +481,14 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Pipe, Diagnostic> {
         let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+        if let Some(table) = source.and_then(|source| source.table.as_ref()) {
+            let message = format!(
+                "'{}' is a table: it has nothing that sets a query going",
+                table.def().name
+            );
+            let error = Diagnostic::new(Code::Unstreamable, message);
+            return Err(error.hint("join it with a stream, or ask it on demand"));
+        }
         let stream = source.and_then(|source| self.plan.stream(&source.stream));
         let Some(stream) = stream else {
             return Err(Diagnostic::new(
@@ -481,10 +516,17 @@ impl<'a> Lowering<'a> {
             .map(|&index| place.def.schema.fields()[index].clone())
             .collect();
         let from_schema = Arc::new(arrow::datatypes::Schema::new(fields));
-        let flow = place.def.window.as_ref().map_or(Flow::Inserts, flow_of);
-        let from = match self.in_order {
-            true => self.ordered(stream, &from_schema),
-            false => place.node,
+        let content = place.content.filter(|_| self.holds).zip(place.def.window.as_ref());
+        let flow = match (&place.def.window, content) {
+            (_, Some((_, window))) => Flow::of(&window.kind),
+            (Some(window), None) => flow_of(window),
+            (None, None) if self.plan.changelogs.contains(&place.def.name) => Flow::Changelog,
+            (None, None) => Flow::Inserts,
+        };
+        let from = match (content, self.in_order) {
+            (Some((content, _)), _) => content,
+            (None, true) => self.ordered(stream, &from_schema),
+            (None, false) => place.node,
         };
         Ok(Pipe {
             from,
@@ -590,6 +632,12 @@ fn goes_by_batches(node: &LogicalPlan) -> bool {
     window.is_some_and(|window| window.kind == WindowKind::Batch)
 }
 
+/// The error of a plan in which an operator would have to take back what it cannot.
+pub(super) fn cannot_retract(why: &str) -> Diagnostic {
+    let error = Diagnostic::new(Code::Unstreamable, why.to_string());
+    error.hint("keep the changelog in a table with its key, and join events with that; or aggregate it first")
+}
+
 pub(super) fn constant(what: &str) -> Diagnostic {
     Diagnostic::new(Code::Type, format!("{what} must be a constant number"))
 }
@@ -599,6 +647,7 @@ pub fn columns_read(plan: &LogicalPlan, read: &mut BTreeMap<String, std::collect
     let _ = plan.apply(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Some(source) = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>()
+            && source.table.is_none()
         {
             let columns = read.entry(source.stream.clone()).or_default();
             match &scan.projection {

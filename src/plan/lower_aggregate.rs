@@ -76,10 +76,10 @@ impl AggregateColumns {
         let retraction = match flow {
             Flow::Inserts => Retraction::Never,
             Flow::Changes { fifo: true } | Flow::Emissions => Retraction::Fifo,
-            Flow::Changes { fifo: false } => Retraction::Any,
+            Flow::Changes { fifo: false } | Flow::Changelog => Retraction::Any,
         };
         let (current, expired) = match flow {
-            Flow::Inserts => (true, false),
+            Flow::Inserts | Flow::Changelog => (true, false),
             _ => (output.current, output.expired),
         };
         AggregatePlan {
@@ -92,6 +92,7 @@ impl AggregateColumns {
             retraction,
             expired,
             current,
+            deletes: flow == Flow::Changelog,
             counts_rows: flow != Flow::Inserts,
             input,
             schema: self.schema.clone(),

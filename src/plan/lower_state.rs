@@ -22,14 +22,15 @@ use crate::operators::session_aggregate::SessionAggregatePlan;
 use crate::operators::slice_aggregate::SliceAggregatePlan;
 use crate::windows::{Retained, TimeDomain};
 
-use super::lower::{Flow, Lowering, Pipe};
+use super::lower::{Flow, Lowering, Pipe, cannot_retract};
 
 impl Lowering<'_> {
     pub(super) fn window(&mut self, window: &WindowNode) -> Result<Pipe, Diagnostic> {
         let domain = self.plan.time_domain(&window.input);
         let in_order = std::mem::replace(&mut self.in_order, domain == TimeDomain::Event);
+        let holds = std::mem::replace(&mut self.holds, false);
         let pipe = self.pipe(&window.input);
-        self.in_order = in_order;
+        (self.in_order, self.holds) = (in_order, holds);
         let pipe = of_inserts(pipe?)?;
         let input = Arc::new(window.input.schema().as_arrow().clone());
         let schema = Arc::new(
@@ -38,7 +39,7 @@ impl Lowering<'_> {
                 .clone(),
         );
         let (from, errors) = self.flush(pipe, &input)?;
-        let expired = self.output.expired || self.retracts && window.kind.family() == Family::Sliding;
+        let expired = self.output.expired || self.holds || self.retracts && window.kind.family() == Family::Sliding;
         let operator = window_plan(
             &window.kind,
             &Windowed {
@@ -79,7 +80,7 @@ impl Lowering<'_> {
         let (from, errors) = self.flush(pipe, &schema)?;
         let bound = match (flow, ttl) {
             (Flow::Emissions, _) => Bound::Emission,
-            (Flow::Changes { .. }, _) => Bound::Present,
+            (Flow::Changes { .. } | Flow::Changelog, _) => Bound::Present,
             (Flow::Inserts, Some(ttl)) => Bound::Unseen(ttl),
             (Flow::Inserts, None) => {
                 self.plan
@@ -113,6 +114,11 @@ impl Lowering<'_> {
         let pipe = self.pipe(&window.input);
         self.in_order = in_order;
         let mut pipe = pipe?;
+        if pipe.flow == Flow::Changelog {
+            return Err(cannot_retract(
+                "OVER looks back at events, and those of a changelog may be taken back",
+            ));
+        }
         if pipe.flow != Flow::Inserts {
             let error = Diagnostic::new(Code::Unstreamable, "OVER has a frame of its own, so it takes no WINDOW");
             return Err(error.hint("give OVER a frame: RANGE BETWEEN 10 SECONDS PRECEDING AND CURRENT ROW"));
@@ -224,9 +230,10 @@ impl Lowering<'_> {
         {
             return self.sessions(aggregate, &sessions);
         }
-        let retracts = std::mem::replace(&mut self.retracts, true);
+        let before = (self.retracts, self.holds);
+        (self.retracts, self.holds) = (true, false);
         let pipe = self.pipe(&aggregate.input);
-        self.retracts = retracts;
+        (self.retracts, self.holds) = before;
         let pipe = pipe?;
         let flow = pipe.flow;
         let (from, errors, mut columns, input) =
@@ -242,6 +249,7 @@ impl Lowering<'_> {
         let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
         pipe.flow = match flow {
             Flow::Changes { .. } if !expired => Flow::Inserts,
+            Flow::Changelog => Flow::Inserts,
             flow => flow,
         };
         Ok(pipe)
@@ -252,6 +260,9 @@ impl Lowering<'_> {
 fn of_inserts(pipe: Pipe) -> Result<Pipe, Diagnostic> {
     match pipe.flow {
         Flow::Inserts => Ok(pipe),
+        Flow::Changelog => Err(cannot_retract(
+            "a window holds events, and those of a changelog may be taken back",
+        )),
         _ => Err(Diagnostic::new(
             Code::Unstreamable,
             "a window cannot hold what another window gives in the same query",

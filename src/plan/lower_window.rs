@@ -217,12 +217,9 @@ pub fn named_window(
         input: columns.clone(),
         schema,
         domain,
-        retained: if window.expired {
-            Retained::Expired
-        } else {
-            Retained::Nothing
-        },
-        retracts: window.expired,
+        // A join and a query on demand ask for what it holds, whatever it is declared to give.
+        retained: Retained::Expired,
+        retracts: true,
     };
     operators.push(("window", window_plan(&window.kind, &windowed)?));
     if window.kind.has_bounds() {

@@ -10,7 +10,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion_expr::LogicalPlan;
+use datafusion_common::DataFusionError;
+use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
 
 use eventflux_sqlparser::{OptionDef, Partition, Query, RelationSource, StatementKind};
 use sqlparser::ast::{
@@ -221,6 +222,17 @@ pub fn block_of(stream: &str) -> Option<usize> {
 pub fn without_key(schema: &Schema) -> Schema {
     let fields = schema.fields().iter().filter(|field| field.name() != PARTITION_KEY);
     Schema::new(fields.cloned().collect::<Vec<_>>())
+}
+
+/// A plan without the partition's key, for a table.
+pub fn without_partition(plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    let columns = plan
+        .schema()
+        .columns()
+        .into_iter()
+        .filter(|column| column.name != PARTITION_KEY);
+    let columns: Vec<_> = columns.map(datafusion_expr::Expr::Column).collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
 /// A target's columns and after them the partition's key.

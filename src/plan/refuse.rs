@@ -26,26 +26,47 @@ pub fn statement(statement: &Statement, text: &Text) -> Result<(), Diagnostic> {
         | StatementKind::CreateFunction(_)
         | StatementKind::CreateTrigger(_)
         | StatementKind::CreateView(_)
+        | StatementKind::CreateTable(_)
+        | StatementKind::Update(_)
+        | StatementKind::Delete(_)
         | StatementKind::Query(_)
         | StatementKind::Explain(_) => return Ok(()),
-        StatementKind::CreateTable(_) => "CREATE TABLE",
         StatementKind::CreateAggregation(_) => "CREATE AGGREGATION",
-        StatementKind::Update(_) => "UPDATE",
-        StatementKind::Delete(_) => "DELETE",
         StatementKind::Begin | StatementKind::Commit | StatementKind::Rollback => "transactions",
         _ => "this statement",
     };
     Err(text.at(unsupported(what), statement.span))
 }
 
+/// Refuses, of a query whose target is a stream, the forms of INSERT that are for tables.
+pub fn table_forms(query: &Query, text: &Text) -> Result<(), Diagnostic> {
+    let Some(target) = &query.target else {
+        return Ok(());
+    };
+    let what = match (&target.mode, &target.on_conflict) {
+        (InsertMode::Insert, None) => return Ok(()),
+        (InsertMode::Insert, Some(_)) => "ON CONFLICT",
+        (InsertMode::Upsert, _) => "UPSERT",
+        (InsertMode::UpdateOrInsert { .. }, _) => "UPDATE OR INSERT",
+    };
+    let error = Diagnostic::new(
+        Code::Unstreamable,
+        format!("{what} changes tables, and '{}' is none", target.name.value),
+    );
+    Err(text.at(
+        error.hint("INSERT INTO sends events to a stream; declare a table with CREATE TABLE"),
+        target.span,
+    ))
+}
+
+/// Tells whether a query reads nothing but tables, which have an end.
+pub type ReadsTables<'a> = &'a dyn Fn(&SqlQuery) -> bool;
+
 /// Refuses what cannot be run of a query, at its place. `reads_window`: one of its relations is a named window.
-pub fn query(query: &Query, reads_window: bool, text: &Text) -> Result<(), Diagnostic> {
+pub fn query(query: &Query, reads_window: bool, reads_tables: ReadsTables, text: &Text) -> Result<(), Diagnostic> {
     if let Some(target) = &query.target {
         if target.inner {
             return Err(text.at(unsupported("'#' streams, which live in a PARTITION"), target.name.span));
-        }
-        if !matches!(target.mode, InsertMode::Insert) || target.on_conflict.is_some() {
-            return Err(text.at(unsupported("changing tables"), target.span));
         }
     }
     for lifted in &query.relations {
@@ -73,7 +94,11 @@ pub fn query(query: &Query, reads_window: bool, text: &Text) -> Result<(), Diagn
     let windowed = reads_window || query.relations.iter().any(|relation| relation.window.is_some());
     let order = if windowed { Order::Emissions } else { Order::None };
     sql_query(&query.body, order, text)?;
-    let mut inside = Inside { text, order };
+    let mut inside = Inside {
+        text,
+        order,
+        reads_tables,
+    };
     match query.body.visit(&mut inside) {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(()),
@@ -82,7 +107,6 @@ pub fn query(query: &Query, reads_window: bool, text: &Text) -> Result<(), Diagn
 
 fn relation(relation: &StreamRelation, text: &Text) -> Result<(), Diagnostic> {
     let what = match &relation.source {
-        _ if relation.unidirectional => "UNIDIRECTIONAL joins",
         RelationSource::Stream { fault: true, .. } => "fault streams ('!')",
         RelationSource::Stream { inner: true, .. } => "'#' streams, which live in a PARTITION",
         RelationSource::Stream { .. } => return Ok(()),
@@ -165,9 +189,6 @@ fn select(select: &Select, order: Order, text: &Text) -> Result<(), Diagnostic> 
     if let Some(Distinct::On(_)) = &select.distinct {
         return Err(text.at(unsupported("SELECT DISTINCT ON"), select.span()));
     }
-    if let [_, second, ..] = select.from.as_slice() {
-        return Err(text.at(unsupported("joins"), second.span()));
-    }
     for from in &select.from {
         table(from, order, text)?;
     }
@@ -182,10 +203,29 @@ fn select(select: &Select, order: Order, text: &Text) -> Result<(), Diagnostic> 
 }
 
 fn table(from: &TableWithJoins, order: Order, text: &Text) -> Result<(), Diagnostic> {
-    if let Some(join) = from.joins.first() {
-        return Err(text.at(unsupported("joins"), join.span()));
+    for join in &from.joins {
+        use sqlparser::ast::JoinOperator as J;
+        let known = matches!(
+            join.join_operator,
+            J::Join(_)
+                | J::Inner(_)
+                | J::Left(_)
+                | J::LeftOuter(_)
+                | J::Right(_)
+                | J::RightOuter(_)
+                | J::FullOuter(_)
+                | J::CrossJoin(_)
+        );
+        if !known {
+            return Err(text.at(unsupported("this kind of join"), join.span()));
+        }
+        factor(&join.relation, order, text)?;
     }
-    match &from.relation {
+    factor(&from.relation, order, text)
+}
+
+fn factor(relation: &TableFactor, order: Order, text: &Text) -> Result<(), Diagnostic> {
+    match relation {
         TableFactor::Table { args: None, .. } => Ok(()),
         TableFactor::Derived {
             lateral: false,
@@ -201,12 +241,16 @@ fn table(from: &TableWithJoins, order: Order, text: &Text) -> Result<(), Diagnos
 struct Inside<'a> {
     order: Order,
     text: &'a Text<'a>,
+    reads_tables: ReadsTables<'a>,
 }
 
 impl Visitor for Inside<'_> {
     type Break = Box<Diagnostic>;
 
     fn pre_visit_query(&mut self, query: &SqlQuery) -> ControlFlow<Self::Break> {
+        if (self.reads_tables)(query) {
+            return ControlFlow::Continue(());
+        }
         match sql_query(query, self.order, self.text) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(Box::new(error)),
@@ -214,21 +258,27 @@ impl Visitor for Inside<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
-        let what = match expr {
-            Expr::Function(function) if function.over.is_some() => {
-                return match over::refuse_call(function, self.text) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(error) => ControlFlow::Break(Box::new(error)),
-                };
-            }
+        match expr {
+            Expr::Function(function) if function.over.is_some() => match over::refuse_call(function, self.text) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(Box::new(error)),
+            },
             Expr::Convert { .. } => {
                 let error = Diagnostic::new(Code::Type, "the second argument of convert is a text")
                     .hint("put the type in quotes: convert(x, 'int'); or write CAST(x AS INT)");
-                return ControlFlow::Break(Box::new(self.text.at(error, expr.span())));
+                ControlFlow::Break(Box::new(self.text.at(error, expr.span())))
             }
-            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => "subqueries in expressions",
-            _ => return ControlFlow::Continue(()),
-        };
-        ControlFlow::Break(Box::new(self.text.at(unsupported(what), expr.span())))
+            Expr::Subquery(query) | Expr::Exists { subquery: query, .. } | Expr::InSubquery { subquery: query, .. }
+                if !(self.reads_tables)(query) =>
+            {
+                let error = Diagnostic::new(
+                    Code::Unstreamable,
+                    "a subquery in an expression looks into tables, not streams",
+                )
+                .hint("join the streams, or keep the one in a table: INSERT INTO T SELECT …");
+                ControlFlow::Break(Box::new(self.text.at(error, expr.span())))
+            }
+            _ => ControlFlow::Continue(()),
+        }
     }
 }

@@ -56,7 +56,7 @@ impl Compiler<'_> {
             let keys = scope.keys.iter().filter(|(stream, _)| *stream == table.value);
             let source = match keys.last() {
                 Some((stream, key)) => Source::view(self.keyed(scope, stream, key)?),
-                None if scope.carries(&table.value) => continue,
+                None if scope.carries(&table.value) || source.table.is_some() => continue,
                 None => self.broadcast(scope, &table.value, source)?,
             };
             sources.insert(table.value, Arc::new(source));

@@ -11,6 +11,7 @@ use crate::catalog::streams::StreamDef;
 use crate::error::Diagnostic;
 use crate::event::Micros;
 use crate::operators::{CONTROL, OperatorPlan};
+use crate::tables::slot::TableSlot;
 use crate::windows::TimeDomain;
 
 /// Index of a node in [`StreamPlan::nodes`]. Nodes are in statement order.
@@ -35,6 +36,12 @@ pub struct StreamPlan {
     pub event_time: BTreeSet<String>,
     /// By PARTITION: the node that tells which keys are alive, where anybody must know.
     pub blocks: BTreeMap<usize, NodeId>,
+    /// The column of each stream that holds the events' time, where there is one.
+    pub time_columns: BTreeMap<String, usize>,
+    /// The streams whose events may be updates and deletes.
+    pub changelogs: BTreeSet<String>,
+    /// The tables.
+    pub tables: Vec<Arc<TableSlot>>,
 }
 
 /// A stream and its place in the graph.
@@ -45,6 +52,10 @@ pub struct StreamPlanStream {
     pub entry: NodeId,
     /// The node of the stream itself.
     pub node: NodeId,
+    /// For a named window: the node that gives all changes of its content.
+    pub content: Option<NodeId>,
+    /// For a named window: the node that holds it.
+    pub held_by: Option<NodeId>,
     /// The declared columns that any query, sink or subscriber reads, ascending; batches of the stream have these.
     pub wanted: Arc<[usize]>,
 }
@@ -53,12 +64,20 @@ pub struct StreamPlanStream {
 pub struct QueryPlan {
     /// `query_1`, `query_2`, …
     pub name: String,
-    /// The stream it feeds.
-    pub target: StreamId,
+    /// What it feeds.
+    pub target: QueryTarget,
     /// The first node of each branch: they count what comes in.
     pub first: Vec<NodeId>,
     /// The last node: it counts what goes out.
     pub last: NodeId,
+}
+
+/// What a query feeds.
+pub enum QueryTarget {
+    /// A stream.
+    Stream(StreamId),
+    /// A table, by the query's last node.
+    Table(Arc<TableSlot>),
 }
 
 /// A node of the graph.

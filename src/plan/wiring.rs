@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use datafusion_expr::LogicalPlan;
 
+use super::changelogs::changelog_streams;
 use super::compile::{Columns, Compiled, CompiledQuery, Environment, Outside};
-use super::lower::{Block, Lowering, columns_read};
+use super::lineage::time_columns;
+use super::lower::{Block, Flow, Lowering, columns_read};
 use super::lower_partition::has_broadcast;
 use super::lower_window::named_window;
+use super::meeting::streams_to_split;
 use super::partition::block_of;
-use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
+use super::stream_plan::{NodeId, PlanNodeKind, QueryPlan, QueryTarget, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
 use crate::catalog::streams::{LatePolicy, Role, StreamDef};
@@ -18,7 +21,9 @@ use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic};
 use crate::formats::DecodeSchema;
 use crate::operators::event_time_order::EventTimeOrderPlan;
+use crate::operators::keyed_changes::KeyedChangesPlan;
 use crate::operators::output_events::{OutputEventsPlan, OutputForm};
+use crate::operators::split_rows::SplitRowsPlan;
 use crate::operators::trigger::TriggerPlan;
 use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
 use crate::windows::TimeDomain;
@@ -80,10 +85,18 @@ impl Compiled {
             ordered: BTreeMap::new(),
             event_time: self.event_time_streams(),
             blocks: BTreeMap::new(),
+            time_columns: BTreeMap::new(),
+            changelogs: BTreeSet::new(),
+            tables: self.tables.clone(),
         };
+        let streams = || self.streams.iter().map(Arc::as_ref);
+        plan.time_columns = time_columns(streams(), &self.queries);
+        plan.changelogs = changelog_streams(streams(), &self.queries, &plan.event_time, &plan.time_columns);
+        let split = streams_to_split(&self.queries);
         let read = self.columns_read();
         for def in &self.streams {
-            self.add_stream(&mut plan, def, columns, &read, &text)?;
+            let split = split.contains(&def.name);
+            self.add_stream(&mut plan, def, columns, &read, split, &text)?;
         }
         for stream in 0..plan.streams.len() {
             if let LatePolicy::Redirect(name) = &plan.streams[stream].def.settings.late.clone()
@@ -153,6 +166,7 @@ impl Compiled {
         def: &Arc<StreamDef>,
         columns: Columns,
         read: &BTreeMap<String, BTreeSet<usize>>,
+        split: bool,
         text: &Text,
     ) -> Result<(), Diagnostic> {
         let fields = def.schema.fields().len();
@@ -178,6 +192,7 @@ impl Compiled {
             (0..fields).collect()
         } else {
             let mut wanted = read.get(&def.name).cloned().unwrap_or_default();
+            wanted.extend(&def.primary_key);
             if let (Some(watermark), Some(bound)) = (&def.watermark, &bound) {
                 wanted.insert(watermark.column);
                 if let WatermarkBound::Expression(_) = bound {
@@ -233,6 +248,47 @@ impl Compiled {
             entry = entry.or(Some(node));
             last = Some(node);
         }
+        let wanted_schema = || {
+            let fields: Vec<_> = wanted.iter().map(|&index| def.schema.fields()[index].clone()).collect();
+            Arc::new(arrow::datatypes::Schema::new(fields))
+        };
+        if !def.primary_key.is_empty() {
+            let key = def
+                .primary_key
+                .iter()
+                .filter_map(|column| wanted.binary_search(column).ok());
+            let operator = KeyedChangesPlan {
+                key: key.collect(),
+                schema: wanted_schema(),
+            };
+            let kind = PlanNodeKind::Operator(Arc::new(operator));
+            let node = plan.add(kind, None, stream, format!("{}/changes", def.name));
+            if let Some(last) = last {
+                plan.connect(last, node);
+            }
+            entry = entry.or(Some(node));
+            last = Some(node);
+        }
+        // What a window gives for one event is several changes, of which each goes its ways before the next.
+        let (split, split_behind) = match &def.window {
+            None => (split, false),
+            Some(window) => (false, split && Flow::of(&window.kind) != Flow::Emissions),
+        };
+        let add_split = |plan: &mut StreamPlan, last: Option<NodeId>| {
+            let kind = PlanNodeKind::Operator(Arc::new(SplitRowsPlan));
+            let node = plan.add(kind, None, stream, format!("{}/rows", def.name));
+            if let Some(last) = last {
+                plan.connect(last, node);
+            }
+            node
+        };
+        if split {
+            let node = add_split(plan, last);
+            entry = entry.or(Some(node));
+            last = Some(node);
+        }
+        let mut content = None;
+        let mut held_by = None;
         if let Some(window) = &def.window {
             let domain = match plan.event_time.contains(&def.name) {
                 true => TimeDomain::Event,
@@ -246,6 +302,21 @@ impl Compiled {
                 }
                 entry = entry.or(Some(node));
                 last = Some(node);
+                if kind == "window" {
+                    held_by = Some(node);
+                }
+                // What it is declared to give may be less than what it holds.
+                if kind != "output" {
+                    content = Some(node);
+                }
+            }
+        }
+        if split_behind {
+            let split_last = last == content;
+            let node = add_split(plan, last);
+            last = Some(node);
+            if split_last {
+                content = last;
             }
         }
         let node = plan.add(PlanNodeKind::Stream(stream), None, stream, def.name.clone());
@@ -259,26 +330,32 @@ impl Compiled {
             def: def.clone(),
             entry: entry.unwrap_or(node),
             node,
+            content,
+            held_by,
             wanted,
         });
         Ok(())
     }
 
     fn add_query(&self, plan: &mut StreamPlan, query: &CompiledQuery, text: &Text) -> Result<(), Diagnostic> {
-        let Some(target) = plan.stream(&query.target) else {
-            return Ok(());
-        };
+        let target = plan.stream(&query.target);
         let block = match &query.partition {
             Some(scope) => Some(self.add_block(plan, scope.number, text)?),
             None => None,
         };
         let begun = plan.nodes.len();
         let number = plan.queries.len();
-        let schema = plan.streams[target].def.schema.clone();
         let warnings = plan.warnings.len();
         let mut lowering = Lowering::new(plan, Some(number), &query.name, query.output, query.rate.clone());
         lowering.partition = block;
-        let lowered = lowering.lower(&query.plan, &schema);
+        let lowered = match (&query.write, target) {
+            (Some(write), _) => lowering.lower_write(&query.plan, write),
+            (None, Some(target)) => {
+                let schema = lowering.plan.streams[target].def.schema.clone();
+                lowering.lower(&query.plan, &schema)
+            }
+            (None, None) => return Ok(()),
+        };
         let first = std::mem::take(&mut lowering.first);
         let last = lowered.map_err(|error| text.at(error, query.span))?;
         let warnings = plan.warnings.split_off(warnings).into_iter();
@@ -287,8 +364,15 @@ impl Compiled {
         for node in plan.nodes[begun..].iter_mut().filter(|node| node.query == Some(number)) {
             node.block = query.partition.as_ref().map(|scope| scope.number);
         }
-        let entry = plan.streams[target].entry;
-        plan.connect(last, entry);
+        let target = match (&query.write, target) {
+            (Some(write), _) => QueryTarget::Table(write.table.clone()),
+            (None, Some(target)) => {
+                let entry = plan.streams[target].entry;
+                plan.connect(last, entry);
+                QueryTarget::Stream(target)
+            }
+            (None, None) => return Ok(()),
+        };
         plan.queries.push(QueryPlan {
             name: query.name.clone(),
             target,

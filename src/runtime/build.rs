@@ -16,8 +16,9 @@ use super::task::Joining;
 use crate::catalog::streams::Role;
 use crate::connectors::{Registry, Source, StopSignal};
 use crate::error::{Error, Result};
+use crate::formats::DecodeSchema;
 use crate::operators::Watermark;
-use crate::plan::stream_plan::{Edge, NodeId, PlanNodeKind, StreamId, StreamPlan};
+use crate::plan::stream_plan::{Edge, NodeId, PlanNodeKind, QueryTarget, StreamId, StreamPlan, StreamPlanStream};
 
 /// What one task runs.
 pub struct Built {
@@ -37,6 +38,21 @@ pub struct Built {
     pub merges: Vec<NodeIndex>,
     /// The channels to other tasks.
     pub outlets: Vec<Sender<Message>>,
+}
+
+/// A stream in its task; of one that workers share, in the first of them.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// The task.
+    pub task: usize,
+    /// Where its events enter.
+    pub entry: NodeIndex,
+    /// Its own node.
+    pub node: NodeIndex,
+    /// Of a named window: what holds its events.
+    pub content: Option<NodeIndex>,
+    /// The number of its columns.
+    pub columns: usize,
 }
 
 /// Builds the tasks of a plan.
@@ -106,14 +122,18 @@ impl<'a> Builder<'a> {
         builder
     }
 
-    /// The task of a stream, and its entry and own node there; of one that workers share, the first of them.
-    pub fn places(&self) -> Vec<(usize, NodeIndex, NodeIndex)> {
-        let place = |stream: &crate::plan::stream_plan::StreamPlanStream| {
+    /// Where the streams are.
+    pub fn places(&self) -> Vec<Place> {
+        let place = |stream: &StreamPlanStream| {
             let part = self.part_of[stream.entry];
-            let nodes = &self.parts[part].nodes;
-            let entry = nodes.binary_search(&stream.entry).ok()?;
-            let node = nodes.binary_search(&stream.node).ok()?;
-            Some((self.first_task(part), entry, node))
+            let find = |node: NodeId| self.parts[part].nodes.binary_search(&node).ok();
+            Some(Place {
+                task: self.first_task(part),
+                entry: find(stream.entry)?,
+                node: find(stream.node)?,
+                content: stream.held_by.and_then(find),
+                columns: stream.def.schema.fields().len(),
+            })
         };
         self.plan.streams.iter().filter_map(place).collect()
     }
@@ -252,7 +272,7 @@ impl<'a> Builder<'a> {
             };
             match (&stream.def.role, self.setup.connect) {
                 (Role::Source(_), true) => {
-                    let schema = crate::formats::DecodeSchema {
+                    let schema = DecodeSchema {
                         declared: stream.def.schema.clone(),
                         wanted: stream.wanted.clone(),
                     };
@@ -455,7 +475,10 @@ pub fn metrics_of(plan: &StreamPlan) -> Metrics {
         .iter()
         .map(|stream| Arc::new(StreamMetrics::new(stream.def.name.clone(), role(&stream.def.role))));
     let queries = plan.queries.iter().map(|query| {
-        let target = plan.streams[query.target].def.name.clone();
+        let target = match &query.target {
+            QueryTarget::Stream(stream) => plan.streams[*stream].def.name.clone(),
+            QueryTarget::Table(table) => table.def().name.clone(),
+        };
         Arc::new(QueryMetrics::new(query.name.clone(), target))
     });
     Metrics {

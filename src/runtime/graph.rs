@@ -202,6 +202,14 @@ impl Graph {
         self.nodes[node].done
     }
 
+    /// What the window at `node` holds.
+    pub fn content(&self, node: NodeIndex) -> Result<Vec<EventBatch>> {
+        match &self.nodes[node].spec.stage {
+            Stage::Operator(operator) => Ok(operator.content()?.unwrap_or_default()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// The taps of a stream.
     pub fn taps_mut(&mut self, node: NodeIndex) -> Option<&mut Vec<Tap>> {
         match &mut self.nodes[node].spec.stage {

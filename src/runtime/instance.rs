@@ -4,10 +4,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use arrow::array::RecordBatch;
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
-use super::build::{Builder, Built, metrics_of};
+use super::build::{Builder, Built, Place, metrics_of};
 use super::errors::{Listener, StreamErrors};
 use super::graph::{Graph, NodeIndex};
 use super::metrics::Metrics;
@@ -64,13 +65,6 @@ pub struct Instance {
     /// The counters.
     pub metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
-}
-
-#[derive(Clone, Copy)]
-struct Place {
-    task: usize,
-    entry: NodeIndex,
-    node: NodeIndex,
 }
 
 enum Driver {
@@ -158,10 +152,9 @@ impl Instance {
             }
             Mode::Inline => start_inline(parts, &lifecycle, &clock)?,
         };
-        let place = |(task, entry, node)| Place { task, entry, node };
         Ok(Instance {
             driver,
-            places: places.into_iter().map(place).collect(),
+            places,
             workers,
             snapshots: Mutex::new(()),
             lifecycle,
@@ -245,6 +238,27 @@ impl Instance {
             inline.lock().graph.fire_timers(now, now)?;
         }
         Ok(())
+    }
+
+    /// What a named window holds, between two batches.
+    pub fn window_content(&self, stream: StreamId) -> Result<Vec<RecordBatch>> {
+        let place = self.places[stream];
+        let Some(node) = place.content else {
+            return Ok(Vec::new());
+        };
+        let content = match &self.driver {
+            Driver::Threads(tasks) => {
+                let (reply, answer) = bounded(1);
+                let asked = tasks[place.task].control.send(Control::Content(node, reply));
+                asked.map_err(|_| self.closed())?;
+                answer.recv().map_err(|_| self.closed())??
+            }
+            Driver::Inline(inline, _) => inline.lock().graph.content(node)?,
+        };
+        // The bounds of a window, which come last, are no columns of the named one.
+        let columns: Vec<usize> = (0..place.columns).collect();
+        let content = content.into_iter().map(|batch| Ok(batch.columns().project(&columns)?));
+        content.collect()
     }
 
     /// The state between two events. Waits until the tasks have come to a point where it is whole.

@@ -17,6 +17,9 @@ pub struct Snapshot {
     /// On how many workers the keys of partitions lived.
     #[serde(default = "one")]
     pub(crate) workers: usize,
+    /// The rows of tables that live in this process, by table.
+    #[serde(default)]
+    pub(crate) tables: BTreeMap<String, Vec<u8>>,
 }
 
 fn one() -> usize {
@@ -41,5 +44,6 @@ impl Snapshot {
     pub(crate) fn merge(&mut self, other: Snapshot) {
         self.operators.extend(other.operators);
         self.positions.extend(other.positions);
+        self.tables.extend(other.tables);
     }
 }

@@ -93,6 +93,8 @@ pub struct Sent {
 pub enum Control {
     /// A snapshot of its graph.
     Snapshot(Parts),
+    /// What the window at a node holds.
+    Content(NodeIndex, Sender<Result<Vec<EventBatch>>>),
     /// A new tap on a stream.
     Tap(NodeIndex, Tap),
     /// The embedding API will send nothing more: the inputs end.
@@ -443,6 +445,10 @@ impl Task {
     fn take_control(&mut self) -> Result<()> {
         match self.control.try_recv() {
             Ok(Control::Snapshot(parts)) => self.answer(parts),
+            Ok(Control::Content(node, reply)) => {
+                let content = self.graph.content(node);
+                let _ = reply.send(content);
+            }
             Ok(Control::Tap(node, tap)) => {
                 if let Some(taps) = self.graph.taps_mut(node) {
                     taps.push(tap);

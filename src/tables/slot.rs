@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::Table;
 use crate::catalog::tables::TableDef;
 use crate::error::{Error, Result};
+use crate::operators::state::{StateReader, StateWriter};
 
 /// A declared table, which is opened once.
 pub struct TableSlot {
@@ -40,6 +41,21 @@ impl TableSlot {
                 self.def.name
             ))
         })
+    }
+
+    /// Its rows as bytes, if they live in this process.
+    pub fn snapshot(&self) -> Result<Vec<u8>> {
+        let mut state = StateWriter::default();
+        self.table()?.snapshot(&mut state)?;
+        Ok(state.into_bytes())
+    }
+}
+
+/// Puts the bytes of [`TableSlot::snapshot`] into an empty table.
+pub fn restore(table: &dyn Table, bytes: &[u8]) -> Result<()> {
+    match bytes.is_empty() {
+        true => Ok(()),
+        false => table.restore(&mut StateReader::new(bytes)),
     }
 }
 

@@ -94,6 +94,10 @@ impl Operator for CronWindow {
         None
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.emissions.content()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         state.value(&self.next)?;
         write_batches(&self.held, state)?;

@@ -87,6 +87,10 @@ impl Operator for Delay {
         oldest.map(|oldest| oldest.saturating_add(self.plan.duration))
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.held.content()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.held.snapshot(state)
     }

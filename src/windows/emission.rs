@@ -32,6 +32,11 @@ impl Emissions {
         }
     }
 
+    /// The events of the last emission, if anybody asks for what leaves.
+    pub fn content(&self) -> Vec<EventBatch> {
+        self.former.clone()
+    }
+
     /// Whether a former emission has not left yet.
     pub fn has_former(&self) -> bool {
         !self.former.is_empty()

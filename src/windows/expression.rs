@@ -105,6 +105,10 @@ impl Operator for Expression {
         None
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.held.content()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.condition.snapshot(state)?;
         self.held.snapshot(state)
@@ -229,6 +233,10 @@ impl Operator for ExpressionBatch {
 
     fn next_watermark(&self) -> Option<Micros> {
         None
+    }
+
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.emissions.content()))
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

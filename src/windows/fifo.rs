@@ -127,6 +127,10 @@ impl Operator for Fifo {
         }
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.held.content()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.held.snapshot(state)
     }

@@ -160,6 +160,15 @@ impl Operator for Frequent {
         None
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        let rows: Vec<RowId> = self
+            .counters
+            .values()
+            .flat_map(|counter| counter.rows.iter().copied())
+            .collect();
+        Ok(Some(self.events.get(&rows)?.into_iter().collect()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.keys.snapshot(state)?;
         self.events.snapshot(state)?;

@@ -176,6 +176,10 @@ impl Operator for Hop {
         self.next.filter(|_| self.plan.domain == TimeDomain::Event)
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.emissions.content()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         state.value(&(self.next, self.slices.len()))?;
         for (slice, events) in &self.slices {

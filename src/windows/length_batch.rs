@@ -112,6 +112,13 @@ impl Operator for LengthBatch {
         None
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(match self.plan.stream_current {
+            true => self.held.clone(),
+            false => self.emissions.content(),
+        }))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         write_batches(&self.held, state)?;
         self.emissions.snapshot(state)

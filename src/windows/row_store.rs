@@ -12,6 +12,9 @@ use crate::operators::state::{StateReader, StateWriter};
 /// The number of an event in a [`RowStore`]. Given again once the event has left.
 pub type RowId = u32;
 
+/// What stands for a row that there is not.
+pub const NO_ROW: RowId = RowId::MAX;
+
 /// So many rows that have left are no reason to copy the others.
 const SLACK: usize = 1_024;
 
@@ -62,17 +65,46 @@ impl RowStore {
 
     /// Adds events; the number of each.
     pub fn push(&mut self, events: EventBatch) -> Result<Vec<RowId>> {
+        self.push_where(events, |_| true)
+    }
+
+    /// Adds those of the events that are `kept`; the number of each, [`NO_ROW`] for the others.
+    pub fn push_where(&mut self, events: EventBatch, kept: impl Fn(usize) -> bool) -> Result<Vec<RowId>> {
         let rows = events.num_rows();
         let mut ids = Vec::with_capacity(rows);
-        for _ in 0..rows {
-            ids.push(self.free_id()?);
+        let mut added = 0;
+        for row in 0..rows {
+            ids.push(match kept(row) {
+                true => {
+                    added += 1;
+                    self.free_id()?
+                }
+                false => NO_ROW,
+            });
         }
-        if rows > 0 {
-            self.add_chunk(events, ids.clone());
+        if added > 0 {
             self.rows += rows;
-            self.live += rows;
+            self.live += added;
+            self.add_chunk(events, ids.clone(), added);
         }
         Ok(ids)
+    }
+
+    /// Where an event is: its chunk, and which of its rows. Holds until [`RowStore::settle`], also when the event leaves.
+    pub fn locate(&self, id: RowId) -> Option<(usize, usize)> {
+        let (chunk, row) = self.place(id)?;
+        Some((chunk as usize, row as usize))
+    }
+
+    /// The number of chunks, also of those that are gone.
+    pub fn num_chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// The events of a chunk; `None` if it is gone.
+    pub fn chunk(&self, index: usize) -> Option<&EventBatch> {
+        let chunk = self.chunks.get(index)?.as_ref()?;
+        Some(&chunk.events)
     }
 
     /// Puts a change of an event into a changelog; the event stays.
@@ -204,7 +236,8 @@ impl RowStore {
             }
             self.rows += ids.len();
             self.live += ids.len();
-            self.add_chunk(events, ids);
+            let live = ids.len();
+            self.add_chunk(events, ids, live);
         }
         let places = (0..).zip(&self.places);
         self.free_ids = places
@@ -233,12 +266,13 @@ impl RowStore {
         chunk.map_or(0, |chunk| chunk.events.num_rows())
     }
 
-    fn add_chunk(&mut self, events: EventBatch, ids: Vec<RowId>) {
+    /// Adds a chunk of which `live` rows have numbers.
+    fn add_chunk(&mut self, events: EventBatch, ids: Vec<RowId>, live: usize) {
         let index = self.free_chunks.pop().unwrap_or(self.chunks.len() as u32);
         if index as usize == self.chunks.len() {
             self.chunks.push(None);
         }
-        for (row, &id) in (0..).zip(&ids) {
+        for (row, &id) in (0..).zip(&ids).filter(|(_, id)| **id != NO_ROW) {
             self.places[id as usize] = Place { chunk: index, row };
         }
         if ids.len() < SMALL {
@@ -249,7 +283,7 @@ impl RowStore {
         // A chunk whose rows leave within the call that adds it is dropped by settle, too.
         self.touched.push(index);
         self.chunks[index as usize] = Some(Chunk {
-            live: ids.len(),
+            live,
             events,
             ids,
             source: None,
@@ -292,8 +326,9 @@ impl RowStore {
         }
         let sources: Vec<&RecordBatch> = chunks.iter().map(|chunk| chunk.events.columns()).collect();
         let columns = without_slack(&interleave(&sources, &picks)?)?;
-        self.rows += ids.len();
-        self.add_chunk(EventBatch::inserts(columns, Times::Each(times.into())), ids);
+        let live = ids.len();
+        self.rows += live;
+        self.add_chunk(EventBatch::inserts(columns, Times::Each(times.into())), ids, live);
         // It is settled as it is.
         self.touched.pop();
         Ok(())

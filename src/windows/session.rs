@@ -145,6 +145,11 @@ impl Operator for Session {
         self.index.next().filter(|_| self.plan.domain == TimeDomain::Event)
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        let rows: Vec<RowId> = self.rows.iter().flatten().copied().collect();
+        Ok(Some(self.events.get(&rows)?.into_iter().collect()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.index.snapshot(state)?;
         self.events.snapshot(state)?;

@@ -110,6 +110,13 @@ impl Operator for Sort {
         None
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        let mut rows: Vec<(u64, RowId)> = self.heap.iter().map(|(_, arrived, row)| (*arrived, *row)).collect();
+        rows.sort_unstable();
+        let rows: Vec<RowId> = rows.into_iter().map(|(_, row)| row).collect();
+        Ok(Some(self.events.get(&rows)?.into_iter().collect()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.events.snapshot(state)?;
         let held: Vec<(u64, RowId)> = self.heap.iter().map(|(_, arrived, id)| (*arrived, *id)).collect();

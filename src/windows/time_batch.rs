@@ -151,6 +151,13 @@ impl Operator for TimeBatch {
         }
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(match self.plan.stream_current {
+            true => self.held.clone(),
+            false => self.emissions.content(),
+        }))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         state.value(&self.state)?;
         write_batches(&self.held, state)?;

@@ -118,6 +118,13 @@ impl Operator for Unique {
         None
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        let mut rows: Vec<(RowId, u64)> = self.held.iter().flatten().copied().collect();
+        rows.sort_unstable_by_key(|(_, arrived)| *arrived);
+        let rows: Vec<RowId> = rows.into_iter().map(|(row, _)| row).collect();
+        Ok(Some(self.events.get(&rows)?.into_iter().collect()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.keys.snapshot(state)?;
         self.events.snapshot(state)?;

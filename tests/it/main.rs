@@ -8,4 +8,5 @@ mod follow;
 mod partitions;
 mod runtime;
 mod support;
+mod tables;
 mod windows;

@@ -5,9 +5,11 @@ mod matched;
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+
 use super::row_errors::{report, report_all};
 use super::{Operator, OperatorPlan, Output, Port};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, Micros};
 use crate::tables::slot::TableSlot;
 use crate::tables::{Refused, TableWriter};
@@ -81,16 +83,43 @@ impl OperatorPlan for TableWritePlan {
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
-        let action: Box<dyn Action> = match &self.action {
+        Ok(Box::new(TableWrite {
+            plan: self.clone(),
+            action: self.action()?,
+        }))
+    }
+}
+
+impl TableWritePlan {
+    /// Does it once, for rows that a statement on demand gives: all of it or, if a row is refused, nothing. *Errors.* What was
+    /// refused first.
+    pub fn apply(&self, batch: &EventBatch) -> Result<()> {
+        let table = self.table.table()?;
+        let action = self.action()?;
+        let mut writer = table.write()?;
+        let mut out = Output::new(0);
+        action.write(batch, writer.as_mut(), &mut out)?;
+        match out.take().errors.into_iter().next() {
+            Some(error) => Err(Error::failed(error.message)),
+            None => writer.commit(),
+        }
+    }
+
+    /// The columns that rows must have: the table's, where they become its rows.
+    pub fn rows_schema(&self) -> Option<SchemaRef> {
+        match &self.action {
+            TableAction::Matched(matched) if !matched.inserts => None,
+            _ => Some(self.table.def().schema.clone()),
+        }
+    }
+
+    fn action(&self) -> Result<Box<dyn Action>> {
+        Ok(match &self.action {
             TableAction::Insert => Box::new(Insert),
             TableAction::Upsert => Box::new(Upsert),
             TableAction::Changes => Box::new(changelog::Changes::new(self.table.def())),
             TableAction::Matched(matched) => Box::new(matched.build()?),
-        };
-        Ok(Box::new(TableWrite {
-            plan: self.clone(),
-            action,
-        }))
+        })
     }
 }
 
