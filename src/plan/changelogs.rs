@@ -7,6 +7,7 @@ use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Join, LogicalPlan};
 
 use super::access::is_static;
+use super::broadcast_node::BroadcastNode;
 use super::compile::CompiledQuery;
 use super::context::Source;
 use super::interval::interval_of;
@@ -60,6 +61,9 @@ impl View<'_> {
             LogicalPlan::TableScan(scan) => {
                 let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
                 source.is_some_and(|source| source.table.is_none() && self.found.contains(&source.stream))
+            }
+            LogicalPlan::Extension(extension) if extension.node.as_any().is::<BroadcastNode>() => {
+                extension.node.inputs().into_iter().any(|input| self.gives(input))
             }
             LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) | LogicalPlan::Extension(_) => false,
             LogicalPlan::Join(join) => self.joins(join),

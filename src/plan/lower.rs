@@ -21,6 +21,7 @@ use super::context::Source;
 use super::event_time_node::EventTimeNode;
 use super::lower_partition::key_column;
 use super::lower_rate::{Groups, Rate};
+use super::meeting::holds_chunks;
 use super::partition::PARTITION_KEY;
 use super::physical::{physical_expr, reads_event_time, with_event_time};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
@@ -155,7 +156,7 @@ impl<'a> Lowering<'a> {
     pub fn lower(&mut self, plan: &LogicalPlan, schema: &SchemaRef) -> Result<NodeId, Diagnostic> {
         let sorting = |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::Sort(_) | LogicalPlan::Limit(_)));
         self.sorts = plan.exists(sorting).unwrap_or(true);
-        self.chunks = plan.exists(|node| Ok(goes_by_batches(node))).unwrap_or(true);
+        self.chunks = holds_chunks(plan);
         let target = schema;
         let schema = &Arc::new(plan.schema().as_arrow().clone());
         let schema = if schema.fields().len() > target.fields().len() {
@@ -621,15 +622,6 @@ impl Pipe {
 /// Whether rows carry the key of a PARTITION.
 pub(super) fn has_key(plan: &LogicalPlan) -> bool {
     plan.schema().fields().iter().any(|field| field.name() == PARTITION_KEY)
-}
-
-/// Whether a plan's node is a `batch` window.
-fn goes_by_batches(node: &LogicalPlan) -> bool {
-    let LogicalPlan::Extension(extension) = node else {
-        return false;
-    };
-    let window = extension.node.as_any().downcast_ref::<WindowNode>();
-    window.is_some_and(|window| window.kind == WindowKind::Batch)
 }
 
 /// The error of a plan in which an operator would have to take back what it cannot.
