@@ -9,7 +9,7 @@ use datafusion_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use super::App;
 use super::running::Parts;
 use crate::catalog::functions::Functions;
-use crate::config::layers::Layers;
+use crate::config::layers::{Layers, MAX_PARALLELISM};
 use crate::connectors::{Connector, Registry};
 use crate::error::{Error, Result, SourceText};
 use crate::event::{Clock, SystemClock, VirtualClock};
@@ -56,6 +56,7 @@ impl EventFlux {
             virtual_clock: None,
             connect: true,
             snapshot: None,
+            parallelism: None,
         }
     }
 }
@@ -73,6 +74,7 @@ pub struct Builder {
     virtual_clock: Option<Arc<VirtualClock>>,
     connect: bool,
     snapshot: Option<Snapshot>,
+    parallelism: Option<usize>,
 }
 
 /// The body of a scalar function: arguments in, one value or column out.
@@ -216,6 +218,38 @@ impl Builder {
         self
     }
 
+    /// On how many threads the keys of a `PARTITION` are worked off, each with its share of them; 1 unless the configuration says
+    /// otherwise. The results of a key are the same and come in the same order; between keys there is none with more than one.
+    /// Inline mode has one thread, whatever this says.
+    ///
+    /// ```
+    /// use eventflux::{EventFlux, Rows};
+    ///
+    /// let app = EventFlux::builder()
+    ///     .sql("CREATE STREAM Trades (symbol STRING, price DOUBLE);
+    ///           PARTITION WITH (symbol OF Trades) BEGIN
+    ///             INSERT INTO Counts SELECT symbol, count(*) AS n FROM Trades WINDOW('length', 2);
+    ///           END;")
+    ///     .parallelism(2)
+    ///     .build()?;
+    /// let counts = app.subscribe("Counts")?;
+    /// app.start()?;
+    /// for symbol in ["IBM", "ACME", "IBM", "IBM"] {
+    ///     app.input("Trades")?.send((symbol, 75.0))?;
+    /// }
+    /// app.wait()?;
+    ///
+    /// let mut rows: Vec<(String, i64)> = counts.flat_map(|batch| batch.rows().unwrap_or_default()).collect();
+    /// rows.sort();
+    /// let expected = [("ACME", 1), ("IBM", 1), ("IBM", 2), ("IBM", 2)];
+    /// assert_eq!(rows, expected.map(|(symbol, n)| (symbol.to_string(), n)));
+    /// # Ok::<(), eventflux::Error>(())
+    /// ```
+    pub fn parallelism(mut self, threads: usize) -> Self {
+        self.parallelism = Some(threads.max(1));
+        self
+    }
+
     /// Goes on from a snapshot of the same app.
     pub fn restore(mut self, snapshot: Snapshot) -> Self {
         self.snapshot = Some(snapshot);
@@ -229,6 +263,13 @@ impl Builder {
 
     /// Checks the app and plans it. Nothing runs yet.
     pub fn build(self) -> Result<App> {
+        let parallelism = match self.parallelism {
+            Some(threads) if threads > MAX_PARALLELISM => {
+                return Err(Error::usage(format!("parallelism is {MAX_PARALLELISM} at most")));
+            }
+            Some(threads) => threads,
+            None => self.layers.parallelism()?.unwrap_or(1),
+        };
         let mut functions = Functions::builtin(&self.clock);
         self.functions
             .into_iter()
@@ -256,6 +297,7 @@ impl Builder {
             backends: self.backends,
             functions,
             mode: self.mode,
+            parallelism,
             clock: self.clock,
             virtual_clock: self.virtual_clock,
             connect: self.connect,

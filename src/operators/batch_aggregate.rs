@@ -153,6 +153,10 @@ impl Operator for BatchAggregate {
     fn restore(&mut self, state: &mut StateReader) -> Result<()> {
         self.forever.as_mut().map_or(Ok(()), |forever| forever.restore(state))
     }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
+    }
 }
 
 /// The rows that enter and those that leave.

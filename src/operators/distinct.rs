@@ -123,6 +123,10 @@ impl Operator for Distinct {
         Ok(())
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        self.due.front().map(|(at, _)| *at)
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         if self.plan.bound == Bound::Emission {
             return Ok(());

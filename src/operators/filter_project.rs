@@ -83,6 +83,10 @@ impl OperatorPlan for FilterProjectPlan {
         details
     }
 
+    fn forwards(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         let not_null = self
             .schema

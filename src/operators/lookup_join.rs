@@ -69,6 +69,10 @@ impl OperatorPlan for LookupJoinPlan {
         self.lookup.details()
     }
 
+    fn splits_by_key(&self) -> bool {
+        false
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(LookupJoin {
             lookup: self.lookup.build()?,

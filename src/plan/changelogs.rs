@@ -7,6 +7,7 @@ use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Join, LogicalPlan};
 
 use super::access::is_static;
+use super::broadcast_node::BroadcastNode;
 use super::compile::CompiledQuery;
 use super::context::Source;
 use super::interval::interval_of;
@@ -66,6 +67,9 @@ impl View<'_> {
                 source.is_some_and(|source| source.table.is_none() && self.found.contains(&source.stream))
             }
             LogicalPlan::Limit(limit) if top_n(limit, &|name| self.closing.contains(name)).is_some() => true,
+            LogicalPlan::Extension(extension) if extension.node.as_any().is::<BroadcastNode>() => {
+                extension.node.inputs().into_iter().any(|input| self.gives(input))
+            }
             LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) | LogicalPlan::Extension(_) => false,
             LogicalPlan::Join(join) => self.joins(join),
             other => other.inputs().into_iter().any(|input| self.gives(input)),

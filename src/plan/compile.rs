@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use datafusion_common::Column;
-use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion_expr::LogicalPlan;
 use eventflux_sqlparser::{
-    CreateView, CreateWindow, EmitKind, OutputEvents, Partition, PartitionKey, Query, RelationSource, Statement,
-    StatementKind, StreamRelation,
+    CreateView, CreateWindow, EmitKind, OutputEvents, Query, RelationSource, Statement, StatementKind, StreamRelation,
 };
 use sqlparser::ast::Spanned;
 
@@ -20,7 +18,8 @@ use super::logical::{
 };
 use super::lower_rate::Rate;
 use super::lower_top_n::closes;
-use super::partition::{PARTITION_KEY, Scope, keyed_stream, with_key, without_key};
+use super::partition::{Scope, with_key, without_key};
+use super::scoped::CompiledPartition;
 use super::text::Text;
 use super::window_args::{table_function_time, window_kind};
 use super::{
@@ -71,6 +70,8 @@ pub struct Compiled {
     pub(super) queries: Vec<CompiledQuery>,
     /// The numbers of the queries that EXPLAIN stands before: they are printed, not run.
     pub(super) explained: BTreeSet<String>,
+    /// By their numbers.
+    pub(super) partitions: BTreeMap<usize, CompiledPartition>,
 }
 
 /// A query with its plan.
@@ -166,6 +167,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         undeclared: Vec::new(),
         queries: Vec::new(),
         explained: BTreeSet::new(),
+        scopes: Vec::new(),
     };
     // An option may be missing because the configuration gives it to a stream that does not exist: that is what to tell.
     compiler.run(&statements).map_err(|error| match error.code {
@@ -180,6 +182,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         .definer
         .check_layers(&compiler.streams)
         .map_err(|error| text.finish(error))?;
+    let partitions = compiler.partitions()?;
     let Compiler {
         streams,
         tables,
@@ -192,6 +195,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         tables,
         queries,
         explained,
+        partitions,
         source: source.clone(),
     };
     compiled.check_connections(environment, &text)?;
@@ -209,18 +213,21 @@ fn stream_names(statements: &[Statement]) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Compiles one app.
 pub(super) struct Compiler<'a> {
     pub(super) text: &'a Text<'a>,
-    definer: Definer<'a>,
-    functions: &'a Functions,
-    streams: Vec<Arc<StreamDef>>,
+    pub(super) definer: Definer<'a>,
+    pub(super) functions: &'a Functions,
+    pub(super) streams: Vec<Arc<StreamDef>>,
     pub(super) tables: Vec<Arc<TableSlot>>,
-    sources: HashMap<String, Arc<Source>>,
+    pub(super) sources: HashMap<String, Arc<Source>>,
     pub(super) known: resolve::Known,
     /// Named windows without columns: they get those of the first query that feeds them.
-    undeclared: Vec<CreateWindow>,
-    queries: Vec<CompiledQuery>,
-    explained: BTreeSet<String>,
+    pub(super) undeclared: Vec<CreateWindow>,
+    pub(super) queries: Vec<CompiledQuery>,
+    pub(super) explained: BTreeSet<String>,
+    /// The PARTITIONs, in statement order.
+    pub(super) scopes: Vec<Arc<Scope>>,
 }
 
 /// A query waiting to be planned.
@@ -277,6 +284,9 @@ impl Compiler<'_> {
             }
         }
         let mut pending = self.pending(statements)?;
+        let scopes = pending.iter().filter_map(|pending| pending.scope.clone());
+        self.scopes = scopes.collect();
+        self.scopes.dedup_by_key(|scope| scope.number);
         let mut views: Vec<CreateView> = pending
             .iter_mut()
             .flat_map(|pending| std::mem::take(&mut pending.views))
@@ -304,7 +314,7 @@ impl Compiler<'_> {
             views = later;
             let mut later = Vec::new();
             for next in std::mem::take(&mut pending) {
-                match self.missing(&next.query) {
+                match self.missing(&next.query).or_else(|| self.missing_key(&next)) {
                     Some(missing) if hidden.contains(&missing) => later.push(next),
                     Some(missing) if self.comes_later_than(&missing, &next, statements) => later.push(next),
                     Some(missing) if next.feeds(&missing) => return Err(self.circle(Some(&next), None)),
@@ -363,7 +373,7 @@ impl Compiler<'_> {
                 }
                 StatementKind::Partition(partition) => {
                     partitions += 1;
-                    let scope = Arc::new(self.scope(partitions, partition)?);
+                    let scope = Arc::new(self.scope(partitions, partition, statement.span)?);
                     for (inside, statement) in partition.body.iter().enumerate() {
                         let StatementKind::Query(query) = &statement.kind else {
                             let error =
@@ -420,51 +430,6 @@ impl Compiler<'_> {
             statement: None,
         });
         Ok(())
-    }
-
-    /// A PARTITION's keys, their streams by exact names.
-    fn scope(&self, number: usize, partition: &Partition) -> Result<Scope, Diagnostic> {
-        // A stream that is only inserted into has its name from there.
-        let name = |key: &PartitionKey| match resolve::table(&key.stream, &self.known, self.text) {
-            Ok(exact) => exact.value,
-            Err(_) => key.stream.value.clone(),
-        };
-        let streams = partition.keys.iter().map(name).collect();
-        Scope::new(number, partition, streams, self.text)
-    }
-
-    /// The relations of queries in a PARTITION: partitioned streams have their key as a column.
-    fn scoped_sources(&self, scope: &Scope, query: &Query) -> Result<HashMap<String, Arc<Source>>, Diagnostic> {
-        let mut sources = self.sources.clone();
-        let read = resolve::tables(&query.body, &query.relations);
-        for (stream, key) in &scope.keys {
-            if !read.iter().any(|table| table.value == *stream) {
-                continue;
-            }
-            let keyed = keyed_stream(stream, key, scope.keys.len() > 1)?;
-            let mut keyed = keyed.clone();
-            resolve::resolve_query(
-                &mut keyed.body,
-                &mut keyed.relations,
-                &self.known,
-                self.functions,
-                self.text,
-            )?;
-            let planner = Planner {
-                sources: &self.sources,
-                functions: self.functions,
-                windows: &[],
-            };
-            let fail = |error| failure::diagnose(&error, &keyed, &planner, self.text);
-            let plan = planner.plan(&keyed.body, &[]).map_err(fail)?;
-            let plan = planner.analyze(plan).map_err(fail)?;
-            let has_key = datafusion_expr::Expr::Column(Column::new_unqualified(PARTITION_KEY)).is_not_null();
-            let plan = LogicalPlanBuilder::from(plan)
-                .filter(has_key)
-                .and_then(|plan| plan.build());
-            sources.insert(stream.clone(), Arc::new(Source::view(plan.map_err(fail)?)));
-        }
-        Ok(sources)
     }
 
     /// Whether a query reads a named window.
@@ -561,7 +526,7 @@ impl Compiler<'_> {
         let windows = self.windows(&query)?;
         self.table_function_times(&mut query)?;
         if let Some(scope) = scope {
-            scope.carry_key(&mut query, &self.known, self.functions, self.text)?;
+            scope.carry_key(&mut query, self.functions);
         }
         current_values::wrap_query(&mut query.body, self.functions);
         over::complete(&mut query.body, &over::millisecond_times(&self.streams));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use datafusion_common::Column;
 use datafusion_expr::{Expr, LogicalPlan};
 
+use super::broadcast_node::BroadcastNode;
 use super::compile::CompiledQuery;
 use super::context::Source;
 use super::event_time_node::EventTimeNode;
@@ -67,6 +68,10 @@ pub fn is_time(plan: &LogicalPlan, column: usize, times: &BTreeMap<String, usize
             let window = node.downcast_ref::<WindowNode>();
             if let Some(window) = window.filter(|window| column < window.input_columns()) {
                 return is_time(&window.input, column, times);
+            }
+            let all = node.downcast_ref::<BroadcastNode>();
+            if let Some(all) = all.filter(|all| column < all.input.schema().fields().len()) {
+                return is_time(&all.input, column, times);
             }
             let side = node.downcast_ref::<TriggerSideNode>();
             side.is_some_and(|side| is_time(&side.input, column, times))

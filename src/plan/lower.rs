@@ -16,10 +16,13 @@ use datafusion_physical_expr::expressions::BinaryExpr;
 
 use eventflux_sqlparser::OutputKind;
 
+use super::broadcast_node::BroadcastNode;
 use super::context::Source;
 use super::event_time_node::EventTimeNode;
+use super::lower_partition::key_column;
 use super::lower_rate::{Groups, Rate};
 use super::lower_top_n::{closing, top_n};
+use super::meeting::holds_chunks;
 use super::partition::PARTITION_KEY;
 use super::physical::{physical_expr, reads_event_time, with_event_time};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
@@ -32,7 +35,7 @@ use crate::operators::OperatorPlan;
 use crate::operators::emission_order::EmissionOrderPlan;
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::filter_project::FilterProjectPlan;
-use crate::operators::keyed::{KeyedForm, KeyedPlan, Purge};
+use crate::operators::keyed::{KeyedForm, Purge};
 use crate::operators::limit::LimitPlan;
 use crate::operators::output_events::OutputEventsPlan;
 use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
@@ -42,8 +45,8 @@ use crate::windows::announce::{MARK, mark_field, marked_schema};
 pub struct Lowering<'a> {
     /// The plan that grows.
     pub plan: &'a mut StreamPlan,
-    /// The query's number.
-    pub query: usize,
+    /// The query's number, if it is one.
+    pub query: Option<usize>,
     /// The query's name, the stem of its operators' ids.
     pub name: String,
     /// The first nodes of its branches.
@@ -52,8 +55,8 @@ pub struct Lowering<'a> {
     pub output: OutputEventsPlan,
     /// OUTPUT … EVERY.
     pub rate: Option<Rate>,
-    /// In a PARTITION: when unused keys are forgotten, if they are.
-    pub partition: Option<Option<Purge>>,
+    /// The PARTITION that the query stands in.
+    pub partition: Option<Block>,
     pub(super) operators: usize,
     /// Whether what is being lowered feeds an aggregate, which needs to know what leaves a window.
     pub(super) retracts: bool,
@@ -65,6 +68,19 @@ pub struct Lowering<'a> {
     pub(super) sorts: bool,
     /// Whether batch windows give events when they arrive, too: EMIT CHANGES.
     pub changes: bool,
+    /// Whether the query has a window that goes by the batches that come in.
+    pub(super) chunks: bool,
+}
+
+/// A PARTITION, as far as its queries know it.
+#[derive(Debug, Clone, Copy)]
+pub struct Block {
+    /// When unused keys are forgotten, if they are.
+    pub purge: Option<Purge>,
+    /// The node that tells which keys are alive, if anybody must know.
+    pub keys: Option<NodeId>,
+    /// Whether keys come alive in event-time order.
+    pub in_order: bool,
 }
 
 /// What the batches of a pipe are.
@@ -120,7 +136,7 @@ impl<'a> Lowering<'a> {
     /// For a query of a plan.
     pub fn new(
         plan: &'a mut StreamPlan,
-        query: usize,
+        query: Option<usize>,
         name: &str,
         output: OutputEventsPlan,
         rate: Option<Rate>,
@@ -139,6 +155,7 @@ impl<'a> Lowering<'a> {
             in_order: false,
             sorts: false,
             changes: false,
+            chunks: false,
         }
     }
 
@@ -146,6 +163,7 @@ impl<'a> Lowering<'a> {
     pub fn lower(&mut self, plan: &LogicalPlan, schema: &SchemaRef) -> Result<NodeId, Diagnostic> {
         let sorting = |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::Sort(_) | LogicalPlan::Limit(_)));
         self.sorts = plan.exists(sorting).unwrap_or(true);
+        self.chunks = holds_chunks(plan);
         let target = schema;
         let schema = &Arc::new(plan.schema().as_arrow().clone());
         let schema = if schema.fields().len() > target.fields().len() {
@@ -226,9 +244,15 @@ impl<'a> Lowering<'a> {
         }
         let operator = rate.plan(groups, flow, &pipe.from_schema);
         let schema = pipe.from_schema.clone();
-        let operator = self.keyed(Arc::new(operator), &schema, &schema, KeyedForm::Joined);
-        let node = self.add("rate", pipe.errors, operator);
-        self.plan.connect(pipe.from, node);
+        let (from, operator) = (pipe.from, Arc::new(operator));
+        let node = self.add_keyed(
+            from,
+            "rate",
+            pipe.errors,
+            operator,
+            (&schema, &schema),
+            KeyedForm::Joined,
+        );
         (pipe.from, pipe.flow) = (node, Flow::Inserts);
         self.projected(pipe, above)
     }
@@ -328,7 +352,7 @@ impl<'a> Lowering<'a> {
                 }
                 self.changes = changes;
                 let id = self.id("union");
-                let node = self.plan.add(PlanNodeKind::Union, Some(self.query), errors, id);
+                let node = self.plan.add(PlanNodeKind::Union, self.query, errors, id);
                 inputs.into_iter().for_each(|input| self.plan.connect(input, node));
                 let mut pipe = self.pipe_from(node, schema, errors, &union.schema);
                 pipe.flow = whole;
@@ -372,12 +396,10 @@ impl<'a> Lowering<'a> {
                     }),
                     _ => Arc::new(LimitPlan { skip, fetch }),
                 };
-                let operator = match flow {
-                    Flow::Emissions => operator,
-                    _ => self.keyed(operator, &schema, &schema, KeyedForm::Joined),
+                let node = match flow {
+                    Flow::Emissions => self.add_after(from, "limit", errors, operator),
+                    _ => self.add_keyed(from, "limit", errors, operator, (&schema, &schema), KeyedForm::Joined),
                 };
-                let node = self.add("limit", errors, operator);
-                self.plan.connect(from, node);
                 let mut pipe = self.pipe_from(node, schema, errors, limit.input.schema());
                 pipe.flow = flow;
                 Ok(pipe)
@@ -436,6 +458,9 @@ impl<'a> Lowering<'a> {
         if let Some(node) = extension.node.as_any().downcast_ref::<EventTimeNode>() {
             return self.event_time(node);
         }
+        if let Some(node) = extension.node.as_any().downcast_ref::<BroadcastNode>() {
+            return self.broadcast(node);
+        }
         if let Some(side) = extension.node.as_any().downcast_ref::<TriggerSideNode>() {
             return self.pipe(&side.input);
         }
@@ -463,36 +488,14 @@ impl<'a> Lowering<'a> {
             late: LatePolicy::Drop,
             idle: self.plan.streams[errors].def.settings.idle_timeout,
         };
-        let mut last = self.add("event_time", errors, Arc::new(operator));
-        self.plan.connect(from, last);
+        let mut last = self.add_after(from, "event_time", errors, Arc::new(operator));
+        self.plan.nodes[last].key = self.plan.nodes[from].key;
         if in_order {
             let operator = EventTimeOrderPlan { schema: schema.clone() };
-            let order = self.add("in_order", errors, Arc::new(operator));
-            self.plan.connect(last, order);
-            last = order;
+            last = self.add_after(last, "in_order", errors, Arc::new(operator));
+            self.plan.nodes[last].key = self.plan.nodes[from].key;
         }
         Ok(self.pipe_from(last, schema, errors, node.input.schema()))
-    }
-
-    /// An operator with state: in a PARTITION one for each key, which its input has as a column.
-    pub(super) fn keyed(
-        &self,
-        operator: Arc<dyn OperatorPlan>,
-        input: &SchemaRef,
-        schema: &SchemaRef,
-        form: KeyedForm,
-    ) -> Arc<dyn OperatorPlan> {
-        let (Some(purge), Ok(key)) = (self.partition, input.index_of(PARTITION_KEY)) else {
-            return operator;
-        };
-        Arc::new(KeyedPlan {
-            operator,
-            key,
-            key_type: input.field(key).data_type().clone(),
-            purge,
-            form,
-            schema: schema.clone(),
-        })
     }
 
     /// The node from which a stream comes in event-time order. Queries share it.
@@ -508,6 +511,7 @@ impl<'a> Lowering<'a> {
         let id = format!("{}/in_order", self.plan.streams[stream].def.name);
         let kind = PlanNodeKind::Operator(Arc::new(operator));
         let node = self.plan.add(kind, None, stream, id);
+        self.plan.nodes[node].block = self.plan.nodes[from].block;
         self.plan.connect(from, node);
         self.plan.ordered.insert(from, node);
         node
@@ -634,6 +638,7 @@ impl<'a> Lowering<'a> {
             return Ok((pipe.from, errors));
         }
         let node = self.add("filter_project", errors, Arc::new(plan));
+        self.plan.nodes[node].key = self.partition.and_then(|_| key_column(schema));
         if pipe.is_stream {
             self.first.push(node);
         }
@@ -643,8 +648,7 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn add(&mut self, kind: &str, errors: StreamId, operator: Arc<dyn OperatorPlan>) -> NodeId {
         let id = self.id(kind);
-        self.plan
-            .add(PlanNodeKind::Operator(operator), Some(self.query), errors, id)
+        self.plan.add(PlanNodeKind::Operator(operator), self.query, errors, id)
     }
 
     pub(super) fn id(&mut self, kind: &str) -> String {

@@ -10,16 +10,15 @@ use super::lower_over::{OverOperators, disorders};
 use super::lower_sessions::{Sessions, sessions};
 use super::lower_slices::{Bounds, Sliced, passed_bounds, sliced};
 use super::lower_window::{Windowed, window_plan};
-use super::partition::PARTITION_KEY;
 use super::stream_plan::{NodeId, StreamId};
 use super::window_node::WindowNode;
 use crate::catalog::windows::Family;
 use crate::error::{Code, Diagnostic};
 use crate::operators::OperatorPlan;
-use crate::operators::aggregate_plan::{AggregatePlan, Form};
+use crate::operators::aggregate_plan::Form;
 use crate::operators::distinct::{Bound, DistinctPlan};
 use crate::operators::event_time_order::EventTimeOrderPlan;
-use crate::operators::keyed::{KeyedForm, KeyedPlan};
+use crate::operators::keyed::KeyedForm;
 use crate::operators::session_aggregate::SessionAggregatePlan;
 use crate::operators::slice_aggregate::SliceAggregatePlan;
 use crate::windows::announce::Announce;
@@ -28,30 +27,6 @@ use crate::windows::{Retained, TimeDomain};
 use super::lower::{Flow, Lowering, Pipe, cannot_retract, marked_if};
 
 impl Lowering<'_> {
-    /// An aggregation that keeps groups: in a PARTITION that forgets idle keys one for each key, so that its groups go with them.
-    pub(super) fn purged(&self, operator: AggregatePlan) -> Arc<dyn OperatorPlan> {
-        let key = operator.keys.iter().copied().find(|&key| {
-            let name = operator.input.field(key).name();
-            name.rsplit('.').next() == Some(PARTITION_KEY)
-        });
-        match (self.partition.flatten(), key) {
-            (Some(purge), Some(key)) if operator.form != Form::Emission || operator.remembers() => {
-                Arc::new(KeyedPlan {
-                    key,
-                    key_type: operator.input.field(key).data_type().clone(),
-                    purge: Some(purge),
-                    form: match operator.form {
-                        Form::Running | Form::Latest => KeyedForm::Joined,
-                        Form::Emission | Form::Changes => KeyedForm::Emissions,
-                    },
-                    schema: operator.schema.clone(),
-                    operator: Arc::new(operator),
-                })
-            }
-            _ => Arc::new(operator),
-        }
-    }
-
     pub(super) fn window(&mut self, window: &WindowNode) -> Result<Pipe, Diagnostic> {
         let domain = self.plan.time_domain(&window.input);
         let in_order = std::mem::replace(&mut self.in_order, domain == TimeDomain::Event);
@@ -89,9 +64,7 @@ impl Lowering<'_> {
         };
         let marked = announce == Announce::Marked;
         let schema = marked_if(marked, &schema);
-        let operator = self.keyed(operator, &input, &schema, form);
-        let node = self.add("window", errors, operator);
-        self.plan.connect(from, node);
+        let node = self.add_keyed(from, "window", errors, operator, (&input, &schema), form);
         let base = datafusion_expr::UserDefinedLogicalNodeCore::schema(window);
         let mut pipe = self.pipe_from(node, schema, errors, base);
         pipe.mark(marked)?;
@@ -130,8 +103,11 @@ impl Lowering<'_> {
         };
         let comparable = operator.groups().map(|_| ());
         comparable.map_err(|error| Diagnostic::new(Code::Type, error.to_string()))?;
-        let node = self.add("distinct", errors, Arc::new(operator));
-        self.plan.connect(from, node);
+        let operator: Arc<dyn OperatorPlan> = Arc::new(operator);
+        let node = match flow {
+            Flow::Emissions => self.add_after(from, "distinct", errors, operator),
+            _ => self.add_groups(from, "distinct", errors, operator, (&schema, &schema)),
+        };
         let mut pipe = self.pipe_from(node, schema, errors, input.schema());
         pipe.flow = flow;
         Ok(pipe)
@@ -166,14 +142,18 @@ impl Lowering<'_> {
             let schema = operators.input.clone();
             Arc::new(EventTimeOrderPlan { schema }) as _
         });
-        let over = operators.over.map(|over| Arc::new(over) as _);
-        let lead = operators.lead.map(|lead| Arc::new(lead) as _);
-        for (kind, operator) in [("in_order", sorted), ("over", over), ("lead", lead)] {
-            if let Some(operator) = operator {
-                let next = self.add(kind, errors, operator);
-                self.plan.connect(node, next);
-                node = next;
-            }
+        if let Some(sorted) = sorted {
+            let key = self.plan.nodes[node].key;
+            node = self.add_after(node, "in_order", errors, sorted);
+            self.plan.nodes[node].key = key;
+        }
+        if let Some(over) = operators.over {
+            let (input, schema) = (over.input.clone(), over.schema.clone());
+            node = self.add_groups(node, "over", errors, Arc::new(over), (&input, &schema));
+        }
+        if let Some(lead) = operators.lead {
+            let (input, schema) = (lead.input.clone(), lead.schema.clone());
+            node = self.add_groups(node, "lead", errors, Arc::new(lead), (&input, &schema));
         }
         let schema = Arc::new(window.schema.as_arrow().clone());
         Ok(self.pipe_from(node, schema, errors, &window.schema))
@@ -285,16 +265,14 @@ impl Lowering<'_> {
         }
         let (from, errors, mut columns, input) =
             self.aggregated(pipe, aggregate, &aggregate.input, &Bounds::default())?;
-        let mut operator = columns.plan(flow, self.output, input)?;
+        let mut operator = columns.plan(flow, self.output, input.clone())?;
         operator.window_keys = columns.window_keys(aggregate, &passed_bounds(&aggregate.input));
         if marked {
             operator.form = Form::Changes;
         }
         let schema = operator.schema.clone();
         let expired = operator.expired;
-        let operator = self.purged(operator);
-        let node = self.add("aggregate", errors, operator);
-        self.plan.connect(from, node);
+        let node = self.add_aggregation(from, "aggregate", errors, operator, &input);
         let mut pipe = self.pipe_from(node, schema, errors, &aggregate.schema);
         pipe.flow = match flow {
             Flow::Changes { .. } if !expired => Flow::Inserts,

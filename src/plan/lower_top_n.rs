@@ -178,9 +178,8 @@ impl Lowering<'_> {
         };
         let comparable = operator.groups().map(|_| ());
         comparable.map_err(|error| Diagnostic::new(Code::Type, error.to_string()))?;
-        let operator = self.keyed(Arc::new(operator), &wide, &schema, KeyedForm::Joined);
-        let node = self.add("top", errors, operator);
-        self.plan.connect(from, node);
+        let operator = Arc::new(operator);
+        let node = self.add_keyed(from, "top", errors, operator, (&wide, &schema), KeyedForm::Joined);
         let mut pipe = self.pipe_from(node, schema, errors, base);
         pipe.flow = Flow::Changelog;
         self.projected(pipe, above)
@@ -212,12 +211,10 @@ impl Lowering<'_> {
         let flow = pipe.flow;
         let (from, errors, mut columns, input) =
             self.aggregated(pipe, aggregate, &aggregate.input, &Bounds::default())?;
-        let mut operator = columns.plan(flow, self.output, input)?;
+        let mut operator = columns.plan(flow, self.output, input.clone())?;
         operator.form = Form::Latest;
         let schema = operator.schema.clone();
-        let operator = self.purged(operator);
-        let node = self.add("aggregate", errors, operator);
-        self.plan.connect(from, node);
+        let node = self.add_aggregation(from, "aggregate", errors, operator, &input);
         Ok(self.pipe_from(node, schema, errors, &aggregate.schema))
     }
 }

@@ -109,7 +109,7 @@ fn tables(plan: &LogicalPlan) -> BTreeSet<String> {
 }
 
 /// Whether a plan has a window of incoming chunks, which must stay whole.
-fn holds_chunks(plan: &LogicalPlan) -> bool {
+pub(super) fn holds_chunks(plan: &LogicalPlan) -> bool {
     plan.exists(|node| {
         let LogicalPlan::Extension(extension) = node else {
             return Ok(false);

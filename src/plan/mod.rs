@@ -1,6 +1,7 @@
 //! The compiler: statements → logical plan → stream plan.
 
 mod access;
+mod broadcast_node;
 mod changelogs;
 pub mod compile;
 mod compile_order;
@@ -22,6 +23,7 @@ mod lower_aggregate;
 mod lower_join;
 mod lower_lookup;
 mod lower_over;
+mod lower_partition;
 mod lower_rate;
 mod lower_sessions;
 mod lower_slices;
@@ -38,6 +40,7 @@ mod partition;
 mod physical;
 mod refuse;
 mod resolve;
+mod scoped;
 mod session_keys;
 mod sql_functions;
 pub mod stream_plan;

@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use datafusion_expr::LogicalPlan;
+
 use super::changelogs::changelog_streams;
 use super::compile::{Columns, Compiled, CompiledQuery, Environment, Outside};
 use super::lineage::time_columns;
-use super::lower::{Flow, Lowering, columns_read};
+use super::lower::{Block, Flow, Lowering, columns_read};
+use super::lower_partition::has_broadcast;
 use super::lower_top_n::ranks;
 use super::lower_window::named_window;
 use super::meeting::streams_to_split;
+use super::partition::block_of;
 use super::stream_plan::{NodeId, PlanNodeKind, QueryPlan, QueryTarget, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
@@ -19,6 +23,7 @@ use crate::error::{Code, Diagnostic};
 use crate::formats::DecodeSchema;
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::keyed_changes::KeyedChangesPlan;
+use crate::operators::output_events::{OutputEventsPlan, OutputForm};
 use crate::operators::split_rows::SplitRowsPlan;
 use crate::operators::trigger::TriggerPlan;
 use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
@@ -80,6 +85,7 @@ impl Compiled {
             warnings: Vec::new(),
             ordered: BTreeMap::new(),
             event_time: self.event_time_streams(),
+            blocks: BTreeMap::new(),
             time_columns: BTreeMap::new(),
             changelogs: BTreeSet::new(),
             tables: self.tables.clone(),
@@ -148,6 +154,9 @@ impl Compiled {
         let mut read = BTreeMap::new();
         for query in &self.queries {
             columns_read(&query.plan, &mut read);
+        }
+        for key in self.partitions.values().flat_map(|partition| &partition.keys) {
+            columns_read(key, &mut read);
         }
         read
     }
@@ -315,6 +324,9 @@ impl Compiled {
         if let Some(last) = last {
             plan.connect(last, node);
         }
+        for node in &mut plan.nodes[entry.unwrap_or(node)..] {
+            node.block = block_of(&def.name);
+        }
         plan.streams.push(StreamPlanStream {
             def: def.clone(),
             entry: entry.unwrap_or(node),
@@ -331,11 +343,16 @@ impl Compiled {
         if let Some(target) = target.filter(|_| ranks(&query.plan, &self.streams)) {
             takes_changelog(&plan.streams[target].def).map_err(|error| text.at(error, query.span))?;
         }
+        let block = match &query.partition {
+            Some(scope) => Some(self.add_block(plan, scope.number, text)?),
+            None => None,
+        };
+        let begun = plan.nodes.len();
         let number = plan.queries.len();
         let warnings = plan.warnings.len();
-        let mut lowering = Lowering::new(plan, number, &query.name, query.output, query.rate.clone());
+        let mut lowering = Lowering::new(plan, Some(number), &query.name, query.output, query.rate.clone());
         lowering.changes = query.changes;
-        lowering.partition = query.partition.as_ref().map(|scope| scope.purge);
+        lowering.partition = block;
         let lowered = match (&query.write, target) {
             (Some(write), _) => lowering.lower_write(&query.plan, write),
             (None, Some(target)) => {
@@ -349,6 +366,9 @@ impl Compiled {
         let warnings = plan.warnings.split_off(warnings).into_iter();
         plan.warnings
             .extend(warnings.map(|warning| text.at(warning, query.span)));
+        for node in plan.nodes[begun..].iter_mut().filter(|node| node.query == Some(number)) {
+            node.block = query.partition.as_ref().map(|scope| scope.number);
+        }
         let target = match (&query.write, target) {
             (Some(write), _) => QueryTarget::Table(write.table.clone()),
             (None, Some(target)) => {
@@ -365,6 +385,41 @@ impl Compiled {
             last,
         });
         Ok(())
+    }
+
+    /// What the queries of a PARTITION share. The keys alive are known before any query of the block sees an event.
+    fn add_block(&self, plan: &mut StreamPlan, number: usize, text: &Text) -> Result<Block, Diagnostic> {
+        let Some(partition) = self.partitions.get(&number) else {
+            return Err(text.finish(Diagnostic::new(Code::Syntax, "a PARTITION without keys")));
+        };
+        let queries = self.queries.iter().filter(|query| {
+            let scope = query.partition.as_ref();
+            scope.is_some_and(|scope| scope.number == number)
+        });
+        let broadcasts = queries.into_iter().any(|query| has_broadcast(&query.plan));
+        let timed = |key: &LogicalPlan| plan.time_domain(key) == TimeDomain::Event;
+        let in_order = broadcasts && partition.keys.iter().all(timed);
+        let mut block = Block {
+            purge: partition.purge,
+            in_order,
+            keys: plan.blocks.get(&number).copied(),
+        };
+        if block.keys.is_none() && (broadcasts || partition.purge.is_some()) {
+            let name = format!("partition_{number}");
+            let begun = plan.nodes.len();
+            let mut lowering = Lowering::new(plan, None, &name, OUTPUT, None);
+            lowering.partition = Some(block);
+            let node = lowering.keys(&partition.keys);
+            let node = node.map_err(|error| text.at(error, partition.span))?;
+            for added in &mut plan.nodes[begun..] {
+                // What puts a stream into order is everybody's.
+                let own = added.id.starts_with(&name);
+                added.block = own.then_some(number);
+            }
+            plan.blocks.insert(number, node);
+            block.keys = Some(node);
+        }
+        Ok(block)
     }
 }
 
@@ -388,6 +443,12 @@ fn takes_changelog(def: &StreamDef) -> Result<(), Diagnostic> {
     );
     Err(Diagnostic::new(Code::Unstreamable, message).hint(hint))
 }
+/// Every event that comes in goes out.
+const OUTPUT: OutputEventsPlan = OutputEventsPlan {
+    current: true,
+    expired: false,
+    form: OutputForm::Events,
+};
 
 fn check_circles(plan: &StreamPlan, text: &Text) -> Result<(), Diagnostic> {
     let Err(nodes) = plan.topological() else {

@@ -52,6 +52,10 @@ impl OperatorPlan for CronPlan {
         vec![format!("at {}", self.schedule)]
     }
 
+    fn takes_chunks(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(CronWindow {
             schedule: CronSchedule::parse(&self.schedule).map_err(Error::failed)?,
@@ -91,6 +95,10 @@ impl Operator for CronWindow {
     fn watermark(&self, input: Micros) -> Micros {
         let oldest = self.held.first().map(|batch| batch.time(0));
         oldest.map_or(input, |oldest| oldest.min(input))
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
     }
 
     fn content(&self) -> Result<Option<Vec<EventBatch>>> {

@@ -102,6 +102,10 @@ impl Operator for Expression {
         Ok(())
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        None
+    }
+
     fn content(&self) -> Result<Option<Vec<EventBatch>>> {
         Ok(Some(self.held.content()))
     }
@@ -231,6 +235,10 @@ impl Operator for ExpressionBatch {
     fn watermark(&self, input: Micros) -> Micros {
         let oldest = self.held.first().map(|batch| batch.time(0));
         oldest.map_or(input, |oldest| oldest.min(input))
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
     }
 
     fn content(&self) -> Result<Option<Vec<EventBatch>>> {

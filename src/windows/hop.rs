@@ -129,6 +129,10 @@ impl OperatorPlan for HopPlan {
         vec![grid_text(&self.grid, self.domain)]
     }
 
+    fn takes_chunks(&self) -> bool {
+        self.domain == TimeDomain::Event
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(Hop {
             emissions: Emissions::new(self.schema.clone(), true, self.retained).announcing(self.announce),

@@ -59,6 +59,10 @@ impl OperatorPlan for LengthBatchPlan {
         self.size.is_none()
     }
 
+    fn takes_chunks(&self) -> bool {
+        self.size.is_none()
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(LengthBatch {
             emissions: Emissions::new(self.schema.clone(), false, self.retained).announcing(self.announce),

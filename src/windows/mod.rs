@@ -25,6 +25,7 @@ pub mod frequent;
 pub mod gather;
 pub mod held;
 pub mod hop;
+pub mod keyed_fifo;
 pub mod length_batch;
 pub mod row_store;
 pub mod session;

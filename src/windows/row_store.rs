@@ -18,6 +18,9 @@ pub const NO_ROW: RowId = RowId::MAX;
 /// So many rows that have left are no reason to copy the others.
 const SLACK: usize = 1_024;
 
+/// About so many rows are put together at once.
+const COMPACTED: usize = 65_536;
+
 /// Events by number. Batches are shared, not copied, as long as most of their rows are there; what is left of the others is
 /// put together, so that the store stays near the size of its events.
 ///
@@ -190,9 +193,8 @@ impl RowStore {
                 }
             }
         }
-        if self.rows > 2 * self.live + SLACK {
-            let all = (0..self.chunks.len() as u32).collect();
-            return self.merge(all);
+        if self.rows > self.live + self.live / 2 + SLACK {
+            return self.compact();
         }
         while let [.., before, last] = self.small.as_slice() {
             let (before, last) = (*before, *last);
@@ -298,6 +300,33 @@ impl RowStore {
         }
     }
 
+    /// Puts together what is left of the emptiest chunks, until few rows are held that have left. Some at a time, so that at no
+    /// moment everything is there twice.
+    fn compact(&mut self) -> Result<()> {
+        let chunks = (0..).zip(&self.chunks);
+        let mut emptiest: Vec<(u32, usize, usize)> = chunks
+            .filter_map(|(index, chunk)| chunk.as_ref().map(|chunk| (index, chunk.live, chunk.ids.len())))
+            .filter(|(_, live, rows)| live < rows)
+            .collect();
+        emptiest.sort_by(|(_, live, rows), (_, other, of)| (live * of).cmp(&(other * rows)));
+        let enough = self.live + self.live / 4;
+        let (mut group, mut rows_left, mut gone) = (Vec::new(), 0, 0);
+        for (index, live, rows) in emptiest {
+            group.push(index);
+            rows_left += live;
+            gone += rows - live;
+            let done = self.rows - gone <= enough;
+            if rows_left >= COMPACTED || done {
+                self.merge(std::mem::take(&mut group))?;
+                (rows_left, gone) = (0, 0);
+            }
+            if done {
+                break;
+            }
+        }
+        self.merge(group)
+    }
+
     /// Puts what is left of chunks into one.
     fn merge(&mut self, indices: Vec<u32>) -> Result<()> {
         let mut chunks = Vec::new();
@@ -339,5 +368,54 @@ impl Chunk {
     fn live_rows(&self) -> (Vec<u32>, Vec<RowId>) {
         let rows = (0..).zip(&self.ids).filter(|(_, id)| **id != NOWHERE);
         rows.map(|(row, id)| (row, *id)).unzip()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+
+    /// Rows leave in any order: what is held stays near what is there, and is what it was.
+    #[test]
+    fn what_has_left_does_not_stay() {
+        let mut store = RowStore::default();
+        let mut held: BTreeMap<RowId, i64> = BTreeMap::new();
+        let mut ids: Vec<RowId> = Vec::new();
+        let mut state = 7_u64;
+        for round in 0..400_i64 {
+            let values: Vec<i64> = (round * 512..(round + 1) * 512).collect();
+            let column: ArrayRef = Arc::new(Int64Array::from(values.clone()));
+            let columns = RecordBatch::try_from_iter([("v", column)]).expect("a column");
+            let new = store
+                .push(EventBatch::inserts(columns, Times::Same(round)))
+                .expect("room");
+            held.extend(new.iter().copied().zip(values));
+            ids.extend(new);
+            while ids.len() > 20_000 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let gone = ids.swap_remove((state >> 33) as usize % ids.len());
+                store.remove(gone);
+                held.remove(&gone);
+            }
+            store.settle().expect("it settles");
+            assert!(
+                store.rows <= store.live + store.live / 2 + SLACK,
+                "{} of {}",
+                store.live,
+                store.rows
+            );
+            assert_eq!(store.live, held.len());
+        }
+        let all: Vec<RowId> = held.keys().copied().collect();
+        let events = store.get(&all).expect("they are there").expect("there are some");
+        let values = events.column(0).as_primitive::<Int64Type>().values().to_vec();
+        assert_eq!(values, held.values().copied().collect::<Vec<_>>());
+        assert!(store.time(all[0]).is_some_and(|time| time == held[&all[0]] / 512));
     }
 }

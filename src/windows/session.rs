@@ -80,6 +80,10 @@ impl OperatorPlan for SessionPlan {
         std::iter::once(gap).chain(by).collect()
     }
 
+    fn takes_chunks(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(Session {
             index: SessionIndex::new(self.gap, self.lateness, &self.key_types())?,
@@ -134,6 +138,10 @@ impl Operator for Session {
         self.starts
             .peek()
             .map_or(input, |Reverse((start, _))| (*start).min(input))
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        self.index.next().filter(|_| self.plan.domain == TimeDomain::Event)
     }
 
     fn content(&self) -> Result<Option<Vec<EventBatch>>> {

@@ -11,7 +11,7 @@ use super::Retained;
 use super::changes::Changes;
 use super::row_store::{RowId, RowStore};
 use crate::error::Result;
-use crate::event::{EventBatch, Op};
+use crate::event::{EventBatch, Micros, Op};
 use crate::operators::state::{StateReader, StateWriter};
 use crate::operators::{Operator, OperatorPlan, Output, Port};
 
@@ -104,6 +104,10 @@ impl Operator for Sort {
             out.emit(changed);
         }
         self.events.settle()
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
     }
 
     fn content(&self) -> Result<Option<Vec<EventBatch>>> {

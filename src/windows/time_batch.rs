@@ -150,6 +150,13 @@ impl Operator for TimeBatch {
         }
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        match (self.plan.domain, self.plan.column) {
+            (TimeDomain::Event, None) => self.state.end,
+            _ => None,
+        }
+    }
+
     fn content(&self) -> Result<Option<Vec<EventBatch>>> {
         Ok(Some(match self.plan.stream_current {
             true => self.held.clone(),

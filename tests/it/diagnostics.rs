@@ -494,7 +494,6 @@ fn not_built_yet() {
             query("CREATE AGGREGATION A AS SELECT symbol, sum(price) AS s FROM Trades GROUP BY symbol AGGREGATE EVERY SECONDS … YEARS;")
                 .replace('…', "...")
         ),
-        ("a stream without a key in a partition", query("CREATE STREAM B (x INT); PARTITION WITH (symbol OF Trades) BEGIN SELECT x FROM B; END;")),
         ("a join", query("SELECT a.symbol FROM Trades AS a JOIN Trades AS b ON a.symbol = b.symbol;")),
         ("a join by comma", query("SELECT a.symbol FROM Trades AS a, Trades AS b;")),
         ("ROLLUP", query("SELECT symbol, sum(price) AS s FROM Trades GROUP BY ROLLUP (symbol);")),

@@ -225,6 +225,10 @@ impl Operator for Over {
         Ok(())
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        self.waiting.first().map(|batch| batch.time(0))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.groups.snapshot(state)?;
         state.value(&(self.watermark, self.latest))?;

@@ -78,6 +78,10 @@ impl OperatorPlan for TableWritePlan {
         }
     }
 
+    fn splits_by_key(&self) -> bool {
+        false
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(TableWrite {
             plan: self.clone(),

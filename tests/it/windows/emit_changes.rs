@@ -93,21 +93,6 @@ fn in_order(events: &[Event]) -> Vec<Event> {
     ordered
 }
 
-/// The running rows of a sliding window: after each event, the aggregates of its key among the events that `holds` keeps.
-fn sliding(events: &[Event], holds: impl Fn(&[Event], usize, usize) -> bool) -> Vec<(Option<u8>, Values)> {
-    let ordered = in_order(events);
-    let row = |now: usize| {
-        let held = (0..=now)
-            .filter(|&index| holds(&ordered, index, now))
-            .map(|index| &ordered[index]);
-        let key = ordered[now].1;
-        (key, aggregate(held.filter(|event| event.1 == key)))
-    };
-    (0..ordered.len()).map(row).collect()
-}
-
-type Running = (Option<u8>, i64, i64, Option<i64>, Option<i32>, Option<i32>, Option<f64>);
-
 /// With EMIT CHANGES: for each window and key the values after each event, and those at the close.
 fn changes(
     window: &str,
