@@ -10,6 +10,7 @@ use eventflux_sqlparser::{
 };
 use sqlparser::ast::Spanned;
 
+use super::carry_key::carry_key;
 use super::compile_write::{Statement as TableStatement, Write};
 use super::context::Source;
 use super::define::Definer;
@@ -525,8 +526,9 @@ impl Compiler<'_> {
         check_output_names(&query).map_err(|(error, span)| self.text.at(error, span))?;
         let windows = self.windows(&query)?;
         self.table_function_times(&mut query)?;
-        if let Some(scope) = scope {
-            scope.carry_key(&mut query, self.functions);
+        if scope.is_some() {
+            let tables: Vec<String> = self.tables.iter().map(|table| table.def().name.clone()).collect();
+            carry_key(&mut query, self.functions, &tables);
         }
         current_values::wrap_query(&mut query.body, self.functions);
         over::complete(&mut query.body, &over::millisecond_times(&self.streams));

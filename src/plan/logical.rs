@@ -90,7 +90,10 @@ impl Planner<'_> {
             Arc::new(CommonSubexprEliminate::new()),
             Arc::new(OptimizeProjections::new()),
         ]);
-        let context = OptimizerContext::new().without_query_execution_start_time();
+        let mut options = ConfigOptions::default();
+        // A subquery of one value becomes a join, too: operators have no other way to ask for it.
+        options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        let context = OptimizerContext::new_with_config_options(Arc::new(options)).without_query_execution_start_time();
         optimizer.optimize(plan, &context, |_, _| {})
     }
 }

@@ -34,7 +34,7 @@ struct Misplaced<'a> {
 impl Misplaced<'_> {
     /// Refuses an aggregate anywhere in an expression.
     fn refuse(&self, within: &impl Visit, place: &str, hint: &str) -> Result<(), Diagnostic> {
-        match within.visit(&mut First(self.functions)) {
+        match within.visit(&mut First::of(self.functions)) {
             ControlFlow::Break((name, span)) => {
                 let message = format!("{name} is an aggregate, and {place} sees single events");
                 let error = Diagnostic::new(Code::Type, message).hint(hint);
@@ -69,7 +69,7 @@ impl Misplaced<'_> {
         let FunctionArguments::List(list) = &function.args else {
             return Ok(());
         };
-        let ControlFlow::Break((name, span)) = list.visit(&mut First(self.functions)) else {
+        let ControlFlow::Break((name, span)) = list.visit(&mut First::of(self.functions)) else {
             return Ok(());
         };
         let outer = function.name.to_string().replace('"', "");
@@ -103,14 +103,34 @@ fn stop_at(result: Result<(), Diagnostic>) -> ControlFlow<Box<Diagnostic>> {
 }
 
 /// Finds the first aggregate: its name and place. What a subquery aggregates is its own.
-struct First<'a>(&'a Functions);
+struct First<'a> {
+    functions: &'a Functions,
+    /// How many subqueries it is inside of.
+    inside: usize,
+}
+
+impl<'a> First<'a> {
+    fn of(functions: &'a Functions) -> Self {
+        First { functions, inside: 0 }
+    }
+}
 
 impl Visitor for First<'_> {
     type Break = (String, sqlparser::tokenizer::Span);
 
+    fn pre_visit_query(&mut self, _query: &SqlQuery) -> ControlFlow<Self::Break> {
+        self.inside += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &SqlQuery) -> ControlFlow<Self::Break> {
+        self.inside -= 1;
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         match expr {
-            Expr::Function(function) if is_aggregate(function, self.0) => {
+            Expr::Function(function) if self.inside == 0 && is_aggregate(function, self.functions) => {
                 ControlFlow::Break((function.name.to_string().replace('"', ""), expr.span()))
             }
             _ => ControlFlow::Continue(()),

@@ -2,6 +2,7 @@
 
 mod access;
 mod broadcast_node;
+mod carry_key;
 mod changelogs;
 pub mod compile;
 mod compile_order;

@@ -6,7 +6,6 @@
 //! and conditions are evaluated for all keys at once. A stream without a key gets that of each partition alive
 //! ([`super::broadcast_node`]).
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -14,15 +13,10 @@ use datafusion_common::DataFusionError;
 use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
 
 use eventflux_sqlparser::{OptionDef, Partition, Query, RelationSource, StatementKind};
-use sqlparser::ast::{
-    Expr, GroupByExpr, Ident, NamedWindowExpr, Query as SqlQuery, Select, SelectItem, SetExpr, VisitMut, VisitorMut,
-    WindowType,
-};
+use sqlparser::ast::{Expr, Ident, SelectItem, SetExpr};
 use sqlparser::tokenizer::Span;
 
-use super::current_values::aggregates;
 use super::text::Text;
-use crate::catalog::functions::Functions;
 use crate::config::duration::parse;
 use crate::error::{Code, Diagnostic};
 use crate::operators::keyed::Purge;
@@ -86,71 +80,6 @@ impl Scope {
     /// Whether a stream's events carry the key.
     pub fn carries(&self, stream: &str) -> bool {
         stream.starts_with('#') || self.keys.iter().any(|(name, _)| name == stream)
-    }
-
-    /// Lets every SELECT of a query carry the key on.
-    pub fn carry_key(&self, query: &mut Query, functions: &Functions) {
-        let _ = VisitMut::visit(&mut *query.body, &mut Carrier { functions });
-    }
-}
-
-struct Carrier<'a> {
-    functions: &'a Functions,
-}
-
-impl VisitorMut for Carrier<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &mut SqlQuery) -> ControlFlow<Self::Break> {
-        self.body(&mut query.body);
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
-        if let Expr::Function(function) = expr
-            && let Some(WindowType::WindowSpec(spec)) = &mut function.over
-            && spec.window_name.is_none()
-        {
-            spec.partition_by.push(key());
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// The column of the key.
-fn key() -> Expr {
-    Expr::Identifier(Ident::with_quote('"', PARTITION_KEY))
-}
-
-impl Carrier<'_> {
-    fn body(&self, body: &mut SetExpr) {
-        match body {
-            SetExpr::Select(select) => self.select(select),
-            SetExpr::SetOperation { left, right, .. } => {
-                self.body(left);
-                self.body(right);
-            }
-            _ => {}
-        }
-    }
-
-    fn select(&self, select: &mut Select) {
-        for window in &mut select.named_window {
-            if let NamedWindowExpr::WindowSpec(spec) = &mut window.1
-                && spec.window_name.is_none()
-            {
-                spec.partition_by.push(key());
-            }
-        }
-        if aggregates(select, self.functions)
-            && let GroupByExpr::Expressions(exprs, _) = &mut select.group_by
-        {
-            exprs.push(key());
-        }
-        select.projection.push(SelectItem::ExprWithAlias {
-            expr: key(),
-            alias: Ident::with_quote('"', PARTITION_KEY),
-        });
     }
 }
 
