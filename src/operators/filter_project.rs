@@ -283,7 +283,7 @@ impl FilterProject {
 }
 
 /// The innermost reason of an evaluation's failure, without the engine's prefixes.
-fn reason(error: &DataFusionError) -> String {
+pub fn reason(error: &DataFusionError) -> String {
     let reason = match error.find_root() {
         DataFusionError::ArrowError(error, _) => match error.as_ref() {
             arrow::error::ArrowError::DivideByZero => "division by zero".to_string(),

@@ -19,6 +19,7 @@ use super::logical::{
 };
 use super::lower_rate::Rate;
 use super::partition::{PARTITION_KEY, Scope, keyed_stream, with_key, without_key};
+use super::pattern::{PatternSpec, resolve_patterns};
 use super::text::Text;
 use super::window_args::{table_function_time, window_kind};
 use super::{current_values, failure, match_text, over, refuse, resolve, session_keys, sql_functions, wildcard};
@@ -199,6 +200,15 @@ struct Compiler<'a> {
     explained: BTreeSet<String>,
 }
 
+/// A query whose names mean something.
+struct ResolvedQuery {
+    query: Query,
+    /// By relation.
+    windows: Vec<Option<WindowKind>>,
+    /// By relation.
+    patterns: Vec<Option<Arc<PatternSpec>>>,
+}
+
 /// A query waiting to be planned.
 struct Pending {
     query: Query,
@@ -376,6 +386,7 @@ impl Compiler<'_> {
                 sources: &self.sources,
                 functions: self.functions,
                 windows: &[],
+                patterns: &[],
             };
             let fail = |error| failure::diagnose(&error, &keyed, &planner, self.text);
             let plan = planner.plan(&keyed.body, &[]).map_err(fail)?;
@@ -478,11 +489,12 @@ impl Compiler<'_> {
     fn view(&mut self, view: &CreateView) -> Result<(), Diagnostic> {
         self.check_free(&view.name.value, view.name.span)?;
         refuse::query(&view.query, self.reads_window(&view.query), self.text)?;
-        let (query, windows) = self.resolved(&view.query, None)?;
+        let ResolvedQuery { query, windows, patterns } = self.resolved(&view.query, None)?;
         let planner = Planner {
             sources: &self.sources,
             functions: self.functions,
             windows: &windows,
+            patterns: &patterns,
         };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
@@ -518,8 +530,9 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn resolved(&self, query: &Query, scope: Option<&Scope>) -> Result<(Query, Vec<Option<WindowKind>>), Diagnostic> {
+    fn resolved(&self, query: &Query, scope: Option<&Scope>) -> Result<ResolvedQuery, Diagnostic> {
         let mut query = query.clone();
+        let patterns = resolve_patterns(&mut query, &self.known, self.functions, self.text)?;
         name_columns(&mut query, self.functions, self.text);
         resolve::resolve_query(
             &mut query.body,
@@ -539,7 +552,11 @@ impl Compiler<'_> {
         }
         current_values::wrap_query(&mut query.body, self.functions);
         over::complete(&mut query.body, &over::millisecond_times(&self.streams));
-        Ok((query, windows))
+        Ok(ResolvedQuery {
+            query,
+            windows,
+            patterns,
+        })
     }
 
     /// The windows of a query's relations.
@@ -579,12 +596,13 @@ impl Compiler<'_> {
 
     fn query(&mut self, pending: Pending) -> Result<(), Diagnostic> {
         let scope = pending.scope.as_deref();
-        let (query, windows) = self.resolved(&pending.query, scope)?;
+        let ResolvedQuery { query, windows, patterns } = self.resolved(&pending.query, scope)?;
         let scoped = scope.map(|scope| self.scoped_sources(scope, &query)).transpose()?;
         let planner = Planner {
             sources: scoped.as_ref().unwrap_or(&self.sources),
             functions: self.functions,
             windows: &windows,
+            patterns: &patterns,
         };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;

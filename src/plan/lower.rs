@@ -20,6 +20,7 @@ use super::context::Source;
 use super::event_time_node::EventTimeNode;
 use super::lower_rate::{Groups, Rate};
 use super::partition::PARTITION_KEY;
+use super::pattern_node::PatternScan;
 use super::physical::{physical_expr, reads_event_time, with_event_time};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
 use super::window_node::WindowNode;
@@ -374,6 +375,9 @@ impl<'a> Lowering<'a> {
     pub(super) fn extension(&mut self, extension: &Extension) -> Result<Pipe, Diagnostic> {
         if let Some(node) = extension.node.as_any().downcast_ref::<EventTimeNode>() {
             return self.event_time(node);
+        }
+        if let Some(pattern) = extension.node.as_any().downcast_ref::<PatternScan>() {
+            return self.pattern(pattern);
         }
         match extension.node.as_any().downcast_ref::<WindowNode>() {
             Some(window) => self.window(window),

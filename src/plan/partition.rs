@@ -11,14 +11,17 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_expr::LogicalPlan;
 
-use eventflux_sqlparser::{OptionDef, Partition, Query, RelationSource, StatementKind, StreamRelation, relation_name};
+use eventflux_sqlparser::{
+    OptionDef, Partition, PatternNode, PatternNodeKind, Query, RelationSource, StatementKind, StreamRelation, relation_name,
+};
 use sqlparser::ast::{
     Expr, GroupByExpr, Ident, NamedWindowExpr, Query as SqlQuery, Select, SelectItem, SetExpr, TableFactor, VisitMut,
     VisitorMut, WindowType,
 };
+use sqlparser::tokenizer::Span;
 
 use super::current_values::aggregates;
-use super::resolve::Known;
+use super::resolve::{Known, elements};
 use super::text::Text;
 use crate::catalog::functions::Functions;
 use crate::config::duration::parse;
@@ -64,11 +67,29 @@ impl Scope {
                 name.value = self.inner_name(&name.value);
                 name.quote_style = Some('"');
             }
+            if let RelationSource::Pattern(pattern) = &mut relation.source {
+                self.localise_pattern(&mut pattern.root);
+            }
         }
         if let Some(target) = &mut query.target
             && std::mem::take(&mut target.inner)
         {
             target.name.value = self.inner_name(&target.name.value);
+        }
+    }
+
+    fn localise_pattern(&self, node: &mut PatternNode) {
+        match &mut node.kind {
+            PatternNodeKind::Chain(parts) | PatternNodeKind::And(parts) | PatternNodeKind::Or(parts) => {
+                parts.iter_mut().for_each(|part| self.localise_pattern(part));
+            }
+            PatternNodeKind::Group(inner) => self.localise_pattern(inner),
+            PatternNodeKind::Element(element) | PatternNodeKind::Absent { element, .. } => {
+                if std::mem::take(&mut element.inner) {
+                    element.stream.value = self.inner_name(&element.stream.value);
+                    element.stream.quote_style = Some('"');
+                }
+            }
         }
     }
 
@@ -178,9 +199,17 @@ impl Carrier<'_> {
             .enumerate()
             .find(|(index, _)| relation_name(*index) == table);
         let (stream, span) = match lifted.map(|(_, relation)| (&relation.source, relation.span)) {
+            Some((RelationSource::Pattern(pattern), _)) => {
+                let mut elements = elements(&pattern.root).into_iter();
+                return elements.try_for_each(|element| self.check_stream(&element.stream.value, element.span));
+            }
             Some((RelationSource::Stream { name, .. }, span)) => (name.value.as_str(), span),
             _ => (table, sqlparser::ast::Spanned::span(&select.from[0])),
         };
+        self.check_stream(stream, span)
+    }
+
+    fn check_stream(&self, stream: &str, span: Span) -> Result<(), Diagnostic> {
         // Names of subqueries (WITH) carry the key, too; a stream's name is known to the scope.
         if self.scope.carries(stream) || !self.known.contains_key(stream) {
             return Ok(());
