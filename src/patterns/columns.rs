@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringViewBuilder, new_empty_array, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringViewBuilder, new_empty_array,
+    new_null_array,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
@@ -52,8 +53,8 @@ enum Values {
 /// Whether values of a type are kept by their bits.
 fn is_word(data_type: &DataType) -> bool {
     use DataType::{
-        Boolean, Date32, Duration, Float32, Float64, Int8, Int16, Int32, Int64, Time64, Timestamp, UInt8, UInt16, UInt32,
-        UInt64,
+        Boolean, Date32, Duration, Float32, Float64, Int8, Int16, Int32, Int64, Time64, Timestamp, UInt8, UInt16,
+        UInt32, UInt64,
     };
     matches!(
         data_type,

@@ -47,12 +47,7 @@ pub struct Join {
 
 impl Join {
     /// Of an expression over these columns.
-    pub fn new(
-        expr: Arc<dyn PhysicalExpr>,
-        candidate: Vec<usize>,
-        captured: Vec<Gathered>,
-        schema: SchemaRef,
-    ) -> Self {
+    pub fn new(expr: Arc<dyn PhysicalExpr>, candidate: Vec<usize>, captured: Vec<Gathered>, schema: SchemaRef) -> Self {
         let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
         let inputs = Inputs {
             candidate: &candidate,
@@ -130,10 +125,15 @@ impl Join {
         let captured = self.captured.iter().map(|captured| captures.column(chains, captured));
         let columns: Vec<ArrayRef> = candidate.chain(captured).collect::<Result<_>>()?;
         let rows = batch_of(self.schema.clone(), columns, chains.len())?;
-        let evaluated = self.expr.evaluate(&rows).and_then(|value| value.into_array(chains.len()));
+        let evaluated = self
+            .expr
+            .evaluate(&rows)
+            .and_then(|value| value.into_array(chains.len()));
         Ok(evaluated.map(|array| {
             let holds = array.as_boolean();
-            (0..chains.len()).map(|row| holds.is_valid(row) && holds.value(row)).collect()
+            (0..chains.len())
+                .map(|row| holds.is_valid(row) && holds.value(row))
+                .collect()
         }))
     }
 }
@@ -157,7 +157,10 @@ impl Reports {
     }
 
     fn failed(&mut self, error: &DataFusionError, batch: &EventBatch, row: usize) {
-        self.add(crate::operators::filter_project::reason(error), pretty::row(batch.columns(), row));
+        self.add(
+            crate::operators::filter_project::reason(error),
+            pretty::row(batch.columns(), row),
+        );
     }
 
     /// Something went wrong with an event.
@@ -175,7 +178,9 @@ impl Reports {
 /// The rows of a batch where a filter holds.
 pub fn filtered(filter: &Arc<dyn PhysicalExpr>, batch: &EventBatch, report: &mut Reports) -> Result<BooleanBuffer> {
     let rows = batch.num_rows();
-    let evaluated = filter.evaluate(batch.columns()).and_then(|value| value.into_array(rows));
+    let evaluated = filter
+        .evaluate(batch.columns())
+        .and_then(|value| value.into_array(rows));
     let array = match evaluated {
         Ok(array) => array,
         Err(error) if rows == 1 => {

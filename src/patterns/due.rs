@@ -76,7 +76,8 @@ impl Matcher {
         moment.clock = at;
         let attempt = self.attempts.get_mut(id);
         let deadline = self.plan.program.deadline_of(element);
-        if attempt.waits >> element & 1 == 0 || deadline.is_none_or(|slot| attempt.deadline(&self.plan.program, slot) != at)
+        if attempt.waits >> element & 1 == 0
+            || deadline.is_none_or(|slot| attempt.deadline(&self.plan.program, slot) != at)
         {
             return;
         }

@@ -91,7 +91,11 @@ impl Store {
         let schema: SchemaRef = Arc::new(schema.project(captured)?);
         Ok(Store {
             uses: Uses::default(),
-            columns: schema.fields().iter().map(|field| Column::new(field.data_type())).collect(),
+            columns: schema
+                .fields()
+                .iter()
+                .map(|field| Column::new(field.data_type()))
+                .collect(),
             captured: captured.to_vec(),
             schema,
         })
@@ -216,7 +220,11 @@ impl Captures<'_> {
         let rows = self.stores[self.ports[collected.element]].rows(&events)?;
         let inputs = collected.inputs.iter();
         let inputs = inputs.map(|input| Ok(input.evaluate(&rows)?.into_array(rows.num_rows())?));
-        let rows = batch_of(collected.aggregate.input.clone(), inputs.collect::<Result<_>>()?, rows.num_rows())?;
+        let rows = batch_of(
+            collected.aggregate.input.clone(),
+            inputs.collect::<Result<_>>()?,
+            rows.num_rows(),
+        )?;
         let mut groups = Vec::with_capacity(events.len());
         for (group, end) in ends.iter().enumerate() {
             groups.resize(*end, group as u32);

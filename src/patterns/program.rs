@@ -300,11 +300,19 @@ impl Program {
                 if context.leading {
                     self.leading_every = Some(id);
                     self.always_open = match body.as_ref() {
-                        Shape::Events { element, min: 1, max: Some(1) } => Some(*element),
+                        Shape::Events {
+                            element,
+                            min: 1,
+                            max: Some(1),
+                        } => Some(*element),
                         _ => None,
                     };
                 }
-                PartKind::Every { body: part, mark, resets }
+                PartKind::Every {
+                    body: part,
+                    mark,
+                    resets,
+                }
             }
             Shape::Within { body, time } => {
                 let mark = self.mark();

@@ -33,7 +33,10 @@ impl Matcher {
         if let Some(keys) = &self.keys {
             keys.snapshot(state)?;
         }
-        let partitions = self.partitions.iter().map(|partition| (partition.armed, partition.events, partition.used));
+        let partitions = self
+            .partitions
+            .iter()
+            .map(|partition| (partition.armed, partition.events, partition.used));
         state.value(&partitions.collect::<Vec<_>>())?;
         let mut ids: Vec<AttemptId> = self.attempts.ids().collect();
         ids.sort_by_key(|id| self.attempts.get(*id).id);

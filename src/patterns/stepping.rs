@@ -107,15 +107,19 @@ impl<'a> Step<'a> {
     /// The group whose time is over for an event, if there is one the attempt still waits in.
     pub fn expired_group(&self, attempt: &Attempt) -> Option<PartId> {
         let program = self.program;
-        program.withins.iter().copied().find(|&part| match program.part(part).kind {
-            PartKind::Within { time, mark, .. } => {
-                let from = attempt.mark(program, mark);
-                from != NOT_STARTED
-                    && attempt.waits & program.part(part).elements != 0
-                    && self.moment.time.saturating_sub(from) > time
-            }
-            _ => false,
-        })
+        program
+            .withins
+            .iter()
+            .copied()
+            .find(|&part| match program.part(part).kind {
+                PartKind::Within { time, mark, .. } => {
+                    let from = attempt.mark(program, mark);
+                    from != NOT_STARTED
+                        && attempt.waits & program.part(part).elements != 0
+                        && self.moment.time.saturating_sub(from) > time
+                }
+                _ => false,
+            })
     }
 
     /// Offers to a part; whether it took the event. Of a chain the last that can take it does.
@@ -164,7 +168,11 @@ impl<'a> Step<'a> {
         let program = self.program;
         let place = &program.elements[element];
         if !attempt.has_started() {
-            if attempt.slots.as_ref().is_some_and(|slots| self.moment.time <= slots.quiet_until) {
+            if attempt
+                .slots
+                .as_ref()
+                .is_some_and(|slots| self.moment.time <= slots.quiet_until)
+            {
                 return false;
             }
             attempt.started = self.moment.time;
@@ -311,7 +319,13 @@ impl<'a> Step<'a> {
                 PartKind::Or(_) => {
                     attempt.waits &= !(program.part(parent).elements & !program.part(part).elements);
                 }
-                PartKind::Repeat { body, min, max, count, mark } => {
+                PartKind::Repeat {
+                    body,
+                    min,
+                    max,
+                    count,
+                    mark,
+                } => {
                     let rounds = attempt.counter(*count) + 1;
                     attempt.set_counter(*count, rounds);
                     if max.is_none_or(|max| rounds < u64::from(max)) {
@@ -355,7 +369,9 @@ impl<'a> Step<'a> {
                     self.begin(attempt, part);
                 }
             }
-            PartKind::Repeat { body, min, count, mark, .. } => {
+            PartKind::Repeat {
+                body, min, count, mark, ..
+            } => {
                 attempt.set_counter(*count, 0);
                 attempt.set_mark(program, *mark, mark_of(attempt.link));
                 self.begin(attempt, *body);

@@ -489,7 +489,11 @@ impl Compiler<'_> {
     fn view(&mut self, view: &CreateView) -> Result<(), Diagnostic> {
         self.check_free(&view.name.value, view.name.span)?;
         refuse::query(&view.query, self.reads_window(&view.query), self.text)?;
-        let ResolvedQuery { query, windows, patterns } = self.resolved(&view.query, None)?;
+        let ResolvedQuery {
+            query,
+            windows,
+            patterns,
+        } = self.resolved(&view.query, None)?;
         let planner = Planner {
             sources: &self.sources,
             functions: self.functions,
@@ -596,7 +600,11 @@ impl Compiler<'_> {
 
     fn query(&mut self, pending: Pending) -> Result<(), Diagnostic> {
         let scope = pending.scope.as_deref();
-        let ResolvedQuery { query, windows, patterns } = self.resolved(&pending.query, scope)?;
+        let ResolvedQuery {
+            query,
+            windows,
+            patterns,
+        } = self.resolved(&pending.query, scope)?;
         let scoped = scope.map(|scope| self.scoped_sources(scope, &query)).transpose()?;
         let planner = Planner {
             sources: scoped.as_ref().unwrap_or(&self.sources),

@@ -198,7 +198,10 @@ impl RelationPlanner for Relations {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         if let Some(spec) = pattern {
-            let streams = spec.streams.iter().map(|stream| context.plan(named(Ident::with_quote('"', stream))));
+            let streams = spec
+                .streams
+                .iter()
+                .map(|stream| context.plan(named(Ident::with_quote('"', stream))));
             let node = PatternScan::new(streams.collect::<Result<_>>()?, spec.clone())?;
             let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
             let planned = PlannedRelation::new(plan, alias.clone());

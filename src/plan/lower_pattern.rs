@@ -68,8 +68,12 @@ impl Lowering<'_> {
         for id in 0..scan.spec.elements.len() {
             elements.push(builder.element(id)?);
         }
-        let outputs: Result<Vec<Gathered>, _> =
-            scan.spec.outputs.iter().map(|output| builder.gathered(&output.reference)).collect();
+        let outputs: Result<Vec<Gathered>, _> = scan
+            .spec
+            .outputs
+            .iter()
+            .map(|output| builder.gathered(&output.reference))
+            .collect();
         let schema = Arc::new(UserDefinedLogicalNodeCore::schema(scan).as_arrow().clone());
         let matcher = MatcherPlan {
             outputs: outputs?,
@@ -116,7 +120,10 @@ impl Lowering<'_> {
         (self.in_order, self.retracts) = (in_order, retracts);
         let mut pipe = pipe?;
         if pipe.flow != Flow::Inserts {
-            let error = Diagnostic::new(Code::Unstreamable, "a pattern is over events, not over what leaves a window");
+            let error = Diagnostic::new(
+                Code::Unstreamable,
+                "a pattern is over events, not over what leaves a window",
+            );
             return Err(error.hint("send the window's output to a stream with INSERT INTO, and name that"));
         }
         let read = scan.columns(port);
@@ -149,9 +156,7 @@ impl Lowering<'_> {
         let plan = PortPlan {
             stream: scan.spec.streams[port].clone(),
             captured: captured.iter().map(index).collect::<Result<_, _>>()?,
-            partition: keys
-                .map(|key| index(&key.to_string()))
-                .collect::<Result<_, _>>()?,
+            partition: keys.map(|key| index(&key.to_string())).collect::<Result<_, _>>()?,
             schema: schema.clone(),
         };
         Ok((node, errors, plan))
@@ -229,7 +234,9 @@ impl Builder<'_> {
                 continue;
             };
             let sides = [(&binary.left, &binary.right), (&binary.right, &binary.left)];
-            let found = sides.iter().find_map(|(left, right)| Some((own(left)?, earlier(right)?)));
+            let found = sides
+                .iter()
+                .find_map(|(left, right)| Some((own(left)?, earlier(right)?)));
             let Some((column, read)) = found.filter(|_| binary.op == Operator::Eq) else {
                 continue;
             };
@@ -243,7 +250,8 @@ impl Builder<'_> {
             };
             let data_type = port.schema.field(column).data_type();
             let comparable = *data_type == read.data_type && has_values(data_type) && !data_type.is_floating();
-            if comparable && self.program.elements[id].closes >> source & 1 == 1
+            if comparable
+                && self.program.elements[id].closes >> source & 1 == 1
                 && let Gathered::Capture(capture) = self.gathered(&read.reference)?
             {
                 equal.push((column, capture));
@@ -304,7 +312,10 @@ impl Builder<'_> {
     /// The types of the partitions' keys, and where the key of a PARTITION stands among the outputs.
     fn partition(&self, schema: &SchemaRef) -> Option<(Vec<DataType>, Option<usize>)> {
         let port = self.ports.first().filter(|port| !port.partition.is_empty())?;
-        let types = port.partition.iter().map(|index| port.schema.field(*index).data_type().clone());
+        let types = port
+            .partition
+            .iter()
+            .map(|index| port.schema.field(*index).data_type().clone());
         Some((types.collect(), schema.index_of(PARTITION_KEY).ok()))
     }
 }
@@ -320,7 +331,8 @@ fn grows(matcher: &MatcherPlan) -> Option<Diagnostic> {
         _ => false,
     });
     leaves.then(|| {
-        let message = "attempts at the pattern wait for ever for what follows EVERY, so its memory grows with the stream";
+        let message =
+            "attempts at the pattern wait for ever for what follows EVERY, so its memory grows with the stream";
         Diagnostic::new(Code::Unstreamable, message).hint("bound them with WITHIN, such as WITHIN 10 MINUTES")
     })
 }
@@ -333,4 +345,3 @@ fn df_schema(fields: impl Iterator<Item = Field>) -> Result<DFSchema, Diagnostic
 fn missing(error: impl std::fmt::Display) -> Diagnostic {
     Diagnostic::new(Code::UnknownColumn, error.to_string())
 }
-

@@ -12,7 +12,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_expr::LogicalPlan;
 
 use eventflux_sqlparser::{
-    OptionDef, Partition, PatternNode, PatternNodeKind, Query, RelationSource, StatementKind, StreamRelation, relation_name,
+    OptionDef, Partition, PatternNode, PatternNodeKind, Query, RelationSource, StatementKind, StreamRelation,
+    relation_name,
 };
 use sqlparser::ast::{
     Expr, GroupByExpr, Ident, NamedWindowExpr, Query as SqlQuery, Select, SelectItem, SetExpr, TableFactor, VisitMut,

@@ -139,7 +139,12 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn build(mut self, pattern: &mut Pattern) -> Result<PatternSpec, Diagnostic> {
-        let text = self.text.slice(pattern.span).split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = self
+            .text
+            .slice(pattern.span)
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         let mut shape = self.shape(&mut pattern.root, Around::default())?;
         let mut limit = pattern.within.as_ref().map(|within| self.limit(within)).transpose()?;
         self.check(&shape, pattern.span)?;
@@ -195,7 +200,14 @@ impl Builder<'_> {
                 let body = self.shape(body, inner)?;
                 match (body, repeats(node)) {
                     (body, false) => body,
-                    (Shape::Events { element, min: 1, max: Some(1) }, true) => Shape::Events { element, min, max },
+                    (
+                        Shape::Events {
+                            element,
+                            min: 1,
+                            max: Some(1),
+                        },
+                        true,
+                    ) => Shape::Events { element, min, max },
                     (body, true) => Shape::Repeat {
                         body: Box::new(body),
                         min,
@@ -238,12 +250,7 @@ impl Builder<'_> {
         Ok((count(quantifier.min)?, quantifier.max.map(count).transpose()?))
     }
 
-    fn element(
-        &mut self,
-        element: &mut PatternElement,
-        collects: bool,
-        absent: bool,
-    ) -> Result<ElementId, Diagnostic> {
+    fn element(&mut self, element: &mut PatternElement, collects: bool, absent: bool) -> Result<ElementId, Diagnostic> {
         if element.fault || element.inner {
             let what = match element.fault {
                 true => "not supported yet: fault streams ('!')",
@@ -268,10 +275,14 @@ impl Builder<'_> {
             .hint("give each an alias of its own");
             return Err(self.text.at(error, alias.span));
         }
-        let port = self.streams.iter().position(|known| *known == stream).unwrap_or_else(|| {
-            self.streams.push(stream.clone());
-            self.streams.len() - 1
-        });
+        let port = self
+            .streams
+            .iter()
+            .position(|known| *known == stream)
+            .unwrap_or_else(|| {
+                self.streams.push(stream.clone());
+                self.streams.len() - 1
+            });
         let schema = self.known.get(&stream).cloned();
         self.elements.push(SpecElement {
             name: element.alias.as_ref().map_or(stream, |alias| alias.value.clone()),
@@ -308,7 +319,11 @@ impl Builder<'_> {
             let error = Diagnostic::new(Code::Type, message).hint("compare it with something");
             return Err(self.text.at(error, span));
         }
-        let is_own = |expr: &Expr| !columns_of(expr).iter().any(|name| reads.iter().any(|read| read.name == *name));
+        let is_own = |expr: &Expr| {
+            !columns_of(expr)
+                .iter()
+                .any(|name| reads.iter().any(|read| read.name == *name))
+        };
         let (own, joined): (Vec<Expr>, Vec<Expr>) = split_conjunction_owned(expr).into_iter().partition(is_own);
         let element = &mut self.elements[index];
         element.filter = conjunction(own);
@@ -363,7 +378,9 @@ impl Builder<'_> {
         match shape {
             Shape::Absent { wait: None, .. } => {
                 let fine = match parent {
-                    Some(Shape::And(parts)) => parts.iter().any(|part| !matches!(part, Shape::Absent { wait: None, .. })),
+                    Some(Shape::And(parts)) => parts
+                        .iter()
+                        .any(|part| !matches!(part, Shape::Absent { wait: None, .. })),
                     Some(Shape::Chain(parts)) => parts.last() != Some(shape),
                     _ => false,
                 };
@@ -379,9 +396,10 @@ impl Builder<'_> {
             Shape::Or(parts) if parts.iter().any(Shape::may_be_empty) => {
                 refuse("an alternative is complete without any event", "give it a minimum of 1")
             }
-            Shape::Repeat { body, .. } if body.may_be_empty() => {
-                refuse("the repeated group may be empty", "let one of its elements occur at least once")
-            }
+            Shape::Repeat { body, .. } if body.may_be_empty() => refuse(
+                "the repeated group may be empty",
+                "let one of its elements occur at least once",
+            ),
             Shape::Chain(parts) | Shape::And(parts) | Shape::Or(parts) => {
                 let mut parts = parts.iter();
                 parts.try_for_each(|part| self.check_part(part, Some(shape), refuse))
@@ -419,7 +437,10 @@ impl Builder<'_> {
                 };
                 return Err(self.text.at(error, ident.span));
             };
-            let data_type = element.schema.field_with_name(exact).map(|field| field.data_type().clone());
+            let data_type = element
+                .schema
+                .field_with_name(exact)
+                .map(|field| field.data_type().clone());
             let data_type = data_type.unwrap_or(DataType::Null);
             match &found {
                 Some((name, known)) if *known != data_type || name != exact => {
@@ -469,7 +490,10 @@ fn whole_limit(shape: Shape) -> (Shape, Option<Limit>) {
 
 /// The columns that a condition sees: the event's, its time, and earlier values.
 pub fn condition_schema(stream: &SchemaRef, reads: &[Output]) -> Result<DFSchema, DataFusionError> {
-    let own = stream.fields().iter().filter(|field| field.name() != partition::PARTITION_KEY);
+    let own = stream
+        .fields()
+        .iter()
+        .filter(|field| field.name() != partition::PARTITION_KEY);
     let mut fields: Vec<_> = own.map(|field| (None, field.clone())).collect();
     fields.push((None, Arc::new(Field::new(EVENT_TIME, types::TIMESTAMP, false))));
     fields.extend(reads.iter().map(|read| (None, Arc::new(read.field()))));

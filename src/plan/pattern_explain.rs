@@ -23,7 +23,12 @@ pub fn lines(scan: &PatternScan, matcher: &MatcherPlan, domain: TimeDomain) -> V
     if !spec.partition_by.is_empty() {
         lines.push(format!("by {}", spec.partition_by.join(", ")));
     }
-    lines.extend(matcher.elements.iter().filter_map(|element| condition(element, matcher)));
+    lines.extend(
+        matcher
+            .elements
+            .iter()
+            .filter_map(|element| condition(element, matcher)),
+    );
     lines
 }
 
@@ -35,7 +40,10 @@ fn condition(element: &ElementPlan, matcher: &MatcherPlan) -> Option<String> {
     }
     if !condition.equal.is_empty() {
         let schema = &matcher.ports[element.port].schema;
-        let columns = condition.equal.iter().map(|(column, _)| schema.field(*column).name().as_str());
+        let columns = condition
+            .equal
+            .iter()
+            .map(|(column, _)| schema.field(*column).name().as_str());
         parts.push(format!("indexed by {}", columns.collect::<Vec<_>>().join(", ")));
     }
     if let Some(join) = &condition.join {

@@ -149,9 +149,18 @@ impl<'a> Names<'a> {
             .filter(|element| !self.elements[*element].absent)
             .filter(|element| self.column(*element, ident).is_ok())
             .collect();
-        let shared = self.partition_by.iter().any(|column| column.eq_ignore_ascii_case(&ident.value));
+        let shared = self
+            .partition_by
+            .iter()
+            .any(|column| column.eq_ignore_ascii_case(&ident.value));
         match having.as_slice() {
-            [] if self.outputs.iter().any(|output| output.eq_ignore_ascii_case(&ident.value)) => Ok(None),
+            [] if self
+                .outputs
+                .iter()
+                .any(|output| output.eq_ignore_ascii_case(&ident.value)) =>
+            {
+                Ok(None)
+            }
             [] => Err(self.unknown_column(ident, None)),
             [element] => self.column_of(*element, ident).map(Some),
             [element, ..] if shared => self.column_of(*element, ident).map(Some),
@@ -196,12 +205,7 @@ impl<'a> Names<'a> {
     }
 
     /// `e1[0].price`, `e1[last]`.
-    fn access(
-        &mut self,
-        root: &SqlExpr,
-        chain: &[AccessExpr],
-        span: Span,
-    ) -> Result<Option<SqlExpr>, Diagnostic> {
+    fn access(&mut self, root: &SqlExpr, chain: &[AccessExpr], span: Span) -> Result<Option<SqlExpr>, Diagnostic> {
         let SqlExpr::Identifier(alias) = root else {
             return Ok(None);
         };
@@ -227,14 +231,18 @@ impl<'a> Names<'a> {
             (false, Which::At(0) | Which::FromLast(0)) => Which::Only,
             (false, _) => {
                 let message = format!("'{}' is one event, not a collection", alias.value);
-                let error = Diagnostic::new(Code::Type, message)
-                    .hint(format!("write {}.<column>, or give the element a quantifier", alias.value));
+                let error = Diagnostic::new(Code::Type, message).hint(format!(
+                    "write {}.<column>, or give the element a quantifier",
+                    alias.value
+                ));
                 return Err(self.text.at(error, span));
             }
         };
         let (part, rest) = match rest {
             [AccessExpr::Dot(SqlExpr::Identifier(column)), rest @ ..] => {
-                let column = self.column(element, column).map_err(|error| self.text.at(error, column.span))?;
+                let column = self
+                    .column(element, column)
+                    .map_err(|error| self.text.at(error, column.span))?;
                 (Part::Column(column), rest)
             }
             rest => (Part::Presence, rest),
@@ -270,7 +278,10 @@ impl<'a> Names<'a> {
             index => number(index).map(Which::At),
         };
         which.ok_or_else(|| {
-            let error = Diagnostic::new(Code::Syntax, "an event of a collection is [0], [1], …, [last] or [last - n]");
+            let error = Diagnostic::new(
+                Code::Syntax,
+                "an event of a collection is [0], [1], …, [last] or [last - n]",
+            );
             self.text.at(error, index.span())
         })
     }
@@ -299,8 +310,11 @@ impl<'a> Names<'a> {
         match self.collected(call)? {
             Some(element) => self.aggregate(call, element).map(Some),
             None if self.candidate.is_some() => {
-                let error = Diagnostic::new(Code::Type, format!("{name} is over a collection, and none is named in it"))
-                    .hint("such as count(e1) where e1 has a quantifier");
+                let error = Diagnostic::new(
+                    Code::Type,
+                    format!("{name} is over a collection, and none is named in it"),
+                )
+                .hint("such as count(e1) where e1 has a quantifier");
                 Err(self.text.at(error, SqlExpr::Function(call.clone()).span()))
             }
             None => Ok(None),
@@ -386,7 +400,11 @@ impl<'a> Names<'a> {
         if let Some(error) = aliases.error {
             return Err(error);
         }
-        let collection = aliases.found.iter().copied().find(|element| self.elements[*element].collects);
+        let collection = aliases
+            .found
+            .iter()
+            .copied()
+            .find(|element| self.elements[*element].collects);
         match collection {
             Some(collection) if aliases.found.iter().any(|element| *element != collection) => {
                 let message = format!(
@@ -427,14 +445,13 @@ impl<'a> Names<'a> {
                 return self.value(element, Which::All, Part::Presence, span);
             }
             let error = Diagnostic::new(Code::Type, format!("{} takes a column of '{}'", call.name, ident.value));
-            return Err(self.text.at(error.hint(format!("such as {}.<column>", ident.value)), ident.span));
+            return Err(self
+                .text
+                .at(error.hint(format!("such as {}.<column>", ident.value)), ident.span));
         }
         let mut call = SqlExpr::Function(call.clone());
         let written = call.to_string().replace('"', "");
-        let mut columns = Columns {
-            names: self,
-            element,
-        };
+        let mut columns = Columns { names: self, element };
         if let ControlFlow::Break(error) = VisitMut::visit(&mut call, &mut columns) {
             return Err(*error);
         }
@@ -459,7 +476,9 @@ impl<'a> Names<'a> {
     }
 
     fn column_of(&mut self, element: ElementId, ident: &Ident) -> Result<SqlExpr, Diagnostic> {
-        let column = self.column(element, ident).map_err(|error| self.text.at(error, ident.span))?;
+        let column = self
+            .column(element, ident)
+            .map_err(|error| self.text.at(error, ident.span))?;
         let which = match self.elements[element].collects {
             true => Which::All,
             false => Which::Only,
@@ -516,7 +535,10 @@ impl<'a> Names<'a> {
     fn check_order(&self, element: ElementId, alias: &Ident) -> Result<(), Diagnostic> {
         let name = &self.elements[element].name;
         let error = if self.elements[element].absent && self.candidate != Some(element) {
-            Diagnostic::new(Code::Unstreamable, format!("'{name}' stands after NOT: it has no event"))
+            Diagnostic::new(
+                Code::Unstreamable,
+                format!("'{name}' stands after NOT: it has no event"),
+            )
         } else if self.candidate.is_some_and(|own| element > own) {
             Diagnostic::new(Code::Unstreamable, format!("'{name}' comes later in the pattern"))
                 .hint("a condition sees its own event and earlier elements; move it to the later element")
@@ -555,13 +577,7 @@ impl<'a> Names<'a> {
     }
 
     /// The column of a value.
-    pub fn value(
-        &mut self,
-        element: ElementId,
-        which: Which,
-        what: Part,
-        span: Span,
-    ) -> Result<SqlExpr, Diagnostic> {
+    pub fn value(&mut self, element: ElementId, which: Which, what: Part, span: Span) -> Result<SqlExpr, Diagnostic> {
         let place = &self.elements[element];
         let which = match (which, place.collects) {
             (Which::Only, true) if what == Part::Presence => Which::At(0),
@@ -584,7 +600,11 @@ impl<'a> Names<'a> {
         let one = match &what {
             Part::Column(column) => match place.schema.field_with_name(column) {
                 Ok(field) => field.data_type().clone(),
-                Err(error) => return Err(self.text.at(Diagnostic::new(Code::UnknownColumn, error.to_string()), span)),
+                Err(error) => {
+                    return Err(self
+                        .text
+                        .at(Diagnostic::new(Code::UnknownColumn, error.to_string()), span));
+                }
             },
             Part::Time => types::TIMESTAMP,
             Part::Presence if which == Which::All => DataType::Int64,

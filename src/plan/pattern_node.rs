@@ -69,7 +69,10 @@ impl PatternScan {
             port,
             columns: &mut columns,
         };
-        self.spec.outputs.iter().for_each(|output| captured.add(&output.reference));
+        self.spec
+            .outputs
+            .iter()
+            .for_each(|output| captured.add(&output.reference));
         for element in &self.spec.elements {
             element.reads.iter().for_each(|read| captured.add(&read.reference));
         }

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr as SqlExpr, GroupByExpr, Ident, Query as SqlQuery, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    Spanned, TableFactor, VisitMut, VisitorMut,
+    Expr as SqlExpr, GroupByExpr, Ident, Query as SqlQuery, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, Spanned, TableFactor, VisitMut, VisitorMut,
 };
 
 use super::logical::name_items;
@@ -155,7 +155,11 @@ impl Selects<'_> {
             };
             for id in elements {
                 let element = &self.spec.elements[id];
-                let fields = element.schema.fields().iter().filter(|field| field.name() != PARTITION_KEY);
+                let fields = element
+                    .schema
+                    .fields()
+                    .iter()
+                    .filter(|field| field.name() != PARTITION_KEY);
                 for field in fields.filter(|_| !element.absent) {
                     let which = match element.collects {
                         true => Which::All,
