@@ -39,3 +39,6 @@ mod stepping;
 mod strict;
 pub mod timers;
 pub mod waiting;
+
+#[cfg(test)]
+mod tests;

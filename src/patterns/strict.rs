@@ -11,7 +11,7 @@ use crate::error::Result;
 impl Matcher {
     /// After an event: who has not taken it has failed, of those that have one keeps each place, and the start waits again.
     /// `created`: attempts with larger ids were made by this event.
-    pub(super) fn settle(&mut self, at: &At, hits: &mut Vec<Hit>, created: u64, report: &mut Reports) -> Result<()> {
+    pub(super) fn settle(&mut self, at: &At, hits: &mut [Hit], created: u64, report: &mut Reports) -> Result<()> {
         let members = self.partitions[at.partition as usize].members.clone();
         for id in members {
             let attempt = self.attempts.get(id);

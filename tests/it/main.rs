@@ -5,6 +5,7 @@ mod cli;
 mod diagnostics;
 mod examples;
 mod follow;
+mod patterns;
 mod runtime;
 mod support;
 mod windows;
