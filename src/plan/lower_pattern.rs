@@ -132,7 +132,11 @@ impl Lowering<'_> {
         if pipe.projection.is_some() {
             pipe = self.flushed(pipe, input.schema())?;
         }
-        for (qualifier, field) in input.schema().iter().filter(|(_, field)| read.contains(field.name())) {
+        // Events of which nothing is read still come: a batch without columns would not say how many.
+        let none = !input.schema().fields().iter().any(|field| read.contains(field.name()));
+        let fields_read = input.schema().iter().enumerate();
+        let fields_read = fields_read.filter(|(index, (_, field))| read.contains(field.name()) || none && *index == 0);
+        for (_, (qualifier, field)) in fields_read {
             let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
             exprs.push(pipe.physical(&column)?);
             fields.push(Field::new(field.name(), field.data_type().clone(), true));
