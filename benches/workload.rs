@@ -2,13 +2,16 @@
 //!
 //! `cargo bench --bench workload [NAME]`. Each query gets the same events: batches of 8,192 trades, 100,000 a second of event
 //! time, in order, of so many symbols, through the embedding API in inline mode. Printed is the best of three runs, the rate of
-//! events that go in, and what the process has in memory after it.
+//! events that go in, and what the process has in memory after it. Partitions of a million keys run once; of those it is the
+//! memory that came on top, and they run on threads, too.
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray, UInt32Array,
+};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use eventflux::{App, EventFlux};
 
@@ -81,6 +84,13 @@ const QUERIES: &[(&str, u64, usize, &str)] = &[
     ),
 ];
 
+/// A name, the size of each key's window, and the number of events; of a million keys.
+const PARTITIONS: &[(&str, usize, usize)] = &[
+    ("partition of 1 M keys, length 2, sum, each event", 2, 4_000_000),
+    ("partition of 1 M keys, length 10, avg, each event", 10, 12_000_000),
+    ("partition, the same when it has run for long", 10, 40_000_000),
+];
+
 fn main() {
     let only = std::env::args().nth(1).filter(|name| !name.starts_with('-'));
     println!("{:52} {:>10} {:>8}", "query", "M events/s", "MB");
@@ -89,15 +99,10 @@ fn main() {
             report(name, *symbols, *events, &format!("{STREAM} INSERT INTO Out {query};"));
         }
     }
-    if only.as_ref().is_none_or(|only| "partition".contains(only.as_str())) {
-        let query = "PARTITION WITH (symbol OF Trades) BEGIN \
-                     INSERT INTO Out SELECT symbol, sum(price) AS s FROM Trades WINDOW('length', 2); END;";
-        report(
-            "partition of 1 M keys, length 2, each event",
-            1_000_000,
-            3_000_000,
-            &format!("{STREAM} {query}"),
-        );
+    for (name, size, events) in PARTITIONS {
+        if only.as_ref().is_none_or(|only| name.contains(only.as_str())) {
+            partition(name, *size, *events);
+        }
     }
     if only.as_ref().is_none_or(|only| "1,000 queries".contains(only.as_str())) {
         let query = |n: usize| {
@@ -115,6 +120,52 @@ fn main() {
             &format!("{STREAM} {queries}"),
         );
     }
+}
+
+/// A window for each of a million keys: inline, and on threads with one worker and with two.
+fn partition(name: &str, size: usize, events: usize) {
+    let query = format!(
+        "PARTITION WITH (symbol OF Trades) BEGIN \
+         INSERT INTO Out SELECT symbol, avg(price) AS a FROM Trades WINDOW('length', {size}); END;"
+    );
+    let sql = format!("{STREAM} {query}");
+    let batches = Batches::new(1_000_000);
+    let before = resident_mb();
+    let app = app(&sql);
+    let input = app.input("Trades").expect("the stream exists");
+    let mut seconds = 0.0;
+    for number in 0..events.div_ceil(ROWS) {
+        // What is held must not be the generator's.
+        let batch = copied(&batches.batch(number));
+        let start = Instant::now();
+        input.send_batch(batch).expect("it takes the batch");
+        seconds += start.elapsed().as_secs_f64();
+    }
+    let rate = |seconds: f64| events as f64 / seconds / 1e6;
+    println!("{name:52} {:10.2} {:8.0}", rate(seconds), resident_mb() - before);
+    drop(app);
+    for threads in [1, 2] {
+        let app = EventFlux::builder()
+            .sql(&sql)
+            .parallelism(threads)
+            .build()
+            .expect("a valid app");
+        app.start().expect("it starts");
+        let input = app.input("Trades").expect("the stream exists");
+        let start = Instant::now();
+        for number in 0..events.div_ceil(ROWS) {
+            input.send_batch(batches.batch(number)).expect("it takes the batch");
+        }
+        app.wait().expect("it ends");
+        let name = format!("… on threads, parallelism {threads}");
+        println!("{name:52} {:10.2}", rate(start.elapsed().as_secs_f64()));
+    }
+}
+
+/// The same rows in memory of their own.
+fn copied(batch: &RecordBatch) -> RecordBatch {
+    let rows = UInt32Array::from_iter_values(0..batch.num_rows() as u32);
+    arrow::compute::take_record_batch(batch, &rows).expect("all rows")
 }
 
 fn report(name: &str, symbols: u64, events: usize, sql: &str) {

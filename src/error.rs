@@ -447,6 +447,8 @@ pub enum ErrorKind {
     Constraint,
     /// A sink could not take the event.
     Sink,
+    /// A table refused a row (a key that is there already), or could not be reached.
+    Table,
 }
 
 impl ErrorKind {
@@ -457,6 +459,7 @@ impl ErrorKind {
             ErrorKind::Evaluate => "evaluate",
             ErrorKind::Constraint => "constraint",
             ErrorKind::Sink => "sink",
+            ErrorKind::Table => "table",
         }
     }
 }

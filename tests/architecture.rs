@@ -19,7 +19,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("operators", &["catalog", "error", "event", "tables", "windows"]),
     ("windows", &["catalog", "error", "event", "operators"]),
     ("patterns", &["catalog", "error", "event", "operators", "windows"]),
-    ("tables", &["catalog", "config", "error", "event", "operators::state"]),
+    (
+        "tables",
+        &["catalog", "config", "error", "event", "formats", "operators::state"],
+    ),
     ("formats", &["catalog", "config", "error", "event"]),
     ("connectors", &["catalog", "config", "error", "event", "formats"]),
     (

@@ -35,6 +35,7 @@ use eventflux::catalog::functions::Functions;
 use eventflux::config::options::OptionSpec;
 use eventflux::connectors::Registry;
 use eventflux::event::{Clock, SystemClock};
+use eventflux::tables::registry::Backends;
 use eventflux::{Error, EventFlux};
 
 /// How long one example may run.
@@ -537,6 +538,38 @@ fn the_option_tables_are_those_of_the_code() {
             assert!(known, "{} describes {owner}.{name}, which does not exist", shown(&path));
         }
     }
+}
+
+/// The same of the backends of tables, which share a page.
+#[test]
+fn the_option_tables_of_the_backends_are_those_of_the_code() {
+    let page = read(&root().join("docs/tables-backends.md"));
+    let mut described: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name)
+        .filter(|name| name.contains('.'))
+        .collect();
+    for backend in Backends::builtin().all() {
+        assert!(
+            page.contains(&format!("\n## {}\n", backend.name())),
+            "{}",
+            backend.name()
+        );
+        for option in backend.options() {
+            let name = format!("{}.{}", backend.name(), option.name);
+            assert!(described.remove(name.as_str()), "no row for {name}");
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{name}`")));
+            let row = row.unwrap_or_default();
+            let default = option.default.unwrap_or_default();
+            assert!(
+                default.is_empty() || row.contains(&format!("`{default}`")),
+                "{name}: {default}"
+            );
+            assert!(!option.required || row.contains("required"), "{name} is required");
+        }
+    }
+    assert!(described.is_empty(), "these do not exist: {described:?}");
 }
 
 #[test]

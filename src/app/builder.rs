@@ -7,8 +7,9 @@ use arrow::datatypes::DataType;
 use datafusion_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 
 use super::App;
+use super::running::Parts;
 use crate::catalog::functions::Functions;
-use crate::config::layers::Layers;
+use crate::config::layers::{Layers, MAX_PARALLELISM};
 use crate::connectors::{Connector, Registry};
 use crate::error::{Error, Result, SourceText};
 use crate::event::{Clock, SystemClock, VirtualClock};
@@ -16,6 +17,7 @@ use crate::formats::Format;
 use crate::plan::compile::{Environment, Outside, compile};
 use crate::runtime::instance::Mode;
 use crate::runtime::snapshot::Snapshot;
+use crate::tables::registry::{Backends, TableBackend};
 
 /// The entry to the engine.
 ///
@@ -47,12 +49,14 @@ impl EventFlux {
             name: None,
             layers: Layers::default(),
             registry: Registry::builtin(),
+            backends: Backends::builtin(),
             functions: Vec::new(),
             mode: Mode::Threads,
             clock: Arc::new(SystemClock),
             virtual_clock: None,
             connect: true,
             snapshot: None,
+            parallelism: None,
         }
     }
 }
@@ -63,12 +67,14 @@ pub struct Builder {
     name: Option<Arc<str>>,
     layers: Layers,
     registry: Registry,
+    backends: Backends,
     functions: Vec<Arc<ScalarUDF>>,
     mode: Mode,
     clock: Arc<dyn Clock>,
     virtual_clock: Option<Arc<VirtualClock>>,
     connect: bool,
     snapshot: Option<Snapshot>,
+    parallelism: Option<usize>,
 }
 
 /// The body of a scalar function: arguments in, one value or column out.
@@ -200,9 +206,47 @@ impl Builder {
         self
     }
 
+    /// Adds a backend of tables.
+    pub fn register_table_backend(mut self, backend: Arc<dyn TableBackend>) -> Self {
+        self.backends.add(backend);
+        self
+    }
+
     /// Adds a format.
     pub fn register_format(mut self, format: Arc<dyn Format>) -> Self {
         self.registry.add_format(format);
+        self
+    }
+
+    /// On how many threads the keys of a `PARTITION` are worked off, each with its share of them; 1 unless the configuration says
+    /// otherwise. The results of a key are the same and come in the same order; between keys there is none with more than one.
+    /// Inline mode has one thread, whatever this says.
+    ///
+    /// ```
+    /// use eventflux::{EventFlux, Rows};
+    ///
+    /// let app = EventFlux::builder()
+    ///     .sql("CREATE STREAM Trades (symbol STRING, price DOUBLE);
+    ///           PARTITION WITH (symbol OF Trades) BEGIN
+    ///             INSERT INTO Counts SELECT symbol, count(*) AS n FROM Trades WINDOW('length', 2);
+    ///           END;")
+    ///     .parallelism(2)
+    ///     .build()?;
+    /// let counts = app.subscribe("Counts")?;
+    /// app.start()?;
+    /// for symbol in ["IBM", "ACME", "IBM", "IBM"] {
+    ///     app.input("Trades")?.send((symbol, 75.0))?;
+    /// }
+    /// app.wait()?;
+    ///
+    /// let mut rows: Vec<(String, i64)> = counts.flat_map(|batch| batch.rows().unwrap_or_default()).collect();
+    /// rows.sort();
+    /// let expected = [("ACME", 1), ("IBM", 1), ("IBM", 2), ("IBM", 2)];
+    /// assert_eq!(rows, expected.map(|(symbol, n)| (symbol.to_string(), n)));
+    /// # Ok::<(), eventflux::Error>(())
+    /// ```
+    pub fn parallelism(mut self, threads: usize) -> Self {
+        self.parallelism = Some(threads.max(1));
         self
     }
 
@@ -219,6 +263,13 @@ impl Builder {
 
     /// Checks the app and plans it. Nothing runs yet.
     pub fn build(self) -> Result<App> {
+        let parallelism = match self.parallelism {
+            Some(threads) if threads > MAX_PARALLELISM => {
+                return Err(Error::usage(format!("parallelism is {MAX_PARALLELISM} at most")));
+            }
+            Some(threads) => threads,
+            None => self.layers.parallelism()?.unwrap_or(1),
+        };
         let mut functions = Functions::builtin(&self.clock);
         self.functions
             .into_iter()
@@ -226,6 +277,7 @@ impl Builder {
         let variables = |name: &str| std::env::var(name).ok();
         let environment = Environment {
             registry: &self.registry,
+            backends: &self.backends,
             functions: &functions,
             variables: &variables,
             layers: &self.layers,
@@ -239,14 +291,17 @@ impl Builder {
             None => self.source,
         };
         let compiled = compile(source, &environment)?;
-        Ok(App::new(
+        Ok(App::new(Parts {
             compiled,
-            self.registry,
-            self.mode,
-            self.clock,
-            self.virtual_clock,
-            self.connect,
-            self.snapshot,
-        ))
+            registry: self.registry,
+            backends: self.backends,
+            functions,
+            mode: self.mode,
+            parallelism,
+            clock: self.clock,
+            virtual_clock: self.virtual_clock,
+            connect: self.connect,
+            snapshot: self.snapshot,
+        }))
     }
 }

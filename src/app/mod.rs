@@ -2,6 +2,7 @@
 
 mod builder;
 mod input;
+mod query;
 mod rows;
 mod running;
 mod subscription;

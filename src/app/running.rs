@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
+use arrow::array::RecordBatch;
 use parking_lot::Mutex;
 
 use super::{Input, Subscription};
+use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::streams::{Role, StreamDef};
 use crate::config::nearest::nearest;
 use crate::connectors::Registry;
-use crate::error::{Error, Result, RowError};
+use crate::error::{Diagnostic, Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros, VirtualClock};
 use crate::plan::compile::{Columns, Compiled};
 use crate::plan::explain::explain;
@@ -20,6 +22,9 @@ use crate::runtime::instance::{Instance, Mode, Setup};
 use crate::runtime::metrics::Stats;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::tap::Tap;
+use crate::tables::batch_engine::BatchEngine;
+use crate::tables::registry::{Backends, Opening};
+use crate::tables::slot::restore;
 
 /// A compiled app. Cheap to clone; all clones are one app.
 ///
@@ -33,12 +38,30 @@ pub struct App {
 struct Inner {
     compiled: Compiled,
     registry: Registry,
+    backends: Backends,
+    functions: Functions,
+    engine: BatchEngine,
     mode: Mode,
+    parallelism: usize,
     clock: Arc<dyn Clock>,
     virtual_clock: Option<Arc<VirtualClock>>,
     connect: bool,
     waiting: Mutex<Waiting>,
     running: OnceLock<Running>,
+}
+
+/// What an app is made of.
+pub(super) struct Parts {
+    pub(super) compiled: Compiled,
+    pub(super) registry: Registry,
+    pub(super) backends: Backends,
+    pub(super) functions: Functions,
+    pub(super) mode: Mode,
+    pub(super) parallelism: usize,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) virtual_clock: Option<Arc<VirtualClock>>,
+    pub(super) connect: bool,
+    pub(super) snapshot: Option<Snapshot>,
 }
 
 /// What is to happen at the start.
@@ -63,30 +86,25 @@ impl std::fmt::Debug for App {
 }
 
 impl App {
-    pub(super) fn new(
-        compiled: Compiled,
-        registry: Registry,
-        mode: Mode,
-        clock: Arc<dyn Clock>,
-        virtual_clock: Option<Arc<VirtualClock>>,
-        connect: bool,
-        snapshot: Option<Snapshot>,
-    ) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
         let waiting = Mutex::new(Waiting {
-            snapshot,
+            snapshot: parts.snapshot,
             ..Waiting::default()
         });
-        let running = OnceLock::new();
         App {
             inner: Arc::new(Inner {
-                compiled,
-                registry,
-                mode,
-                clock,
-                virtual_clock,
-                connect,
+                compiled: parts.compiled,
+                registry: parts.registry,
+                backends: parts.backends,
+                functions: parts.functions,
+                engine: BatchEngine::default(),
+                mode: parts.mode,
+                parallelism: parts.parallelism,
+                clock: parts.clock,
+                virtual_clock: parts.virtual_clock,
+                connect: parts.connect,
                 waiting,
-                running,
+                running: OnceLock::new(),
             }),
         }
     }
@@ -103,6 +121,7 @@ impl App {
             false => Columns::All,
         };
         let plan = self.inner.compiled.stream_plan(columns)?;
+        self.open_tables(waiting.snapshot.as_ref())?;
         for warning in &plan.warnings {
             tracing::warn!(hint = warning.hint.as_deref().unwrap_or_default(), "{warning}");
         }
@@ -120,6 +139,7 @@ impl App {
             mode: self.inner.mode,
             clock: self.inner.clock.clone(),
             connect: self.inner.connect,
+            parallelism: self.inner.parallelism,
             taps: taps.collect::<Result<_>>()?,
             listeners: listeners.collect::<Result<_>>()?,
             snapshot: waiting.snapshot.take(),
@@ -129,11 +149,45 @@ impl App {
         started.map_err(|_| Error::usage("the app has been started already"))
     }
 
+    /// Opens the tables, with the rows of a snapshot.
+    fn open_tables(&self, snapshot: Option<&Snapshot>) -> Result<()> {
+        let opening = Opening {
+            clock: self.inner.clock.clone(),
+        };
+        for slot in self.inner.compiled.tables() {
+            let table = self.inner.backends.open(slot.def().as_ref().clone(), &opening)?;
+            if let Some(bytes) = snapshot.and_then(|snapshot| snapshot.tables.get(&slot.def().name)) {
+                restore(table.as_ref(), bytes)?;
+            }
+            slot.open(table);
+        }
+        Ok(())
+    }
+
     pub(super) fn running(&self) -> Result<&Running> {
         self.inner
             .running
             .get()
             .ok_or_else(|| Error::usage("the app has not been started"))
+    }
+
+    pub(super) fn compiled(&self) -> &Compiled {
+        &self.inner.compiled
+    }
+
+    pub(super) fn functions(&self) -> &Functions {
+        &self.inner.functions
+    }
+
+    pub(super) fn engine(&self) -> &BatchEngine {
+        &self.inner.engine
+    }
+
+    /// What a named window holds now.
+    pub(super) fn window_content(&self, window: &str) -> Result<Vec<RecordBatch>> {
+        let running = self.running()?;
+        let id = self.id(running, window)?;
+        running.instance.window_content(id)
     }
 
     pub(super) fn clock(&self) -> &Arc<dyn Clock> {
@@ -248,7 +302,11 @@ impl App {
 
     /// The state between two events, for [`super::Builder::restore`].
     pub fn snapshot(&self) -> Result<Snapshot> {
-        self.running()?.instance.snapshot()
+        let mut snapshot = self.running()?.instance.snapshot()?;
+        for slot in self.inner.compiled.tables() {
+            snapshot.tables.insert(slot.def().name.clone(), slot.snapshot()?);
+        }
+        Ok(snapshot)
     }
 
     /// The counters now.
@@ -295,6 +353,11 @@ impl App {
     pub fn wait(&self) -> Result<()> {
         self.finish()?;
         self.running()?.instance.join()
+    }
+
+    /// What the app's author should know, though the app runs: state that grows with a stream, say.
+    pub fn warnings(&self) -> Result<Vec<Diagnostic>> {
+        Ok(self.inner.compiled.stream_plan(Columns::All)?.warnings)
     }
 
     /// Stops the sources, then waits until what they have handed over is processed and flushed.

@@ -118,7 +118,12 @@ impl Functions {
 
     /// A function that exists only with OVER.
     pub fn window(&self, name: &str) -> Option<Arc<WindowUDF>> {
-        self.windows.get(&name.to_lowercase()).cloned()
+        let name = name.to_lowercase();
+        let alias = || {
+            let (_, engine) = aggregates::ALIASES.iter().find(|(alias, _)| *alias == name)?;
+            self.windows.get(*engine)
+        };
+        self.windows.get(&name).or_else(alias).cloned()
     }
 
     /// The names of all functions that exist only with OVER.

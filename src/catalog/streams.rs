@@ -27,6 +27,8 @@ pub struct StreamDef {
     pub span: Option<Range<usize>>,
     /// For a named window: what holds the events.
     pub window: Option<NamedWindow>,
+    /// The columns of the PRIMARY KEY, which makes the stream a changelog of the rows with that key.
+    pub primary_key: Vec<usize>,
 }
 
 /// `CREATE WINDOW`: a stream of the changes of a window's content.

@@ -28,9 +28,13 @@ pub struct AppArgs {
 }
 
 impl AppArgs {
-    /// Compiles the app.
-    pub fn build(&self) -> Result<App> {
-        EventFlux::builder().files(&self.apps)?.config(self.layers()?).build()
+    /// Compiles the app, to run on so many threads for partitions if the command says.
+    pub fn build(&self, parallelism: Option<u16>) -> Result<App> {
+        let builder = EventFlux::builder().files(&self.apps)?.config(self.layers()?);
+        match parallelism {
+            Some(threads) => builder.parallelism(threads.into()).build(),
+            None => builder.build(),
+        }
     }
 
     /// The app's files, as given.

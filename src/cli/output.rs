@@ -27,6 +27,19 @@ pub fn report(error: &Error) {
     }
 }
 
+/// Prints what is no error, but should be known.
+pub fn warn(message: &str, hint: Option<&str>) {
+    let (yellow, cyan, plain) = match colour(&std::io::stderr()) {
+        Colour::Always => ("\x1b[1;33m", "\x1b[36m", "\x1b[0m"),
+        Colour::Never => ("", "", ""),
+    };
+    let mut text = format!("{yellow}warning{plain}: {message}\n");
+    if let Some(hint) = hint {
+        text.push_str(&format!(" {cyan}help{plain}: {hint}\n"));
+    }
+    write_error(&text);
+}
+
 /// Prints an error that is not about a place in a text.
 pub fn complain(message: &str, hint: Option<&str>) {
     let (red, cyan, plain) = match colour(&std::io::stderr()) {

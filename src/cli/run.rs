@@ -37,6 +37,9 @@ a second one ends at once. Logs go to standard error; RUST_LOG=info or debug sho
 pub struct Run {
     #[command(flatten)]
     app: AppArgs,
+    /// Work off the keys of PARTITION blocks on so many threads. [default: 1, or what the configuration says]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    parallelism: Option<u16>,
     /// Show no status line and no summary, and log errors only.
     #[arg(long, short)]
     quiet: bool,
@@ -68,7 +71,10 @@ impl Run {
         if let Err(code) = logging::start(verbosity) {
             return code;
         }
-        let checked = self.app.build().and_then(|app| Ok((app.explained()?, app)));
+        let checked = self
+            .app
+            .build(self.parallelism)
+            .and_then(|app| Ok((app.explained()?, app)));
         let (explained, app) = match checked {
             Ok(checked) => checked,
             Err(error) => {

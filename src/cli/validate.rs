@@ -37,13 +37,16 @@ enum Format {
 impl Validate {
     /// Checks the app; the exit code.
     pub fn execute(self) -> u8 {
-        let result = self.app.build();
+        let result = self.app.build(None);
         let code = if result.is_ok() { exit::OK } else { exit::BAD_INPUT };
         match (self.format, &result) {
             (Format::Json, result) => {
                 output::print(&format!("{}\n", as_json(result)));
             }
             (Format::Human, Ok(app)) => {
+                for warning in app.warnings().unwrap_or_default() {
+                    output::warn(&warning.to_string(), warning.hint.as_deref());
+                }
                 let (streams, queries) = (app.streams().len(), app.queries().len());
                 output::print(&format!(
                     "ok: {}, {}\n",
@@ -75,7 +78,21 @@ fn as_json(result: &Result<App>) -> Value {
                 };
                 json!({ "name": stream.name, "role": role, "connector": connector, "columns": columns.collect::<Vec<_>>() })
             }).collect();
-            json!({ "ok": true, "streams": streams, "queries": app.queries() })
+            let warnings: Vec<Value> = app
+                .warnings()
+                .unwrap_or_default()
+                .iter()
+                .map(|warning| {
+                    let place = warning.place();
+                    json!({
+                        "message": warning.message,
+                        "hint": warning.hint,
+                        "line": place.as_ref().map(|place| place.line),
+                        "column": place.as_ref().map(|place| place.column),
+                    })
+                })
+                .collect();
+            json!({ "ok": true, "streams": streams, "queries": app.queries(), "warnings": warnings })
         }
         Err(Error::Compile(error)) => {
             let place = error.place();

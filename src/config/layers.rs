@@ -23,6 +23,15 @@ use crate::error::{Code, Diagnostic, Error, Result, SourceText};
 /// Options that an app's streams share: what `[application]` may hold.
 pub const APPLICATION_OPTIONS: &[&str] = &["error.strategy", "idle.timeout", "state.ttl"];
 
+/// Options of the app itself: what else `[application]` may hold.
+const APP_OPTIONS: &[&str] = &[PARALLELISM];
+
+/// On how many threads the keys of partitions are worked off.
+const PARALLELISM: &str = "parallelism";
+
+/// How many threads that may be.
+pub const MAX_PARALLELISM: usize = 256;
+
 /// What decides the meaning of other options, and so cannot be configured.
 const OF_THE_APP: &[&str] = &["type", "extension", "format"];
 
@@ -50,7 +59,10 @@ struct Entry {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Scope {
+    /// What streams share.
     Application,
+    /// The app itself.
+    App,
     Stream(String),
 }
 
@@ -112,6 +124,26 @@ impl Layers {
             })
         };
         of(Scope::Stream(name.to_string())).chain(of(Scope::Application))
+    }
+
+    /// On how many threads the keys of partitions are worked off, if that is configured.
+    pub fn parallelism(&self) -> Result<Option<usize>, Diagnostic> {
+        let mut layers = self.sets.iter().rev().chain(self.files.iter().rev());
+        let Some(entry) = layers.find_map(|layer| layer.options.iter().find(|entry| entry.scope == Scope::App)) else {
+            return Ok(None);
+        };
+        let option = &entry.option;
+        let threads = option.value.parse::<usize>();
+        match threads.ok().filter(|threads| (1..=MAX_PARALLELISM).contains(threads)) {
+            Some(threads) => Ok(Some(threads)),
+            None => {
+                let message = format!("'{PARALLELISM}' is a number from 1 to {MAX_PARALLELISM}");
+                let mut error = Diagnostic::new(Code::OptionValue, message).hint("such as the number of cores");
+                error.span = option.value_span.clone();
+                error.source = option.source.clone();
+                Err(error)
+            }
+        }
     }
 
     /// Checks that all streams that are named exist.
@@ -225,6 +257,10 @@ impl Reader<'_> {
                     return Err(self.at_span(error.hint("write it in quotes, as in WITH"), value.span()));
                 }
             };
+            let scope = match scope {
+                Scope::Application if APP_OPTIONS.contains(&name.as_str()) => &Scope::App,
+                scope => scope,
+            };
             self.check_key(scope, &name, key)?;
             let (text, value_span) = match self.value {
                 Some(text) => (
@@ -258,11 +294,12 @@ impl Reader<'_> {
             }
             Scope::Application if !APPLICATION_OPTIONS.contains(&name) => {
                 let error = Diagnostic::new(Code::UnknownOption, format!("[application] has no option '{name}'"));
-                let error = match nearest(name, APPLICATION_OPTIONS.iter().copied()) {
+                let known = || APPLICATION_OPTIONS.iter().chain(APP_OPTIONS).copied();
+                let error = match nearest(name, known()) {
                     Some(near) => error.hint(format!("did you mean '{near}'?")),
                     None => error.hint(format!(
                         "it has: {}; options of one stream stand in [streams.Name]",
-                        APPLICATION_OPTIONS.join(", ")
+                        known().collect::<Vec<_>>().join(", ")
                     )),
                 };
                 Err(self.at(error, key))
@@ -331,6 +368,24 @@ mod tests {
             (error.message.as_str(), error.hint.as_deref()),
             ("the app has no stream 'T.x'", Some("did you mean 'T.xx'?"))
         );
+    }
+
+    #[test]
+    fn parallelism_is_the_apps() {
+        let file = |text: &str| Layers::default().toml(SourceText::new("c.toml", text)).unwrap();
+        assert_eq!(Layers::default().parallelism().unwrap(), None);
+        let layers = file("[application]\nparallelism = 2\nidle.timeout = '5 s'");
+        assert_eq!(layers.parallelism().unwrap(), Some(2));
+        assert_eq!(values(&layers, "S"), ["idle.timeout=5 s"]);
+        let layers = layers.set("application.parallelism=4").unwrap();
+        assert_eq!(layers.parallelism().unwrap(), Some(4));
+        for wrong in ["0", "'many'", "257", "-1"] {
+            let error = file(&format!("application.parallelism = {wrong}"))
+                .parallelism()
+                .unwrap_err();
+            assert_eq!(error.message, "'parallelism' is a number from 1 to 256");
+            assert_eq!(error.place().unwrap().line, 1);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{FilterBuilder, concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 
@@ -39,6 +39,15 @@ impl EventBatch {
         let ops = ops.iter().any(|op| *op != Op::Insert).then_some(ops);
         EventBatch {
             ops,
+            ..EventBatch::inserts(columns, times)
+        }
+    }
+
+    /// A batch of a stream whose rows come and go: it has operations, even if all of them are inserts.
+    pub fn changelog(columns: RecordBatch, times: Times, ops: Ops) -> Self {
+        debug_assert_eq!(ops.len(), columns.num_rows());
+        EventBatch {
+            ops: Some(ops),
             ..EventBatch::inserts(columns, times)
         }
     }
@@ -81,7 +90,7 @@ impl EventBatch {
         self.times.get(row)
     }
 
-    /// The operations; `None` when all rows are inserts.
+    /// The operations; without any all rows are inserts.
     pub fn ops(&self) -> Option<&Ops> {
         self.ops.as_ref()
     }
@@ -144,7 +153,15 @@ impl EventBatch {
             .ops
             .as_ref()
             .map(|ops| indices.iter().map(|&row| ops[row as usize]).collect());
-        let columns = take_record_batch(&self.columns, &UInt32Array::from(indices))?;
+        let rows = indices.len();
+        let columns = match self.columns.num_columns() {
+            // There is nothing to take, but rows are counted.
+            0 => {
+                let options = RecordBatchOptions::new().with_row_count(Some(rows));
+                RecordBatch::try_new_with_options(self.columns.schema(), Vec::new(), &options)?
+            }
+            _ => take_record_batch(&self.columns, &UInt32Array::from(indices))?,
+        };
         Ok(EventBatch { columns, times, ops })
     }
 

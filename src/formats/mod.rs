@@ -13,7 +13,7 @@ use crate::config::options::{OptionSpec, Options};
 use crate::error::{Diagnostic, Result};
 use crate::event::EventBatch;
 
-mod columns;
+pub(crate) mod columns;
 pub mod csv;
 pub mod json;
 mod records;

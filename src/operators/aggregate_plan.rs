@@ -1,18 +1,21 @@
 //! What an aggregation computes, common to all its forms: running, at the close of a window, in slices.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::aggregates::{Aggregate, AggregateSpec, Changes, Failure, GroupId, Retraction, build};
 use super::batch_aggregate::BatchAggregate;
+use super::changes_aggregate::ChangesAggregate;
 
 use super::running_aggregate::{RunningAggregate, filter_mask};
 use super::state::{StateReader, StateWriter};
 use super::{Operator, OperatorPlan, Output};
 use crate::error::{Error, ErrorKind, Result, RowError};
 use crate::event::{EventBatch, Op, pretty};
+use crate::windows::gather::batch_of;
 
 /// Keys and aggregates over the columns of the input. The output has the keys, then the aggregates.
 #[derive(Debug, Clone)]
@@ -21,6 +24,8 @@ pub struct AggregatePlan {
     pub form: Form,
     /// The columns that are grouped by.
     pub keys: Vec<usize>,
+    /// Those of them that tell groups of one window apart: not its bounds, which may change while it is open.
+    pub window_keys: Vec<usize>,
     /// What is computed of each group.
     pub aggregates: Vec<AggregateColumn>,
     /// How rows leave groups.
@@ -29,6 +34,8 @@ pub struct AggregatePlan {
     pub expired: bool,
     /// Whether rows that enter give output.
     pub current: bool,
+    /// Whether a row that is deleted gives its group's values after it, as an event: the input is a changelog.
+    pub deletes: bool,
     /// Whether rows may leave, so that it is worth knowing how many there are.
     pub counts_rows: bool,
     /// The columns of the input.
@@ -42,15 +49,21 @@ pub struct AggregatePlan {
 pub enum Form {
     /// With every event.
     Running,
+    /// With every event, as the row of its group that takes the place of the one before; as a deletion when the group is empty.
+    Latest,
     /// Once for each emission of a batch window.
     Emission,
+    /// With every event of a batch window, and once more for each emission: the window marks its rows.
+    Changes,
 }
 
 /// One aggregate of a query.
 #[derive(Debug, Clone)]
 pub struct AggregateColumn {
-    /// As written.
+    /// As one would write it.
     pub text: String,
+    /// The name of its column.
+    pub name: String,
     /// What it is.
     pub spec: AggregateSpec,
     /// The columns of its arguments.
@@ -60,6 +73,11 @@ pub struct AggregateColumn {
 }
 
 impl AggregatePlan {
+    /// Whether an aggregate goes on when its window has closed.
+    pub fn remembers(&self) -> bool {
+        self.aggregates.iter().any(|column| column.spec.outlives_windows())
+    }
+
     /// The types of the keys.
     pub fn key_types(&self) -> Vec<DataType> {
         let types = self.keys.iter().map(|&key| self.input.field(key).data_type().clone());
@@ -70,8 +88,8 @@ impl AggregatePlan {
 impl OperatorPlan for AggregatePlan {
     fn name(&self) -> &'static str {
         match self.form {
-            Form::Running => "RunningAggregate",
-            Form::Emission => "WindowAggregate",
+            Form::Running | Form::Latest => "RunningAggregate",
+            Form::Emission | Form::Changes => "WindowAggregate",
         }
     }
 
@@ -87,13 +105,15 @@ impl OperatorPlan for AggregatePlan {
             .map(|aggregate| aggregate.text.as_str())
             .collect();
         let keys = (!keys.is_empty()).then(|| format!("by {}", keys.join(", ")));
-        keys.into_iter().chain([aggregates.join(", ")]).collect()
+        let early = (self.form == Form::Changes).then(|| "with each event".to_string());
+        keys.into_iter().chain([aggregates.join(", ")]).chain(early).collect()
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(match self.form {
-            Form::Running => Box::new(RunningAggregate::new(self.clone())?),
+            Form::Running | Form::Latest => Box::new(RunningAggregate::new(self.clone())?),
             Form::Emission => Box::new(BatchAggregate::new(self.clone())?),
+            Form::Changes => Box::new(ChangesAggregate::new(self.clone())?),
         })
     }
 }
@@ -107,14 +127,32 @@ pub struct Built {
 impl Built {
     /// Fresh ones.
     pub fn new(plan: &AggregatePlan) -> Result<Self> {
-        let aggregates = plan
-            .aggregates
+        Built::of(plan.aggregates.clone(), plan.retraction)
+    }
+
+    /// Fresh ones of some columns.
+    pub fn of(columns: Vec<AggregateColumn>, retraction: Retraction) -> Result<Self> {
+        let aggregates = columns
             .iter()
-            .map(|column| build(&column.spec, plan.retraction).map_err(Error::failed));
+            .map(|column| build(&column.spec, retraction).map_err(Error::failed));
         Ok(Built {
-            columns: plan.aggregates.clone(),
             aggregates: aggregates.collect::<Result<_>>()?,
+            columns,
         })
+    }
+
+    /// As [`Built::running`] of rows whose columns are the arguments, one for each aggregate.
+    pub fn running_columns(&mut self, groups: &[GroupId], columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+        let aggregates = self.aggregates.iter_mut().zip(columns);
+        let running = aggregates.map(|(aggregate, column)| {
+            aggregate.running(&Changes {
+                groups,
+                ops: None,
+                arguments: std::slice::from_ref(column),
+                filter: None,
+            })
+        });
+        running.collect()
     }
 
     /// Takes rows.
@@ -164,19 +202,22 @@ impl Built {
 
     /// The rows of a result without those of which a value could not be given (a sum that overflows): they are reported.
     pub fn checked(&mut self, result: EventBatch, out: &mut Output) -> Result<EventBatch> {
-        let failures: Vec<Failure> = self
-            .aggregates
-            .iter_mut()
-            .flat_map(|aggregate| aggregate.failures())
-            .collect();
+        let mut failures: Vec<Failure> = Vec::new();
+        for (column, aggregate) in self.columns.iter().zip(&mut self.aggregates) {
+            failures.extend(aggregate.failures().into_iter().map(|failure| Failure {
+                message: format!("{}: {}", column.text, failure.message),
+                ..failure
+            }));
+        }
         if failures.is_empty() {
             return Ok(result);
         }
+        let written = self.as_written(result.columns())?;
         for failure in &failures {
             out.error(RowError {
                 kind: ErrorKind::Evaluate,
                 message: failure.message.clone(),
-                event: pretty::row(result.columns(), failure.row),
+                event: pretty::row(&written, failure.row),
                 line: None,
                 at: out.now(),
             });
@@ -184,6 +225,20 @@ impl Built {
         let bad: BTreeSet<usize> = failures.into_iter().map(|failure| failure.row).collect();
         let good = (0..result.num_rows()).filter(|row| !bad.contains(row));
         result.take(good.map(|row| row as u32).collect())
+    }
+
+    /// A result with its aggregates called what they were written as.
+    fn as_written(&self, result: &RecordBatch) -> Result<RecordBatch> {
+        let schema = result.schema();
+        let fields = schema.fields().iter().map(|field| {
+            let column = self.columns.iter().find(|column| column.name == *field.name());
+            match column {
+                Some(column) => Arc::new(field.as_ref().clone().with_name(&column.text)),
+                None => field.clone(),
+            }
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        batch_of(schema, result.columns().to_vec(), result.num_rows())
     }
 
     /// Merges groups of others into these.
@@ -207,6 +262,20 @@ impl Built {
     pub fn clear(&mut self, groups: &[GroupId]) {
         for aggregate in &mut self.aggregates {
             aggregate.clear(groups);
+        }
+    }
+
+    /// Whether some go on when their window's rows have left.
+    pub fn outlive_windows(&self) -> bool {
+        self.columns.iter().any(|column| column.spec.outlives_windows())
+    }
+
+    /// Empties groups but for what outlives windows.
+    pub fn clear_windows(&mut self, groups: &[GroupId]) {
+        for (column, aggregate) in self.columns.iter().zip(&mut self.aggregates) {
+            if !column.spec.outlives_windows() {
+                aggregate.clear(groups);
+            }
         }
     }
 

@@ -4,8 +4,10 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 
 use super::aggregate_plan::{AggregatePlan, Built};
 use super::aggregates::GroupId;
+use super::forever::Forever;
 use super::group_table::GroupTable;
 use super::running_aggregate::adds;
+use super::state::{StateReader, StateWriter};
 use super::{Operator, Output, Port};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Op, Times};
@@ -17,10 +19,11 @@ use crate::event::{EventBatch, Micros, Op, Times};
 /// one row if the plan asks for what expires: of ALL EVENTS only the groups that the new emission lacks, and before its rows.
 /// Nothing is left in such a group: its aggregates are NULL, a count is 0.
 ///
-/// *Ops.* Takes inserts and deletes; gives the same. *State.* None between batches. *Cost.* O(1) a row and aggregate.
+/// *Ops.* Takes inserts and deletes; gives the same. *State.* None between batches, but for `minForever` and its like. *Cost.* O(1) a row and aggregate.
 pub struct BatchAggregate {
     plan: AggregatePlan,
     aggregates: Built,
+    forever: Option<Forever>,
 }
 
 impl BatchAggregate {
@@ -28,6 +31,7 @@ impl BatchAggregate {
     pub fn new(plan: AggregatePlan) -> Result<Self> {
         Ok(BatchAggregate {
             aggregates: Built::new(&plan)?,
+            forever: Forever::new(&plan)?,
             plan,
         })
     }
@@ -46,6 +50,13 @@ impl BatchAggregate {
             groups: in_order(&ids),
             time: latest(rows),
         })
+    }
+
+    fn remember(&mut self, keys: &[ArrayRef], values: &mut [ArrayRef]) -> Result<()> {
+        match &mut self.forever {
+            Some(forever) => forever.merge(keys, values),
+            None => Ok(()),
+        }
     }
 
     fn row_batch(&self, mut columns: Vec<ArrayRef>, values: Vec<ArrayRef>, time: Micros, op: Op) -> Result<EventBatch> {
@@ -75,8 +86,9 @@ impl BatchAggregate {
         let mut aggregates = self.aggregates.fresh();
         aggregates.update(&ids, None, rows)?;
         aggregates.update(&ids, Some(&vec![Op::Delete; ids.len()]), rows)?;
-        let values = aggregates.values(&gone)?;
+        let mut values = aggregates.values(&gone)?;
         let keys = groups.keys(&gone)?;
+        self.remember(&keys, &mut values)?;
         self.row_batch(keys, values, latest(rows), Op::Delete).map(Some)
     }
 }
@@ -109,27 +121,41 @@ impl Operator for BatchAggregate {
     fn process(&mut self, _port: Port, batch: EventBatch, out: &mut Output) -> Result<()> {
         let (entering, leaving) = split(&batch)?;
         let mut groups = GroupTable::new(&self.plan.key_types())?;
-        let mut entered = Vec::new();
-        let mut current = None;
-        if !entering.is_empty() {
-            let grouped = self.aggregate(&entering, &mut groups)?;
-            let values = self.aggregates.values(&grouped.groups)?;
-            let keys = groups.keys(&grouped.groups)?;
-            let rows = self.row_batch(keys, values, grouped.time, Op::Insert)?;
-            current = Some(self.aggregates.checked(rows, out)?);
-            entered = grouped.groups;
-        }
+        let entered = match entering.is_empty() {
+            true => None,
+            false => Some(self.aggregate(&entering, &mut groups)?),
+        };
         let mut parts = Vec::new();
         if self.plan.expired && !leaving.is_empty() {
-            parts.extend(self.leaving(&leaving, &mut groups, &entered)?);
+            let entered = entered.as_ref().map_or(&[][..], |entered| &entered.groups);
+            parts.extend(self.leaving(&leaving, &mut groups, entered)?);
         }
-        if self.plan.current {
-            parts.extend(current);
+        if let Some(entered) = entered {
+            let mut values = self.aggregates.values(&entered.groups)?;
+            let keys = groups.keys(&entered.groups)?;
+            self.remember(&keys, &mut values)?;
+            let rows = self.row_batch(keys, values, entered.time, Op::Insert)?;
+            let rows = self.aggregates.checked(rows, out)?;
+            if self.plan.current {
+                parts.push(rows);
+            }
         }
         if let Some(emission) = joined(&parts)? {
             out.emit(emission);
         }
         Ok(())
+    }
+
+    fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
+        self.forever.as_ref().map_or(Ok(()), |forever| forever.snapshot(state))
+    }
+
+    fn restore(&mut self, state: &mut StateReader) -> Result<()> {
+        self.forever.as_mut().map_or(Ok(()), |forever| forever.restore(state))
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
     }
 }
 

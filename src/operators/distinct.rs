@@ -11,7 +11,7 @@ use super::running_aggregate::adds;
 use super::state::{StateReader, StateWriter};
 use super::{Operator, OperatorPlan, Output, Port, TimeUpdate};
 use crate::error::Result;
-use crate::event::{EventBatch, Micros};
+use crate::event::{EventBatch, Micros, Op};
 
 /// Passes on the first of equal rows. What bounds it says which are compared.
 ///
@@ -103,7 +103,11 @@ impl Operator for Distinct {
             Bound::Present => self.present(&batch),
             Bound::Emission => self.of_emission(&batch),
         };
-        out.emit(batch.filter(&kept)?);
+        let kept = batch.filter(&kept)?;
+        out.emit(match self.plan.bound {
+            Bound::Present => whole_changes(kept),
+            _ => kept,
+        });
         match self.plan.bound {
             Bound::Unseen(ttl) => self.forget_unseen(latest(&batch), ttl),
             Bound::Present => self.forget_absent(),
@@ -117,6 +121,10 @@ impl Operator for Distinct {
             self.forget_unseen(watermark, ttl);
         }
         Ok(())
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        self.due.front().map(|(at, _)| *at)
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
@@ -217,6 +225,17 @@ impl Distinct {
     }
 }
 
+/// Half of an update may be all that changes what is present: it is an insert or a delete.
+fn whole_changes(batch: EventBatch) -> EventBatch {
+    let Some(ops) = batch.ops() else {
+        return batch;
+    };
+    let whole = |op: &Op| if adds(*op) { Op::Insert } else { Op::Delete };
+    let ops = ops.iter().map(whole).collect();
+    let (columns, times, _) = batch.into_parts();
+    EventBatch::changes(columns, times, ops)
+}
+
 fn latest(batch: &EventBatch) -> Micros {
     let times = (0..batch.num_rows()).map(|row| batch.time(row));
     times.max().unwrap_or(Micros::MIN)
@@ -232,7 +251,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::{Op, Times};
+    use crate::event::Times;
 
     /// A row: its operation, time and value.
     type Row = (Op, Micros, Option<i64>);

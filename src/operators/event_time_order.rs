@@ -49,6 +49,10 @@ impl OperatorPlan for EventTimeOrderPlan {
         Vec::new()
     }
 
+    fn forwards(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(EventTimeOrder {
             schema: self.schema.clone(),

@@ -1,6 +1,5 @@
 //! Filter and projection, fused: the rows a condition keeps, with new columns.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray};
@@ -8,12 +7,13 @@ use arrow::compute::FilterBuilder;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion_common::DataFusionError;
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_expr::utils::collect_columns;
 
+use super::expressions::Narrowed;
+use super::row_errors::{isolate, report};
 use super::{Operator, OperatorPlan, Output, Port};
 use crate::catalog::types;
-use crate::error::{Error, ErrorKind, Result, RowError};
-use crate::event::{EventBatch, pretty};
+use crate::error::{ErrorKind, Result};
+use crate::event::{EventBatch, Op, Ops};
 
 /// The column, appended to the input, that `eventTimestamp()` reads.
 pub const EVENT_TIME: &str = "__event_time";
@@ -24,7 +24,7 @@ pub const EVENT_TIME: &str = "__event_time";
 /// CAST), or that has NULL in a NOT NULL output column, is reported and left out; the others of its batch are not
 /// affected. Event times and, if any, operations stay.
 ///
-/// *Ops.* Inserts only.
+/// *Ops.* Any. Of an update of which only one half passes, the half that does becomes a delete or an insert.
 ///
 /// *Cost.* One evaluation of each expression per batch; only the columns that the projection reads are gathered. A batch
 /// with failing rows is halved until they stand alone: O(log rows) evaluations for each.
@@ -83,6 +83,10 @@ impl OperatorPlan for FilterProjectPlan {
         details
     }
 
+    fn forwards(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         let not_null = self
             .schema
@@ -99,44 +103,27 @@ impl OperatorPlan for FilterProjectPlan {
                 not_null,
             }));
         };
-        let used: BTreeSet<(usize, String)> = exprs
-            .iter()
-            .flat_map(collect_columns)
-            .map(|column| (column.index(), column.name().to_string()))
-            .collect();
-        let gathered: Vec<usize> = used.iter().map(|(index, _)| *index).collect();
-        let projection = exprs.iter().map(|expr| narrow(expr, &used)).collect::<Result<_>>()?;
+        let narrowed = Narrowed::new(exprs)?;
         Ok(Box::new(FilterProject {
             plan: self.clone(),
-            projection: Some(projection),
-            gathered,
+            projection: Some(narrowed.exprs),
+            gathered: narrowed.columns,
             not_null,
         }))
     }
 }
 
-/// The expression over only the columns `used`, which are in ascending order of their index.
-fn narrow(expr: &Arc<dyn PhysicalExpr>, used: &BTreeSet<(usize, String)>) -> Result<Arc<dyn PhysicalExpr>> {
-    use datafusion_common::tree_node::{Transformed, TreeNode};
-    use datafusion_physical_expr::expressions::Column;
-    let moved = Arc::clone(expr).transform_up(|node| {
-        let Some(column) = node.downcast_ref::<Column>() else {
-            return Ok(Transformed::no(node));
-        };
-        let position = used.iter().position(|(index, _)| *index == column.index());
-        let position = position.ok_or_else(|| DataFusionError::Internal("a column got lost".to_string()))?;
-        Ok(Transformed::yes(Arc::new(Column::new(column.name(), position)) as _))
-    })?;
-    Ok(moved.data)
-}
-
 impl Operator for FilterProject {
     fn process(&mut self, _port: Port, batch: EventBatch, out: &mut Output) -> Result<()> {
-        match self.evaluate(&batch) {
-            Ok(Some(result)) => self.emit(result, out),
-            Ok(None) => Ok(()),
-            Err(error) => self.isolate(&batch, &error, out),
-        }
+        let mut emitted = Ok(());
+        isolate(&batch, out, &mut |part, out| {
+            if let Some(result) = self.evaluate(part)? {
+                let result = self.emit(result, out);
+                emitted = std::mem::replace(&mut emitted, Ok(())).and(result);
+            }
+            Ok(())
+        });
+        emitted
     }
 }
 
@@ -166,10 +153,7 @@ impl FilterProject {
             .build()
             .filter_record_batch(&gathered)?;
         let columns = self.project(&columns)?;
-        let ops = batch.ops().map(|ops| {
-            let kept = ops.iter().zip(mask.iter()).filter(|(_, keep)| *keep == Some(true));
-            kept.map(|(op, _)| *op).collect()
-        });
+        let ops = batch.ops().map(|ops| kept_ops(ops, mask));
         let times = batch.times().filter(mask);
         Ok(Some(match ops {
             Some(ops) => EventBatch::changes(columns, times, ops),
@@ -238,16 +222,11 @@ impl FilterProject {
         for row in 0..result.num_rows() {
             match self.not_null.iter().find(|&&column| result.column(column).is_null(row)) {
                 None => good.push(row as u32),
-                Some(&column) => out.error(RowError {
-                    kind: ErrorKind::Constraint,
-                    message: format!(
-                        "column {} is NOT NULL but the event has NULL there",
-                        self.plan.schema.field(column).name()
-                    ),
-                    event: pretty::row(result.columns(), row),
-                    line: None,
-                    at: out.now(),
-                }),
+                Some(&column) => {
+                    let name = self.plan.schema.field(column).name();
+                    let message = format!("column {name} is NOT NULL but the event has NULL there");
+                    report(&result, row, ErrorKind::Constraint, &message, out);
+                }
             }
         }
         let good = result.take(good)?;
@@ -255,49 +234,17 @@ impl FilterProject {
         out.emit(good.with_columns(columns));
         Ok(())
     }
-
-    /// Halves a batch that failed until the rows that fail stand alone.
-    fn isolate(&self, batch: &EventBatch, error: &DataFusionError, out: &mut Output) -> Result<()> {
-        let rows = batch.num_rows();
-        if rows <= 1 {
-            if rows == 1 {
-                out.error(RowError {
-                    kind: ErrorKind::Evaluate,
-                    message: reason(error),
-                    event: pretty::row(batch.columns(), 0),
-                    line: None,
-                    at: out.now(),
-                });
-            }
-            return Ok(());
-        }
-        for half in [batch.slice(0, rows / 2), batch.slice(rows / 2, rows - rows / 2)] {
-            match self.evaluate(&half) {
-                Ok(Some(result)) => self.emit(result, out)?,
-                Ok(None) => {}
-                Err(error) => self.isolate(&half, &error, out)?,
-            }
-        }
-        Ok(())
-    }
 }
 
-/// The innermost reason of an evaluation's failure, without the engine's prefixes.
-pub fn reason(error: &DataFusionError) -> String {
-    let reason = match error.find_root() {
-        DataFusionError::ArrowError(error, _) => match error.as_ref() {
-            arrow::error::ArrowError::DivideByZero => "division by zero".to_string(),
-            arrow::error::ArrowError::ArithmeticOverflow(what)
-            | arrow::error::ArrowError::ComputeError(what)
-            | arrow::error::ArrowError::CastError(what)
-            | arrow::error::ArrowError::InvalidArgumentError(what)
-            | arrow::error::ArrowError::ParseError(what) => what.clone(),
-            other => other.to_string(),
-        },
-        DataFusionError::Execution(what) => what.clone(),
-        other => Error::failed(other.strip_backtrace()).to_string(),
+/// The operations of the rows that are kept. The halves of an update stand next to each other.
+fn kept_ops(ops: &Ops, mask: &BooleanArray) -> Ops {
+    let kept = |row: usize| mask.is_valid(row) && mask.value(row);
+    let op = |row: usize| match ops[row] {
+        Op::UpdateBefore if ops.get(row + 1) == Some(&Op::UpdateAfter) && !kept(row + 1) => Op::Delete,
+        Op::UpdateAfter if row > 0 && ops[row - 1] == Op::UpdateBefore && !kept(row - 1) => Op::Insert,
+        op => op,
     };
-    types::in_our_names(&reason)
+    (0..ops.len()).filter(|row| kept(*row)).map(op).collect()
 }
 
 fn nullable(schema: &SchemaRef) -> SchemaRef {

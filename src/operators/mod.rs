@@ -9,27 +9,49 @@ use crate::event::{EventBatch, Micros};
 pub mod aggregate_plan;
 pub mod aggregates;
 pub mod batch_aggregate;
+pub mod broadcast;
+pub mod changes_aggregate;
 pub mod distinct;
 pub mod emission_order;
 pub mod event_time_order;
+pub mod expressions;
 pub mod filter_project;
+pub mod forever;
 pub mod group_table;
+pub mod join;
 pub mod keyed;
+pub mod keyed_changes;
 pub mod limit;
+pub mod live_keys;
+pub mod lookup;
+pub mod lookup_join;
+pub mod merge_order;
 pub mod output_events;
 pub mod output_rate;
 pub mod over;
+pub mod partition_keys;
+pub mod route;
+pub mod row_errors;
 pub mod running_aggregate;
 pub mod session_aggregate;
 pub mod slice_aggregate;
+pub mod split_rows;
 pub mod state;
+pub mod table_query_join;
+pub mod table_write;
+pub mod top_n;
 pub mod trigger;
+pub mod wake_ups;
 pub mod watermark;
 
 use state::{StateReader, StateWriter};
 
 /// Which input of an operator a batch comes in by: 0 for operators with one input.
 pub type Port = usize;
+
+/// The port of what tells an operator something beside its inputs: which keys of a PARTITION have come and gone. It has no
+/// part in the operator's watermark.
+pub const CONTROL: Port = Port::MAX;
 
 /// Time has moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +79,11 @@ pub trait Operator: Send {
         Ok(())
     }
 
+    /// Goes on with what it kept back by [`Output::call_again`]. Called when what it emitted before is through.
+    fn resume(&mut self, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
     /// The watermark to pass on when the least of the inputs' is `input`; later for operators that hold nothing back,
     /// earlier for those that delay.
     fn watermark(&self, input: Micros) -> Micros {
@@ -67,6 +94,11 @@ pub trait Operator: Send {
     /// own many operators to tell all of them of every watermark.
     fn next_watermark(&self) -> Option<Micros> {
         Some(BEGINNING_OF_TIME)
+    }
+
+    /// What it holds now, for a window that is asked on demand; `None` for operators that are none.
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(None)
     }
 
     /// Whether nothing more will come from it whatever comes in (LIMIT reached).
@@ -99,6 +131,30 @@ pub trait OperatorPlan: Send + Sync {
     fn keeps_batches(&self) -> bool {
         false
     }
+    /// Whether a PARTITION may hand it all rows that its key has in a batch at once: it closes with each batch, or what it gives
+    /// waits for time to move. Otherwise rows come in runs of one key, so that what it gives for different keys stays in the
+    /// order of the events.
+    fn takes_chunks(&self) -> bool {
+        false
+    }
+    /// Whether it may stay in front of where a PARTITION's keys go their ways, on the thread of its streams: it has no state for a key,
+    /// and gives the rows it takes in their columns, or the key as one of new columns.
+    fn forwards(&self) -> bool {
+        false
+    }
+    /// Whether several of it, each with some of a PARTITION's keys, do the same as one. Not what works on things that
+    /// others see, such as tables.
+    fn splits_by_key(&self) -> bool {
+        !self.begins_event_time()
+    }
+    /// Whether it gives its events to every key of a PARTITION.
+    fn gives_to_every_key(&self) -> bool {
+        false
+    }
+    /// One operator that does for every key of a PARTITION what this one does; `None` if there is none but one for each key.
+    fn for_keys(&self, _keys: &keyed::KeyedBy) -> Option<std::sync::Arc<dyn OperatorPlan>> {
+        None
+    }
     /// A fresh operator.
     fn build(&self) -> Result<Box<dyn Operator>>;
 }
@@ -111,6 +167,7 @@ pub struct Output {
     errors: Vec<RowError>,
     wake_at: Option<Micros>,
     watermark: Option<Watermark>,
+    again: bool,
     late: u64,
     late_rows: Vec<EventBatch>,
 }
@@ -161,6 +218,12 @@ impl Output {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
+    /// Asks for [`Operator::resume`] once what is emitted now is through: for operators that make very much of one batch, so
+    /// that it need not be there all at once.
+    pub fn call_again(&mut self) {
+        self.again = true;
+    }
+
     /// For operators where event time begins: the watermark from here on.
     pub fn set_watermark(&mut self, watermark: Micros) {
         self.watermark = Some(Watermark::At(watermark));
@@ -190,6 +253,7 @@ impl Output {
             errors: std::mem::take(&mut self.errors),
             wake_at: self.wake_at.take(),
             watermark: self.watermark.take(),
+            again: std::mem::take(&mut self.again),
             late: std::mem::take(&mut self.late),
             late_rows: std::mem::take(&mut self.late_rows),
         }
@@ -207,6 +271,8 @@ pub struct Outcome {
     pub wake_at: Option<Micros>,
     /// A watermark that begins here.
     pub watermark: Option<Watermark>,
+    /// Whether there is more to come.
+    pub again: bool,
     /// How many events were late.
     pub late: u64,
     /// Late events for the stream that takes them.

@@ -2,7 +2,7 @@
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 
-use super::aggregate_plan::{AggregatePlan, Built};
+use super::aggregate_plan::{AggregatePlan, Built, Form};
 use super::aggregates::GroupId;
 use super::group_table::GroupTable;
 use super::state::{StateReader, StateWriter};
@@ -15,8 +15,11 @@ use crate::event::{EventBatch, Micros, Op};
 /// *Semantics.* `+I` adds, `-D` retracts. The output row of a `-D` has the values after the retraction; those of a group in
 /// which nothing is left are NULL (a count is 0). It goes out only if the plan asks for what expires.
 ///
+/// In the form [`Form::Latest`] every row, whether it adds or retracts, gives the row of its group as an update (`+U`), and a
+/// deletion when nothing is left in the group.
+///
 /// *Ops.* Takes inserts and deletes; gives the same. *State.* The groups' accumulators; with a window a group that becomes
-/// empty is forgotten. *Cost.* O(1) a row and aggregate.
+/// empty is forgotten, unless an aggregate outlives windows (`minForever`). *Cost.* O(1) a row and aggregate.
 pub struct RunningAggregate {
     plan: AggregatePlan,
     groups: GroupTable,
@@ -38,15 +41,18 @@ impl RunningAggregate {
         })
     }
 
-    /// Counts the rows of each group; gives those that have become empty.
-    fn count(&mut self, ops: &[Op]) -> Vec<GroupId> {
+    /// Counts the rows of each group; what each change makes of its group's row, if anybody asks, and the groups that have
+    /// become empty.
+    fn count(&mut self, ops: Option<&[Op]>) -> (Vec<Op>, Vec<GroupId>) {
         let mut emptied = Vec::new();
-        for (&id, op) in self.ids.iter().zip(ops) {
+        let mut latest = Vec::new();
+        let tells = self.plan.form == Form::Latest;
+        for (row, &id) in self.ids.iter().enumerate() {
             let index = id as usize;
             if self.sizes.len() <= index {
                 self.sizes.resize(index + 1, 0);
             }
-            match adds(*op) {
+            match ops.is_none_or(|ops| adds(ops[row])) {
                 true => self.sizes[index] += 1,
                 false => {
                     self.sizes[index] = self.sizes[index].saturating_sub(1);
@@ -55,12 +61,40 @@ impl RunningAggregate {
                     }
                 }
             }
+            if tells {
+                latest.push(match self.sizes[index] {
+                    0 => Op::Delete,
+                    _ => Op::UpdateAfter,
+                });
+            }
         }
         emptied.sort_unstable();
         emptied.dedup();
         emptied.retain(|&id| self.sizes[id as usize] == 0);
-        emptied
+        (latest, emptied)
     }
+
+    /// Forgets groups in which nothing is left.
+    fn forget(&mut self, emptied: &[GroupId]) {
+        if emptied.is_empty() || self.plan.keys.is_empty() {
+            return;
+        }
+        match self.aggregates.outlive_windows() {
+            true => self.aggregates.clear_windows(emptied),
+            false => {
+                self.aggregates.clear(emptied);
+                self.groups.forget(emptied);
+            }
+        }
+    }
+}
+
+/// The rows that enter, and those of deletions if they give output; as inserts.
+fn given(rows: &EventBatch, deletes: bool) -> Result<EventBatch> {
+    let gives = |op: Op| adds(op) || deletes && op == Op::Delete;
+    let given: BooleanArray = (0..rows.num_rows()).map(|row| Some(gives(rows.op(row)))).collect();
+    let (columns, times, _) = rows.filter(&given)?.into_parts();
+    Ok(EventBatch::inserts(columns, times))
 }
 
 /// Whether a row of that operation comes into being.
@@ -76,31 +110,23 @@ impl Operator for RunningAggregate {
         let mut columns = keys;
         columns.extend(self.aggregates.running(&self.ids, ops.as_deref(), &batch)?);
         let columns = RecordBatch::try_new(self.plan.schema.clone(), columns)?;
-        let result = self.aggregates.checked(batch.with_columns(columns), out)?;
-        match &ops {
-            None => out.emit(result),
-            Some(ops) => {
-                let emptied = self.count(ops);
-                if !emptied.is_empty() && !self.plan.keys.is_empty() {
-                    self.aggregates.clear(&emptied);
-                    self.groups.forget(&emptied);
-                }
-                match self.plan.expired {
-                    true => out.emit(result),
-                    false => {
-                        let rows = 0..result.num_rows();
-                        let entered: BooleanArray = rows.map(|row| Some(adds(result.op(row)))).collect();
-                        let entered = result.filter(&entered)?;
-                        let (columns, times, _) = entered.into_parts();
-                        out.emit(EventBatch::inserts(columns, times));
-                    }
-                }
-            }
-        }
-        if ops.is_none() && self.plan.counts_rows {
-            let all = vec![Op::Insert; self.ids.len()];
-            self.count(&all);
-        }
+        let counts = ops.is_some() || self.plan.counts_rows || self.plan.form == Form::Latest;
+        let (latest, emptied) = match counts {
+            true => self.count(ops.as_deref()),
+            false => (Vec::new(), Vec::new()),
+        };
+        let rows = match self.plan.form {
+            Form::Latest => EventBatch::changelog(columns, batch.times().clone(), latest.into()),
+            _ => batch.with_columns(columns),
+        };
+        let rows = self.aggregates.checked(rows, out)?;
+        out.emit(
+            match ops.is_none() || self.plan.expired || self.plan.form == Form::Latest {
+                true => rows,
+                false => given(&rows, self.plan.deletes)?,
+            },
+        );
+        self.forget(&emptied);
         Ok(())
     }
 

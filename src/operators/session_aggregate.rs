@@ -7,6 +7,8 @@ use arrow::datatypes::DataType;
 
 use super::aggregate_plan::{AggregatePlan, Built};
 use super::aggregates::GroupId;
+use super::forever::Forever;
+use super::keyed::KeyedForm;
 use super::slice_aggregate::SliceColumn;
 use super::state::{StateReader, StateWriter};
 use super::{END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
@@ -19,7 +21,8 @@ use crate::windows::session_index::{Assigned, Closed, SessionIndex, Slot};
 ///
 /// *Semantics.* As of the session's events aggregated at once; the sessions' keys are the query's. Two sessions that an event
 /// bridges are merged, and so are their accumulators. Event time need not be in order. A row's event time is that of its
-/// session's last event. Sessions that close at one moment are one batch, in the order in which they ended.
+/// session's last event. Sessions that close at one moment go out in the order in which they ended. Each is an emission of its
+/// own; where nothing depends on that they go out as one batch.
 ///
 /// *Ops.* Inserts. *State.* The open sessions and their accumulators. *Cost.* O(1) an event and aggregate, whatever the number
 /// of keys; nothing is scanned when time moves.
@@ -27,6 +30,7 @@ pub struct SessionAggregate {
     plan: SessionAggregatePlan,
     index: SessionIndex,
     aggregates: Built,
+    forever: Option<Forever>,
     assigned: Assigned,
 }
 
@@ -43,6 +47,8 @@ pub struct SessionAggregatePlan {
     pub aggregate: AggregatePlan,
     /// Where each column of the output comes from.
     pub columns: Vec<SliceColumn>,
+    /// Whether sessions that close at one moment go out as one batch; as emissions each is one.
+    pub form: KeyedForm,
 }
 
 impl OperatorPlan for SessionAggregatePlan {
@@ -59,6 +65,7 @@ impl OperatorPlan for SessionAggregatePlan {
         Ok(Box::new(SessionAggregate {
             index: SessionIndex::new(self.gap, self.lateness, &self.aggregate.key_types())?,
             aggregates: Built::new(&self.aggregate)?,
+            forever: Forever::new(&self.aggregate)?,
             assigned: Assigned::default(),
             plan: self.clone(),
         }))
@@ -95,12 +102,14 @@ impl Operator for SessionAggregate {
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.index.snapshot(state)?;
-        self.aggregates.snapshot(state)
+        self.aggregates.snapshot(state)?;
+        self.forever.as_ref().map_or(Ok(()), |forever| forever.snapshot(state))
     }
 
     fn restore(&mut self, state: &mut StateReader) -> Result<()> {
         self.index.restore(state)?;
-        self.aggregates.restore(state)
+        self.aggregates.restore(state)?;
+        self.forever.as_mut().map_or(Ok(()), |forever| forever.restore(state))
     }
 }
 
@@ -126,9 +135,17 @@ impl SessionAggregate {
             return Ok(());
         }
         let slots: Vec<Slot> = closed.iter().map(|session| session.slot).collect();
-        let values = self.aggregates.values(&slots)?;
+        let mut values = self.aggregates.values(&slots)?;
         let keys = self.index.keys(&closed)?;
-        out.emit(self.rows(&closed, &keys, &values)?);
+        if let Some(forever) = &mut self.forever {
+            forever.merge(&keys, &mut values)?;
+        }
+        let rows = self.rows(&closed, &keys, &values)?;
+        let rows = self.aggregates.checked(rows, out)?;
+        match self.plan.form {
+            KeyedForm::Joined => out.emit(rows),
+            KeyedForm::Emissions => (0..rows.num_rows()).for_each(|row| out.emit(rows.slice(row, 1))),
+        }
         self.aggregates.clear(&slots);
         self.index.release(&closed);
         Ok(())

@@ -10,20 +10,24 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::DataType;
 
-use super::aggregate_plan::{AggregatePlan, Built};
+use super::aggregate_plan::{AggregatePlan, Built, Form};
 use super::aggregates::GroupId;
+use super::forever::{Forever, RunningForever};
 use super::group_table::GroupTable;
 use super::state::{StateReader, StateWriter};
 use super::{END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Times};
 use crate::windows::TimeDomain;
+use crate::windows::emission::Bounds;
+use crate::windows::gather::batch_of;
 use crate::windows::hop::{Grid, grid_text, runs};
 
 /// Groups events by slice, and gives a row for each group of a window when it closes.
 ///
 /// *Semantics.* As of the window's events aggregated at once. Event time need not be in order: a slice takes events until the
-/// last of its windows has closed. A row's event time is that of its window's last event.
+/// last of its windows has closed. A row's event time is that of its window's last event. In windows of one slice each event
+/// may give a row with its group's values after it, too ([`Form::Changes`]).
 ///
 /// *Ops.* Inserts; one batch out is one emission. *State.* The accumulators of the slices whose windows are open. *Cost.* O(1)
 /// an event and aggregate; a window's close costs its groups times its slices.
@@ -33,6 +37,10 @@ pub struct SliceAggregate {
     /// The end of the next window to close.
     next: Option<Micros>,
     empty: Built,
+    /// What outlives the windows that have closed.
+    forever: Option<Forever>,
+    /// The same after each event, if events give rows.
+    running_forever: Option<RunningForever>,
     ids: Vec<GroupId>,
 }
 
@@ -73,7 +81,7 @@ impl OperatorPlan for SliceAggregatePlan {
     fn name(&self) -> &'static str {
         match self.grid {
             Grid { cumulate: true, .. } => "CumulateAggregate",
-            Grid { size, slide, .. } if size == slide => "TumblingAggregate",
+            grid if grid.is_tumbling() => "TumblingAggregate",
             _ => "HopAggregate",
         }
     }
@@ -86,6 +94,11 @@ impl OperatorPlan for SliceAggregatePlan {
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(SliceAggregate {
             empty: Built::new(&self.aggregate)?,
+            forever: Forever::new(&self.aggregate)?,
+            running_forever: match self.aggregate.form {
+                Form::Changes => RunningForever::new(&self.aggregate)?,
+                _ => None,
+            },
             plan: self.clone(),
             slices: BTreeMap::new(),
             next: None,
@@ -101,7 +114,7 @@ impl Operator for SliceAggregate {
             if self.plan.domain == TimeDomain::Processing {
                 self.close_until(start, out)?;
             }
-            self.add(start, &part)?;
+            self.add(start, &part, out)?;
             let end = grid.first_end(start);
             self.next = Some(self.next.map_or(end, |next| next.min(end)));
         }
@@ -134,6 +147,12 @@ impl Operator for SliceAggregate {
             slice.groups.snapshot(state)?;
             slice.aggregates.snapshot(state)?;
         }
+        if let Some(forever) = &self.forever {
+            forever.snapshot(state)?;
+        }
+        if let Some(forever) = &self.running_forever {
+            forever.snapshot(state)?;
+        }
         Ok(())
     }
 
@@ -147,6 +166,12 @@ impl Operator for SliceAggregate {
             slice.groups.restore(state)?;
             slice.aggregates.restore(state)?;
             self.slices.insert(start, slice);
+        }
+        if let Some(forever) = &mut self.forever {
+            forever.restore(state)?;
+        }
+        if let Some(forever) = &mut self.running_forever {
+            forever.restore(state)?;
         }
         Ok(())
     }
@@ -164,7 +189,7 @@ impl SliceAggregate {
             if *most < start.saturating_add(slice) {
                 return Ok(vec![(start, batch)]);
             }
-            if !times.is_sorted() {
+            if !times.is_sorted() && self.plan.aggregate.form != Form::Changes {
                 let mut rows: Vec<u32> = (0..batch.num_rows() as u32).collect();
                 rows.sort_by_key(|row| grid.slice_of(times[*row as usize]));
                 return Ok(runs(&batch.take(rows)?, |time| grid.slice_of(time)));
@@ -181,7 +206,7 @@ impl SliceAggregate {
         })
     }
 
-    fn add(&mut self, start: Micros, events: &EventBatch) -> Result<()> {
+    fn add(&mut self, start: Micros, events: &EventBatch, out: &mut Output) -> Result<()> {
         if !self.slices.contains_key(&start) {
             let slice = self.fresh_slice()?;
             self.slices.insert(start, slice);
@@ -197,8 +222,21 @@ impl SliceAggregate {
             .map(|&key| events.column(key).clone())
             .collect();
         slice.groups.assign(&keys, events.num_rows(), &mut self.ids)?;
-        slice.aggregates.update(&self.ids, None, events)?;
         slice.latest = slice.latest.max(latest(events.times()));
+        if self.plan.aggregate.form != Form::Changes {
+            return slice.aggregates.update(&self.ids, None, events);
+        }
+        let mut values = slice.aggregates.running(&self.ids, None, events)?;
+        if let Some(forever) = &mut self.running_forever {
+            forever.merge(events, &mut values)?;
+        }
+        let end = self.plan.grid.first_end(start);
+        let rows = events.with_columns(self.columns(&keys, &values, events.num_rows(), (start, end))?);
+        let rows = match self.slices.get_mut(&start) {
+            Some(slice) => slice.aggregates.checked(rows, out)?,
+            None => rows,
+        };
+        out.emit(rows);
         Ok(())
     }
 
@@ -252,13 +290,28 @@ impl SliceAggregate {
     }
 
     fn emission(
-        &self,
-        (keys, values, latest): (Vec<ArrayRef>, Vec<ArrayRef>, Micros),
+        &mut self,
+        (keys, mut values, latest): (Vec<ArrayRef>, Vec<ArrayRef>, Micros),
         start: Micros,
         end: Micros,
     ) -> Result<EventBatch> {
-        let schema = &self.plan.aggregate.schema;
         let rows = keys.first().or(values.first()).map_or(1, |column| column.len());
+        if let Some(forever) = &mut self.forever {
+            forever.merge(&keys, &mut values)?;
+        }
+        let columns = self.columns(&keys, &values, rows, (start, end))?;
+        Ok(EventBatch::inserts(columns, Times::Same(latest)))
+    }
+
+    /// The columns of the output.
+    fn columns(
+        &self,
+        keys: &[ArrayRef],
+        values: &[ArrayRef],
+        rows: usize,
+        (start, end): Bounds,
+    ) -> Result<RecordBatch> {
+        let schema = &self.plan.aggregate.schema;
         let bound = |time: Micros, column: usize| {
             let times = TimestampMicrosecondArray::from(vec![time; rows]);
             match schema.field(column).data_type() {
@@ -277,8 +330,7 @@ impl SliceAggregate {
                 SliceColumn::Start => bound(start, index),
                 SliceColumn::End => bound(end, index),
             });
-        let columns = RecordBatch::try_new(schema.clone(), columns.collect())?;
-        Ok(EventBatch::inserts(columns, Times::Same(latest)))
+        batch_of(schema.clone(), columns.collect(), rows)
     }
 
     /// The end of the next window that has events, once the one that ends at `end` is closed; drops what no window needs.

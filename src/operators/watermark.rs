@@ -74,6 +74,10 @@ impl OperatorPlan for WatermarkPlan {
         true
     }
 
+    fn forwards(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(WatermarkAssigner {
             plan: self.clone(),

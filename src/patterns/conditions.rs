@@ -158,7 +158,7 @@ impl Reports {
 
     fn failed(&mut self, error: &DataFusionError, batch: &EventBatch, row: usize) {
         self.add(
-            crate::operators::filter_project::reason(error),
+            crate::operators::expressions::reason(error),
             pretty::row(batch.columns(), row),
         );
     }

@@ -3,16 +3,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef};
 
 use super::gather::Gathered;
-use super::matcher::{Matched, Matcher};
+use super::matcher::{Matched, Matcher, Partition};
 use super::shape::{Limit, Mode};
 use super::stepping::{Moment, Step};
 use super::timers::{AttemptId, Due, Timer};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Op, Times};
 use crate::operators::aggregates::GroupId;
+use crate::operators::group_table::GroupTable;
 use crate::windows::gather::batch_of;
 
 /// Fewer entries of attempts that are gone are not worth sweeping.
@@ -165,26 +166,13 @@ impl Matcher {
             .sweep(|timer| attempts.is_alive(timer.attempt, timer.generation));
     }
 
-    /// Forgets partitions that have not been used.
-    pub fn purge(&mut self, now: Micros) {
-        let Some(purge) = self.plan.purge else {
-            return;
-        };
-        let next = *self.next_check.get_or_insert(now.saturating_add(purge.check));
-        if now < next {
-            return;
-        }
-        self.next_check = Some(now.saturating_add(purge.check));
-        let live = self.keys.as_ref().map(|keys| keys.live()).unwrap_or_default();
-        let gone: Vec<GroupId> = live
-            .into_iter()
-            .filter(|id| {
-                let partition = self.partitions.get(*id as usize);
-                partition.is_some_and(|partition| now.saturating_sub(partition.used) >= purge.idle)
-            })
-            .collect();
+    /// Forgets the keys of a PARTITION that have gone, with all that is open for them.
+    pub fn forget_keys(&mut self, changes: &EventBatch) -> Result<()> {
+        let gone = (0..changes.num_rows()).filter(|row| matches!(changes.op(*row), Op::Delete));
+        let gone = changes.take(gone.map(|row| row as u32).collect())?;
+        let gone = self.partitions_of(gone.column(0))?;
         if gone.is_empty() {
-            return;
+            return Ok(());
         }
         let forgotten: HashSet<u32> = gone.iter().copied().collect();
         let open: Vec<AttemptId> = self
@@ -195,11 +183,35 @@ impl Matcher {
         open.into_iter().for_each(|id| self.remove(id));
         self.let_go();
         for id in &gone {
-            self.partitions[*id as usize] = Default::default();
+            if let Some(partition) = self.partitions.get_mut(*id as usize) {
+                *partition = Partition::default();
+            }
         }
         if let Some(keys) = &mut self.keys {
             keys.forget(&gone);
         }
+        Ok(())
+    }
+
+    /// The partitions of keys of a PARTITION, which are the first column of ours. O(all partitions) where PARTITION BY divides
+    /// them further.
+    fn partitions_of(&mut self, gone: &ArrayRef) -> Result<Vec<GroupId>> {
+        let (Some(keys), Some((types, _))) = (&mut self.keys, &self.plan.partition) else {
+            return Ok(Vec::new());
+        };
+        let mut ids = Vec::new();
+        if types.len() == 1 {
+            keys.assign(std::slice::from_ref(gone), gone.len(), &mut ids)?;
+            return Ok(ids);
+        }
+        let mut first = GroupTable::new(&types[..1])?;
+        first.assign(std::slice::from_ref(gone), gone.len(), &mut ids)?;
+        let known: HashSet<GroupId> = ids.iter().copied().collect();
+        let live = keys.live();
+        let columns = keys.keys(&live)?;
+        first.assign(&columns[..1], live.len(), &mut ids)?;
+        let of_gone = live.into_iter().zip(ids).filter(|(_, id)| known.contains(id));
+        Ok(of_gone.map(|(partition, _)| partition).collect())
     }
 
     /// The matches since the last call.

@@ -36,7 +36,6 @@ use crate::event::{EventBatch, Micros, Op};
 use crate::operators::Port;
 use crate::operators::aggregates::GroupId;
 use crate::operators::group_table::GroupTable;
-use crate::operators::keyed::Purge;
 
 /// What a matcher does.
 #[derive(Debug, Clone)]
@@ -53,8 +52,6 @@ pub struct MatcherPlan {
     pub schema: SchemaRef,
     /// The types of the partitions' keys, if there are partitions, and where in `schema` the first goes.
     pub partition: Option<(Vec<DataType>, Option<usize>)>,
-    /// When unused partitions are forgotten.
-    pub purge: Option<Purge>,
     /// Whether attempts that time out are asked for.
     pub expired: bool,
     /// How many attempts may be open.
@@ -117,8 +114,6 @@ pub(super) struct Partition {
     pub(super) events: u64,
     /// With WITHIN n EVENTS: attempts by their first event.
     pub(super) firsts: VecDeque<(u64, AttemptId, u32)>,
-    /// When it was last used.
-    pub(super) used: Micros,
 }
 
 /// An attempt that takes an event.
@@ -169,7 +164,6 @@ pub struct Matcher {
     pub(super) ending: bool,
     /// In a SEQUENCE: the start that waits again because an event that is not its own ended the attempt before it.
     pub(super) revived: Option<AttemptId>,
-    pub(super) next_check: Option<Micros>,
 }
 
 impl Matcher {
@@ -200,7 +194,6 @@ impl Matcher {
             hits: Vec::new(),
             ending: false,
             revived: None,
-            next_check: None,
             plan,
         })
     }
@@ -247,7 +240,7 @@ impl Matcher {
                 None => return Ok(()),
             },
         };
-        self.arm(partition, report.now);
+        self.arm(partition);
         let mut moment = self.moment(prepared.batch.time(row));
         if counts {
             let state = &mut self.partitions[partition as usize];
@@ -277,12 +270,11 @@ impl Matcher {
     }
 
     /// Makes the first attempt of a partition, if there is none yet.
-    pub fn arm(&mut self, partition: u32, now: Micros) {
+    pub fn arm(&mut self, partition: u32) {
         let index = partition as usize;
         if self.partitions.len() <= index {
             self.partitions.resize_with(index + 1, Partition::default);
         }
-        self.partitions[index].used = now;
         if !self.partitions[index].armed {
             self.partitions[index].armed = true;
             if self.plan.program.always_open.is_none() {

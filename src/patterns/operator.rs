@@ -5,7 +5,7 @@ use super::matcher::{Matcher, MatcherPlan, Prepared};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros};
 use crate::operators::state::{StateReader, StateWriter};
-use crate::operators::{BEGINNING_OF_TIME, END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
+use crate::operators::{BEGINNING_OF_TIME, CONTROL, END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
 use crate::windows::TimeDomain;
 
 /// Finds matches of a pattern in the events of its streams, one input each.
@@ -61,10 +61,12 @@ impl OperatorPlan for PatternPlan {
 
 impl Operator for PatternOperator {
     fn process(&mut self, port: Port, batch: EventBatch, out: &mut Output) -> Result<()> {
+        if port == CONTROL {
+            return self.matcher.forget_keys(&batch);
+        }
         if self.domain == TimeDomain::Processing {
             self.matcher.reach(out.now());
             self.flush(out)?;
-            self.matcher.purge(out.now());
         }
         if self.merges {
             let times = batch.times().to_buffer(batch.num_rows());
@@ -92,9 +94,8 @@ impl Operator for PatternOperator {
                 if domain == TimeDomain::Processing {
                     self.matcher.reach(now);
                 }
-                self.begin(out);
+                self.begin();
                 self.flush(out)?;
-                self.matcher.purge(out.now());
             }
             (TimeUpdate::Watermark(END_OF_TIME), _) => {
                 self.release(END_OF_TIME, out)?;
@@ -103,7 +104,7 @@ impl Operator for PatternOperator {
             }
             (TimeUpdate::Watermark(watermark), TimeDomain::Event) => {
                 self.release(watermark, out)?;
-                self.begin(out);
+                self.begin();
                 self.matcher.reach(watermark);
                 self.flush(out)?;
             }
@@ -134,13 +135,13 @@ impl Operator for PatternOperator {
 
 impl PatternOperator {
     /// Without partitions the pattern begins to wait with the app, or with the first time there is.
-    fn begin(&mut self, out: &Output) {
+    fn begin(&mut self) {
         if self.matcher.keys.is_some() {
             return;
         }
         let has_time = self.domain == TimeDomain::Processing || self.matcher.clock != BEGINNING_OF_TIME;
         if has_time {
-            self.matcher.arm(0, out.now());
+            self.matcher.arm(0);
         }
     }
 
@@ -222,9 +223,6 @@ impl PatternOperator {
             && let Some(next) = self.matcher.timers.next()
         {
             out.wake_at(next);
-        }
-        if let Some(check) = self.matcher.next_check {
-            out.wake_at(check);
         }
     }
 }

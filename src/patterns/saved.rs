@@ -29,14 +29,14 @@ struct SavedAttempt {
 impl Matcher {
     /// Writes the state.
     pub fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
-        state.value(&(self.clock, self.orders, self.next_check))?;
+        state.value(&(self.clock, self.orders))?;
         if let Some(keys) = &self.keys {
             keys.snapshot(state)?;
         }
         let partitions = self
             .partitions
             .iter()
-            .map(|partition| (partition.armed, partition.events, partition.used));
+            .map(|partition| (partition.armed, partition.events));
         state.value(&partitions.collect::<Vec<_>>())?;
         let mut ids: Vec<AttemptId> = self.attempts.ids().collect();
         ids.sort_by_key(|id| self.attempts.get(*id).id);
@@ -63,17 +63,16 @@ impl Matcher {
 
     /// Reads it back.
     pub fn restore(&mut self, state: &mut StateReader) -> Result<()> {
-        (self.clock, self.orders, self.next_check) = state.value()?;
+        (self.clock, self.orders) = state.value()?;
         if let Some(keys) = &mut self.keys {
             keys.restore(state)?;
         }
-        let partitions: Vec<(bool, u64, Micros)> = state.value()?;
+        let partitions: Vec<(bool, u64)> = state.value()?;
         self.partitions = partitions
             .into_iter()
-            .map(|(armed, events, used)| Partition {
+            .map(|(armed, events)| Partition {
                 armed,
                 events,
-                used,
                 ..Partition::default()
             })
             .collect();

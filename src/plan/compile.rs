@@ -4,25 +4,29 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use datafusion_common::Column;
-use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion_expr::LogicalPlan;
 use eventflux_sqlparser::{
-    CreateView, CreateWindow, OutputEvents, Partition, PartitionKey, Query, RelationSource, Statement, StatementKind,
-    StreamRelation,
+    CreateView, CreateWindow, EmitKind, OutputEvents, Query, RelationSource, Statement, StatementKind, StreamRelation,
 };
 use sqlparser::ast::Spanned;
 
+use super::compile_write::{Statement as TableStatement, Write};
 use super::context::Source;
 use super::define::Definer;
 use super::logical::{
     Planner, check_output_names, count_columns, fit_target, inferred_schema, name_columns, name_fields, output_spans,
 };
 use super::lower_rate::Rate;
-use super::partition::{PARTITION_KEY, Scope, keyed_stream, with_key, without_key};
+use super::lower_top_n::closes;
+use super::partition::{Scope, with_key, without_key};
 use super::pattern::{PatternSpec, resolve_patterns};
+use super::scoped::CompiledPartition;
 use super::text::Text;
 use super::window_args::{table_function_time, window_kind};
-use super::{current_values, failure, match_text, over, refuse, resolve, session_keys, sql_functions, wildcard};
+use super::{
+    current_values, failure, match_text, misplaced, over, refuse, resolve, session_keys, sql_functions, subqueries,
+    wildcard,
+};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{LatePolicy, Role, StreamDef};
@@ -31,11 +35,15 @@ use crate::config::layers::Layers;
 use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic, SourceText};
 use crate::operators::output_events::{OutputEventsPlan, OutputForm};
+use crate::tables::registry::Backends;
+use crate::tables::slot::TableSlot;
 
 /// What an app is compiled with.
 pub struct Environment<'a> {
     /// Connectors and formats.
     pub registry: &'a Registry,
+    /// What may keep tables.
+    pub backends: &'a Backends,
     /// Functions.
     pub functions: &'a Functions,
     /// Environment variables for `${…}`.
@@ -59,9 +67,12 @@ pub enum Outside {
 pub struct Compiled {
     pub(super) source: SourceText,
     pub(super) streams: Vec<Arc<StreamDef>>,
+    pub(super) tables: Vec<Arc<TableSlot>>,
     pub(super) queries: Vec<CompiledQuery>,
     /// The numbers of the queries that EXPLAIN stands before: they are printed, not run.
     pub(super) explained: BTreeSet<String>,
+    /// By their numbers.
+    pub(super) partitions: BTreeMap<usize, CompiledPartition>,
 }
 
 /// A query with its plan.
@@ -73,8 +84,12 @@ pub(super) struct CompiledQuery {
     pub(super) bare: bool,
     pub(super) output: OutputEventsPlan,
     pub(super) rate: Option<Rate>,
+    /// Whether batch windows give running rows: EMIT CHANGES.
+    pub(super) changes: bool,
     /// The PARTITION it stands in.
     pub(super) partition: Option<Arc<Scope>>,
+    /// What its events do to a table, which then is its target.
+    pub(super) write: Option<Write>,
 }
 
 /// Which columns of source streams are built.
@@ -114,6 +129,11 @@ impl Compiled {
         self.streams.iter().find(|stream| stream.name == name)
     }
 
+    /// All tables, in order of declaration.
+    pub fn tables(&self) -> &[Arc<TableSlot>] {
+        &self.tables
+    }
+
     /// All streams, in order of declaration.
     pub fn streams(&self) -> &[Arc<StreamDef>] {
         &self.streams
@@ -130,6 +150,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
     }
     let definer = Definer {
         registry: environment.registry,
+        backends: environment.backends,
         text: &text,
         environment: environment.variables,
         layers: environment.layers,
@@ -141,11 +162,13 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         definer,
         functions: &functions,
         streams: Vec::new(),
+        tables: Vec::new(),
         sources: HashMap::new(),
         known: BTreeMap::new(),
         undeclared: Vec::new(),
         queries: Vec::new(),
         explained: BTreeSet::new(),
+        scopes: Vec::new(),
     };
     // An option may be missing because the configuration gives it to a stream that does not exist: that is what to tell.
     compiler.run(&statements).map_err(|error| match error.code {
@@ -160,16 +183,20 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         .definer
         .check_layers(&compiler.streams)
         .map_err(|error| text.finish(error))?;
+    let partitions = compiler.partitions()?;
     let Compiler {
         streams,
+        tables,
         queries,
         explained,
         ..
     } = compiler;
     let compiled = Compiled {
         streams,
+        tables,
         queries,
         explained,
+        partitions,
         source: source.clone(),
     };
     compiled.check_connections(environment, &text)?;
@@ -187,17 +214,21 @@ fn stream_names(statements: &[Statement]) -> impl Iterator<Item = &str> {
     })
 }
 
-struct Compiler<'a> {
-    text: &'a Text<'a>,
-    definer: Definer<'a>,
-    functions: &'a Functions,
-    streams: Vec<Arc<StreamDef>>,
-    sources: HashMap<String, Arc<Source>>,
-    known: resolve::Known,
+/// Compiles one app.
+pub(super) struct Compiler<'a> {
+    pub(super) text: &'a Text<'a>,
+    pub(super) definer: Definer<'a>,
+    pub(super) functions: &'a Functions,
+    pub(super) streams: Vec<Arc<StreamDef>>,
+    pub(super) tables: Vec<Arc<TableSlot>>,
+    pub(super) sources: HashMap<String, Arc<Source>>,
+    pub(super) known: resolve::Known,
     /// Named windows without columns: they get those of the first query that feeds them.
-    undeclared: Vec<CreateWindow>,
-    queries: Vec<CompiledQuery>,
-    explained: BTreeSet<String>,
+    pub(super) undeclared: Vec<CreateWindow>,
+    pub(super) queries: Vec<CompiledQuery>,
+    pub(super) explained: BTreeSet<String>,
+    /// The PARTITIONs, in statement order.
+    pub(super) scopes: Vec<Arc<Scope>>,
 }
 
 /// A query whose names mean something.
@@ -210,16 +241,20 @@ struct ResolvedQuery {
 }
 
 /// A query waiting to be planned.
-struct Pending {
-    query: Query,
-    name: String,
-    explain: bool,
+pub(super) struct Pending {
+    pub(super) query: Query,
+    pub(super) name: String,
+    pub(super) explain: bool,
     /// The PARTITION it stands in.
-    scope: Option<Arc<Scope>>,
+    pub(super) scope: Option<Arc<Scope>>,
+    /// The subqueries that its windows read.
+    pub(super) views: Vec<CreateView>,
+    /// The UPDATE or DELETE whose events it gives.
+    pub(super) statement: Option<TableStatement>,
 }
 
 impl Pending {
-    fn feeds(&self, name: &str) -> bool {
+    pub(super) fn feeds(&self, name: &str) -> bool {
         let target = self.query.target.as_ref();
         target.is_some_and(|target| target.name.value.eq_ignore_ascii_case(name))
     }
@@ -233,6 +268,14 @@ impl Compiler<'_> {
                 let def = self.definer.stream(create).map_err(|error| self.text.finish(error))?;
                 self.check_free(&def.name, create.name.span)?;
                 self.declare(def);
+            }
+            if let StatementKind::CreateTable(create) = &statement.kind {
+                self.check_free(&create.name.value, create.name.span)?;
+                let slot = Arc::new(TableSlot::new(self.definer.table(create)?));
+                self.known.insert(slot.def().name.clone(), slot.def().schema.clone());
+                self.sources
+                    .insert(slot.def().name.clone(), Arc::new(Source::table(slot.clone())));
+                self.tables.push(slot);
             }
             if let StatementKind::CreateWindow(create) = &statement.kind {
                 self.check_free(&create.name.value, create.name.span)?;
@@ -251,27 +294,38 @@ impl Compiler<'_> {
             }
         }
         let mut pending = self.pending(statements)?;
-        let mut views: Vec<&CreateView> = statements
-            .iter()
-            .filter_map(|statement| match &statement.kind {
-                StatementKind::CreateView(view) => Some(view),
-                _ => None,
-            })
+        let scopes = pending.iter().filter_map(|pending| pending.scope.clone());
+        self.scopes = scopes.collect();
+        self.scopes.dedup_by_key(|scope| scope.number);
+        let mut views: Vec<CreateView> = pending
+            .iter_mut()
+            .flat_map(|pending| std::mem::take(&mut pending.views))
             .collect();
+        for statement in statements {
+            if let StatementKind::CreateView(view) = &statement.kind {
+                let mut view = view.clone();
+                views.extend(subqueries::lift(&mut view.query, &view.name.value));
+                views.push(view);
+            }
+        }
+        let hidden: Vec<String> = views.iter().map(|view| view.name.value.clone()).collect();
         // Queries and views may stand before what they read: plan those whose inputs are known until none is left.
         while !pending.is_empty() || !views.is_empty() {
             let before = pending.len() + views.len();
             let mut later = Vec::new();
             for view in views {
                 match self.missing(&view.query) {
-                    Some(missing) if self.comes_later(&missing, &pending, statements) => later.push(view),
-                    _ => self.view(view)?,
+                    Some(missing) if hidden.contains(&missing) || self.comes_later(&missing, &pending, statements) => {
+                        later.push(view)
+                    }
+                    _ => self.view(&view)?,
                 }
             }
             views = later;
             let mut later = Vec::new();
             for next in std::mem::take(&mut pending) {
-                match self.missing(&next.query) {
+                match self.missing(&next.query).or_else(|| self.missing_key(&next)) {
+                    Some(missing) if hidden.contains(&missing) => later.push(next),
                     Some(missing) if self.comes_later_than(&missing, &next, statements) => later.push(next),
                     Some(missing) if next.feeds(&missing) => return Err(self.circle(Some(&next), None)),
                     _ => self.query(next)?,
@@ -279,7 +333,7 @@ impl Compiler<'_> {
             }
             pending = later;
             if pending.len() + views.len() == before {
-                return Err(self.circle(pending.first(), views.first().copied()));
+                return Err(self.circle(pending.first(), views.first()));
             }
         }
         self.queries
@@ -305,9 +359,31 @@ impl Compiler<'_> {
                         return Err(self.text.at(error, statement.span));
                     }
                 },
+                StatementKind::Update(update) => {
+                    let statement = TableStatement::update(update);
+                    self.add_statement(
+                        &mut pending,
+                        statement,
+                        &update.from,
+                        &update.relations,
+                        number + 1,
+                        None,
+                    )?;
+                }
+                StatementKind::Delete(delete) => {
+                    let statement = TableStatement::delete(delete);
+                    self.add_statement(
+                        &mut pending,
+                        statement,
+                        &delete.using,
+                        &delete.relations,
+                        number + 1,
+                        None,
+                    )?;
+                }
                 StatementKind::Partition(partition) => {
                     partitions += 1;
-                    let scope = Arc::new(self.scope(partitions, partition)?);
+                    let scope = Arc::new(self.scope(partitions, partition, statement.span)?);
                     for (inside, statement) in partition.body.iter().enumerate() {
                         let StatementKind::Query(query) = &statement.kind else {
                             let error =
@@ -337,7 +413,6 @@ impl Compiler<'_> {
         if let Some(scope) = &scope {
             scope.localise(&mut query);
         }
-        refuse::query(&query, self.reads_window(&query), self.text)?;
         let name = match &query.target {
             Some(target) => format!("{}#{number}", target.name.value),
             None => {
@@ -345,63 +420,30 @@ impl Compiler<'_> {
                 format!("query_{bare}")
             }
         };
+        let views = subqueries::lift(&mut query, &name);
+        if let (Some(_), Some(view)) = (&scope, views.first()) {
+            let error = Diagnostic::new(
+                Code::Unsupported,
+                "not supported yet: a window over a subquery in a PARTITION",
+            );
+            return Err(self
+                .text
+                .at(error.hint("send the subquery to a '#' stream first"), view.span));
+        }
+        refuse::query(&query, self.reads_window(&query), &self.reads_tables(), self.text)?;
         pending.push(Pending {
+            views,
             query,
             name,
             explain,
             scope,
+            statement: None,
         });
         Ok(())
     }
 
-    /// A PARTITION's keys, their streams by exact names.
-    fn scope(&self, number: usize, partition: &Partition) -> Result<Scope, Diagnostic> {
-        // A stream that is only inserted into has its name from there.
-        let name = |key: &PartitionKey| match resolve::table(&key.stream, &self.known, self.text) {
-            Ok(exact) => exact.value,
-            Err(_) => key.stream.value.clone(),
-        };
-        let streams = partition.keys.iter().map(name).collect();
-        Scope::new(number, partition, streams, self.text)
-    }
-
-    /// The relations of queries in a PARTITION: partitioned streams have their key as a column.
-    fn scoped_sources(&self, scope: &Scope, query: &Query) -> Result<HashMap<String, Arc<Source>>, Diagnostic> {
-        let mut sources = self.sources.clone();
-        let read = resolve::tables(&query.body, &query.relations);
-        for (stream, key) in &scope.keys {
-            if !read.iter().any(|table| table.value == *stream) {
-                continue;
-            }
-            let keyed = keyed_stream(stream, key, scope.keys.len() > 1)?;
-            let mut keyed = keyed.clone();
-            resolve::resolve_query(
-                &mut keyed.body,
-                &mut keyed.relations,
-                &self.known,
-                self.functions,
-                self.text,
-            )?;
-            let planner = Planner {
-                sources: &self.sources,
-                functions: self.functions,
-                windows: &[],
-                patterns: &[],
-            };
-            let fail = |error| failure::diagnose(&error, &keyed, &planner, self.text);
-            let plan = planner.plan(&keyed.body, &[]).map_err(fail)?;
-            let plan = planner.analyze(plan).map_err(fail)?;
-            let has_key = datafusion_expr::Expr::Column(Column::new_unqualified(PARTITION_KEY)).is_not_null();
-            let plan = LogicalPlanBuilder::from(plan)
-                .filter(has_key)
-                .and_then(|plan| plan.build());
-            sources.insert(stream.clone(), Arc::new(Source::view(plan.map_err(fail)?)));
-        }
-        Ok(sources)
-    }
-
     /// Whether a query reads a named window.
-    fn reads_window(&self, query: &Query) -> bool {
+    pub(super) fn reads_window(&self, query: &Query) -> bool {
         let tables = resolve::tables(&query.body, &query.relations);
         tables.iter().any(|table| {
             let windows = self.streams.iter().filter(|stream| stream.window.is_some());
@@ -409,64 +451,6 @@ impl Compiler<'_> {
             let undeclared = self.undeclared.iter().map(|window| window.name.value.as_str());
             resolve_name(&table.value, declared.chain(undeclared)) != Resolved::None
         })
-    }
-
-    /// The first relation of a query that is not known yet.
-    fn missing(&self, query: &Query) -> Option<String> {
-        let tables = resolve::tables(&query.body, &query.relations);
-        let known = || self.known.keys().map(String::as_str);
-        tables
-            .into_iter()
-            .map(|ident| ident.value)
-            .find(|name| resolve_name(name, known()) == Resolved::None)
-    }
-
-    fn comes_later(&self, name: &str, pending: &[Pending], statements: &[Statement]) -> bool {
-        let targets = pending.iter().map(|pending| match &pending.query.target {
-            Some(target) => target.name.value.as_str(),
-            None => pending.name.as_str(),
-        });
-        let views = statements.iter().filter_map(|statement| match &statement.kind {
-            StatementKind::CreateView(view) => Some(view.name.value.as_str()),
-            _ => None,
-        });
-        resolve_name(name, targets.chain(views)) != Resolved::None
-    }
-
-    fn comes_later_than(&self, name: &str, next: &Pending, statements: &[Statement]) -> bool {
-        let own = next.feeds(name);
-        let others: Vec<&str> = statements
-            .iter()
-            .filter_map(|statement| match &statement.kind {
-                StatementKind::CreateView(view) => Some(view.name.value.as_str()),
-                StatementKind::Query(query) => query.target.as_ref().map(|target| target.name.value.as_str()),
-                _ => None,
-            })
-            .collect();
-        let bare = name.to_lowercase().starts_with("query_");
-        !own && (bare && !self.known.contains_key(name) && self.bare_pending(name, statements)
-            || resolve_name(name, others.iter().copied()) != Resolved::None)
-    }
-
-    fn bare_pending(&self, name: &str, statements: &[Statement]) -> bool {
-        let bare = statements.iter().filter(|statement| match &statement.kind {
-            StatementKind::Query(query) => query.target.is_none(),
-            _ => false,
-        });
-        (1..=bare.count()).any(|number| name.eq_ignore_ascii_case(&format!("query_{number}")))
-    }
-
-    fn circle(&self, query: Option<&Pending>, view: Option<&CreateView>) -> Diagnostic {
-        let span = query
-            .map(|pending| pending.query.span)
-            .or(view.map(|view| view.span))
-            .unwrap_or(sqlparser::tokenizer::Span::empty());
-        let error = Diagnostic::new(
-            Code::Cycle,
-            "the streams feed each other in a circle, so their columns cannot be inferred",
-        )
-        .hint("a query cannot read what it, or a query it feeds, produces");
-        self.text.at(error, span)
     }
 
     fn check_free(&self, name: &str, span: sqlparser::tokenizer::Span) -> Result<(), Diagnostic> {
@@ -488,7 +472,12 @@ impl Compiler<'_> {
 
     fn view(&mut self, view: &CreateView) -> Result<(), Diagnostic> {
         self.check_free(&view.name.value, view.name.span)?;
-        refuse::query(&view.query, self.reads_window(&view.query), self.text)?;
+        refuse::query(
+            &view.query,
+            self.reads_window(&view.query),
+            &self.reads_tables(),
+            self.text,
+        )?;
         let ResolvedQuery {
             query,
             windows,
@@ -537,6 +526,7 @@ impl Compiler<'_> {
     fn resolved(&self, query: &Query, scope: Option<&Scope>) -> Result<ResolvedQuery, Diagnostic> {
         let mut query = query.clone();
         let patterns = resolve_patterns(&mut query, &self.known, self.functions, self.text)?;
+        misplaced::check(&query, self.functions, self.text)?;
         name_columns(&mut query, self.functions, self.text);
         resolve::resolve_query(
             &mut query.body,
@@ -552,7 +542,7 @@ impl Compiler<'_> {
         let windows = self.windows(&query)?;
         self.table_function_times(&mut query)?;
         if let Some(scope) = scope {
-            scope.carry_key(&mut query, &self.known, self.functions, self.text)?;
+            scope.carry_key(&mut query, self.functions);
         }
         current_values::wrap_query(&mut query.body, self.functions);
         over::complete(&mut query.body, &over::millisecond_times(&self.streams));
@@ -616,6 +606,19 @@ impl Compiler<'_> {
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
         over::check_order(&plan, &self.streams, self.text, query.span)?;
         let plan = planner.analyze(plan).map_err(fail)?;
+        let table = query
+            .target
+            .as_ref()
+            .and_then(|target| self.table_named(&target.name.value));
+        if table.is_some() || pending.statement.is_some() {
+            let compiled = self.write(&pending, &query, &planner, plan, table)?;
+            if pending.explain {
+                self.explained.insert(pending.name);
+            }
+            self.queries.push(compiled);
+            return Ok(());
+        }
+        refuse::table_forms(&query, self.text)?;
         let target_name = query
             .target
             .as_ref()
@@ -661,6 +664,13 @@ impl Compiler<'_> {
                 Arc::new(def.map_err(|error| self.text.at(error, place))?)
             }
         };
+        if let Some(emit) = query.emit.as_ref().filter(|emit| emit.kind == EmitKind::Final)
+            && !closes(&plan, &self.streams)
+        {
+            let error = Diagnostic::new(Code::Unstreamable, "EMIT FINAL needs a window that closes")
+                .hint("leave it out: without a window each event gives its row at once");
+            return Err(self.text.at(error, emit.span));
+        }
         let columns = query.target.as_ref().map(|target| target.columns.clone());
         let mut columns = columns.unwrap_or_default();
         // The key goes along to the last operator.
@@ -692,7 +702,9 @@ impl Compiler<'_> {
             plan,
             span,
             bare,
+            write: None,
             output: output_events(&query),
+            changes: query.emit.as_ref().is_some_and(|emit| emit.kind == EmitKind::Changes),
             rate: query
                 .output
                 .as_ref()
@@ -748,7 +760,7 @@ impl Compiler<'_> {
     }
 }
 
-fn output_events(query: &Query) -> OutputEventsPlan {
+pub(super) fn output_events(query: &Query) -> OutputEventsPlan {
     let events = query.target.as_ref().map(|target| target.events);
     OutputEventsPlan {
         current: events != Some(OutputEvents::Expired),

@@ -85,7 +85,7 @@ pub fn lower(condition: &Condition, schema: &SchemaRef) -> Result<ConditionPlan,
             inputs.push(physical_expr(expr, &events)?);
         }
         let input = columns.input_schema();
-        aggregate = Some(columns.plan(Flow::Changes { fifo: true }, BOTH, input));
+        aggregate = Some(columns.plan(Flow::Changes { fifo: true }, BOTH, input)?);
     }
     let all = operand_schema(&condition.aggregates, schema)?;
     let mut read: Vec<String> = columns_of(&condition.expr).collect();

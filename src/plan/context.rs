@@ -21,16 +21,20 @@ use sqlparser::ast::{BinaryOperator, Ident, ObjectName, TableFactor};
 use super::event_time_node::EventTimeNode;
 use super::pattern::PatternSpec;
 use super::pattern_node::PatternScan;
+use super::trigger_side_node::TriggerSideNode;
 use super::window_node::WindowNode;
 use crate::catalog::functions::Functions;
 use crate::catalog::scalars::json;
 use crate::catalog::types;
 use crate::catalog::windows::WindowKind;
+use crate::tables::slot::TableSlot;
 
-/// A stream, or a view with its plan, as DataFusion sees it.
+/// A stream, a table, or a view with its plan, as DataFusion sees it.
 pub struct Source {
-    /// The stream's name; empty for views.
+    /// The stream's or table's name; empty for views.
     pub stream: String,
+    /// The table, if it is one.
+    pub table: Option<Arc<TableSlot>>,
     schema: SchemaRef,
     view: Option<LogicalPlan>,
 }
@@ -40,7 +44,18 @@ impl Source {
     pub fn stream(name: &str, schema: SchemaRef) -> Self {
         Source {
             stream: name.to_string(),
+            table: None,
             schema,
+            view: None,
+        }
+    }
+
+    /// A table.
+    pub fn table(slot: Arc<TableSlot>) -> Self {
+        Source {
+            stream: slot.def().name.clone(),
+            schema: slot.def().schema.clone(),
+            table: Some(slot),
             view: None,
         }
     }
@@ -49,6 +64,7 @@ impl Source {
     pub fn view(plan: LogicalPlan) -> Self {
         Source {
             stream: String::new(),
+            table: None,
             schema: plan.schema().inner().clone(),
             view: Some(plan),
         }
@@ -226,6 +242,10 @@ impl RelationPlanner for Relations {
         }
         if let Some(kind) = window {
             let node = Arc::new(WindowNode::new(plan, kind.clone())?);
+            plan = LogicalPlan::Extension(Extension { node });
+        }
+        if lifted.unidirectional {
+            let node = Arc::new(TriggerSideNode { input: plan });
             plan = LogicalPlan::Extension(Extension { node });
         }
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(

@@ -15,7 +15,19 @@ use crate::catalog::functions::Functions;
 
 /// Wraps the columns of every SELECT in a query that aggregates.
 pub fn wrap_query(query: &mut Query, functions: &Functions) {
-    let mut selects = Selects { functions };
+    let mut selects = Selects {
+        functions,
+        with: CURRENT,
+    };
+    let _ = VisitMut::visit(query, &mut selects);
+}
+
+/// The same for a query that the batch engine runs: the last row's value.
+pub fn wrap_batch_query(query: &mut Query, functions: &Functions) {
+    let mut selects = Selects {
+        functions,
+        with: "last_value",
+    };
     let _ = VisitMut::visit(query, &mut selects);
 }
 
@@ -25,7 +37,7 @@ pub fn aggregates(select: &Select, functions: &Functions) -> bool {
         GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
         GroupByExpr::All(_) => true,
     };
-    let mut finder = FindAggregate { functions };
+    let mut finder = FindAggregate { functions, inside: 0 };
     grouped
         || select.projection.visit(&mut finder).is_break()
         || select
@@ -42,33 +54,37 @@ pub fn is_aggregate(function: &Function, functions: &Functions) -> bool {
 
 struct Selects<'a> {
     functions: &'a Functions,
+    /// The aggregate that columns are wrapped into.
+    with: &'static str,
 }
 
 impl VisitorMut for Selects<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        wrap_body(&mut query.body, self.functions);
+        wrap_body(&mut query.body, self.functions, self.with);
         ControlFlow::Continue(())
     }
 }
 
-fn wrap_body(body: &mut SetExpr, functions: &Functions) {
+fn wrap_body(body: &mut SetExpr, functions: &Functions, with: &'static str) {
     match body {
-        SetExpr::Select(select) if aggregates(select, functions) => wrap_select(select, functions),
+        SetExpr::Select(select) if aggregates(select, functions) => wrap_select(select, functions, with),
         SetExpr::SetOperation { left, right, .. } => {
-            wrap_body(left, functions);
-            wrap_body(right, functions);
+            wrap_body(left, functions, with);
+            wrap_body(right, functions, with);
         }
         _ => {}
     }
 }
 
-fn wrap_select(select: &mut Select, functions: &Functions) {
+fn wrap_select(select: &mut Select, functions: &Functions, with: &'static str) {
     let mut wrapper = Wrapper {
         functions,
+        with,
         keys: group_keys(select),
         kept: Vec::new(),
+        inside: 0,
     };
     for item in &mut select.projection {
         wrapper.item(item);
@@ -114,16 +130,31 @@ pub fn group_keys(select: &Select) -> Vec<Expr> {
     exprs.iter().flat_map(key).collect()
 }
 
+/// Looks for an aggregate of the SELECT itself: those of subqueries are theirs.
 struct FindAggregate<'a> {
     functions: &'a Functions,
+    /// How many subqueries it is inside of.
+    inside: usize,
 }
 
 impl Visitor for FindAggregate<'_> {
     type Break = ();
 
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.inside += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.inside -= 1;
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
-            Expr::Function(function) if is_aggregate(function, self.functions) => ControlFlow::Break(()),
+            Expr::Function(function) if self.inside == 0 && is_aggregate(function, self.functions) => {
+                ControlFlow::Break(())
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -132,8 +163,11 @@ impl Visitor for FindAggregate<'_> {
 /// Wraps the columns of expressions. What is a key or an aggregate is put aside while what is around it is visited.
 struct Wrapper<'a> {
     functions: &'a Functions,
+    with: &'static str,
     keys: Vec<Expr>,
     kept: Vec<Expr>,
+    /// How many subqueries it is inside of: their columns are their own affair.
+    inside: usize,
 }
 
 impl Wrapper<'_> {
@@ -209,20 +243,33 @@ fn is_placeholder(expr: &Expr) -> bool {
 impl VisitorMut for Wrapper<'_> {
     type Break = ();
 
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.inside += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.inside -= 1;
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.is_kept(expr) {
+        if self.inside == 0 && self.is_kept(expr) {
             self.kept.push(std::mem::replace(expr, placeholder()));
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.inside > 0 {
+            return ControlFlow::Continue(());
+        }
         if is_placeholder(expr) {
             if let Some(kept) = self.kept.pop() {
                 *expr = kept;
             }
         } else if column_name(expr).is_some() {
-            *expr = current(expr.clone());
+            *expr = current(expr.clone(), self.with);
         }
         ControlFlow::Continue(())
     }
@@ -259,9 +306,9 @@ impl VisitorMut for ReplaceOutputs<'_> {
     }
 }
 
-fn current(column: Expr) -> Expr {
+fn current(column: Expr, function: &str) -> Expr {
     Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(CURRENT)]),
+        name: ObjectName::from(vec![Ident::new(function)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {

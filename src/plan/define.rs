@@ -25,6 +25,7 @@ use crate::connectors::{FormatUse, Registry};
 use crate::error::{Code, Diagnostic};
 use crate::event::Micros;
 use crate::event::cron::CronSchedule;
+use crate::tables::registry::Backends;
 
 /// The shortest period of a trigger: timers are no finer.
 const SHORTEST_PERIOD: Micros = 1_000;
@@ -74,6 +75,8 @@ pub const STREAM_OPTIONS: &[OptionSpec] = &[
 pub struct Definer<'a> {
     /// Connectors and formats.
     pub registry: &'a Registry,
+    /// What may keep tables.
+    pub backends: &'a Backends,
     /// The app's text.
     pub text: &'a Text<'a>,
     /// Environment variables.
@@ -86,14 +89,8 @@ impl Definer<'_> {
     /// A stream from CREATE STREAM, DEFINE STREAM or CREATE SOURCE.
     pub fn stream(&self, create: &CreateStream) -> Result<StreamDef, Diagnostic> {
         let text = self.text;
-        if !create.primary_key.is_empty() {
-            let error = Diagnostic::new(
-                Code::Unsupported,
-                "not supported yet: PRIMARY KEY, which makes a stream a changelog",
-            );
-            return Err(text.at(error, create.primary_key[0].span));
-        }
         let schema = Arc::new(self.schema(&create.columns)?);
+        let primary_key = self.columns(&create.primary_key, &schema, "the primary key")?;
         let watermark = create
             .watermark
             .as_ref()
@@ -121,6 +118,7 @@ impl Definer<'_> {
             settings,
             span: text.range(create.name.span),
             window: None,
+            primary_key,
         })
     }
 
@@ -145,6 +143,7 @@ impl Definer<'_> {
             settings,
             span: None,
             window: None,
+            primary_key: Vec::new(),
         })
     }
 
@@ -179,6 +178,7 @@ impl Definer<'_> {
                 current: output != OutputEvents::Expired,
                 expired: output != OutputEvents::Current,
             }),
+            primary_key: Vec::new(),
         })
     }
 
@@ -209,6 +209,7 @@ impl Definer<'_> {
             settings,
             span: self.text.range(create.name.span),
             window: None,
+            primary_key: Vec::new(),
         })
     }
 
@@ -239,7 +240,7 @@ impl Definer<'_> {
         Ok(())
     }
 
-    fn schema(&self, columns: &[ColumnDef]) -> Result<Schema, Diagnostic> {
+    pub(super) fn schema(&self, columns: &[ColumnDef]) -> Result<Schema, Diagnostic> {
         let mut fields: Vec<Field> = Vec::with_capacity(columns.len());
         for column in columns {
             if fields.iter().any(|field| *field.name() == column.name.value) {
@@ -320,7 +321,7 @@ impl Definer<'_> {
         })
     }
 
-    fn raw_options(&self, options: &[OptionDef]) -> Result<Vec<RawOption>, Diagnostic> {
+    pub(super) fn raw_options(&self, options: &[OptionDef]) -> Result<Vec<RawOption>, Diagnostic> {
         options
             .iter()
             .map(|option| {
@@ -405,7 +406,7 @@ impl Definer<'_> {
     }
 
     /// Relative paths start at the directory of the file they are written in.
-    fn with_directories(
+    pub(super) fn with_directories(
         &self,
         owner: &str,
         specs: &[OptionSpec],

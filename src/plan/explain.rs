@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::stream_plan::{NodeId, PlanNodeKind, StreamPlan};
+use super::stream_plan::{NodeId, PlanNodeKind, QueryTarget, StreamPlan};
 use crate::catalog::streams::Role;
+use crate::catalog::tables::TableDef;
 use crate::catalog::types;
 
 /// All queries of a plan, or those called `only`, each as a tree: what it gives first, what it reads last.
@@ -15,10 +16,17 @@ pub fn explain(plan: &StreamPlan, only: Option<&str>) -> String {
         .iter()
         .filter(|query| only.is_none_or(|name| query.name == name))
     {
-        let target = &plan.streams[query.target];
-        let _ = writeln!(text, "{} → {}", query.name, stream_line(plan, query.target));
-        if let Some(watermark) = (target.entry != target.node).then_some(target.entry) {
-            let _ = writeln!(text, "  {}", node_line(plan, watermark));
+        match &query.target {
+            QueryTarget::Stream(target) => {
+                let _ = writeln!(text, "{} → {}", query.name, stream_line(plan, *target));
+                let target = &plan.streams[*target];
+                if let Some(watermark) = (target.entry != target.node).then_some(target.entry) {
+                    let _ = writeln!(text, "  {}", node_line(plan, watermark));
+                }
+            }
+            QueryTarget::Table(table) => {
+                let _ = writeln!(text, "{} → {}", query.name, table_line(table.def()));
+            }
         }
         tree(plan, query.last, 1, &mut BTreeSet::new(), &mut text);
         text.push('\n');
@@ -59,6 +67,15 @@ fn node_line(plan: &StreamPlan, node: NodeId) -> String {
     }
 }
 
+fn table_line(def: &TableDef) -> String {
+    let column = |(index, field): (usize, &std::sync::Arc<arrow::datatypes::Field>)| {
+        let key = if def.primary_key.contains(&index) { " KEY" } else { "" };
+        format!("{} {}{key}", field.name(), types::name(field.data_type()))
+    };
+    let columns: Vec<String> = def.schema.fields().iter().enumerate().map(column).collect();
+    format!("Table {}({}) in {}", def.name, columns.join(", "), def.backend)
+}
+
 fn stream_line(plan: &StreamPlan, stream: usize) -> String {
     let place = &plan.streams[stream];
     let columns: Vec<String> = place
@@ -74,7 +91,11 @@ fn stream_line(plan: &StreamPlan, stream: usize) -> String {
         Role::Source(connection) => format!(" from {}", connected(connection)),
         Role::Sink(connection) => format!(" to {}", connected(connection)),
     };
-    format!("Stream {}({}){role}", place.def.name, columns.join(", "))
+    let changelog = match plan.changelogs.contains(&place.def.name) {
+        true => " changelog",
+        false => "",
+    };
+    format!("Stream {}({}){changelog}{role}", place.def.name, columns.join(", "))
 }
 
 fn connected(connection: &crate::catalog::streams::Connection) -> String {

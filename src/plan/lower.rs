@@ -1,12 +1,12 @@
 //! From an optimised logical plan to operators: filters and projections fused, one node each time they cannot be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
-use datafusion_common::DFSchemaRef;
 use datafusion_common::tree_node::TreeNode;
+use datafusion_common::{Column, DFSchema, DFSchemaRef};
 use datafusion_expr::{
     Distinct, Expr, Extension, FetchType, LogicalPlan, Operator as SqlOperator, Projection, SkipType, Sort,
     SubqueryAlias, TableScan,
@@ -16,13 +16,18 @@ use datafusion_physical_expr::expressions::BinaryExpr;
 
 use eventflux_sqlparser::OutputKind;
 
+use super::broadcast_node::BroadcastNode;
 use super::context::Source;
 use super::event_time_node::EventTimeNode;
+use super::lower_partition::key_column;
 use super::lower_rate::{Groups, Rate};
+use super::lower_top_n::{closing, top_n};
+use super::meeting::holds_chunks;
 use super::partition::PARTITION_KEY;
 use super::pattern_node::PatternScan;
 use super::physical::{physical_expr, reads_event_time, with_event_time};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
+use super::trigger_side_node::TriggerSideNode;
 use super::window_node::WindowNode;
 use crate::catalog::streams::{LatePolicy, NamedWindow};
 use crate::catalog::windows::{Family, WindowKind};
@@ -31,17 +36,18 @@ use crate::operators::OperatorPlan;
 use crate::operators::emission_order::EmissionOrderPlan;
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::filter_project::FilterProjectPlan;
-use crate::operators::keyed::{KeyedForm, KeyedPlan, Purge};
+use crate::operators::keyed::{KeyedForm, Purge};
 use crate::operators::limit::LimitPlan;
 use crate::operators::output_events::OutputEventsPlan;
 use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
+use crate::windows::announce::{MARK, mark_field, marked_schema};
 
 /// Turns one query's plan into nodes.
 pub struct Lowering<'a> {
     /// The plan that grows.
     pub plan: &'a mut StreamPlan,
-    /// The query's number.
-    pub query: usize,
+    /// The query's number, if it is one.
+    pub query: Option<usize>,
     /// The query's name, the stem of its operators' ids.
     pub name: String,
     /// The first nodes of its branches.
@@ -50,15 +56,32 @@ pub struct Lowering<'a> {
     pub output: OutputEventsPlan,
     /// OUTPUT … EVERY.
     pub rate: Option<Rate>,
-    /// In a PARTITION: when unused keys are forgotten, if they are.
-    pub partition: Option<Option<Purge>>,
+    /// The PARTITION that the query stands in.
+    pub partition: Option<Block>,
     pub(super) operators: usize,
     /// Whether what is being lowered feeds an aggregate, which needs to know what leaves a window.
     pub(super) retracts: bool,
+    /// Whether what is being lowered feeds a join, which needs to know all that a window holds.
+    pub(super) holds: bool,
     /// Whether what is being lowered must come in event-time order.
     pub(super) in_order: bool,
     /// Whether the query sorts or limits its emissions: then those of different keys must stay apart.
     pub(super) sorts: bool,
+    /// Whether batch windows give events when they arrive, too: EMIT CHANGES.
+    pub changes: bool,
+    /// Whether the query has a window that goes by the batches that come in.
+    pub(super) chunks: bool,
+}
+
+/// A PARTITION, as far as its queries know it.
+#[derive(Debug, Clone, Copy)]
+pub struct Block {
+    /// When unused keys are forgotten, if they are.
+    pub purge: Option<Purge>,
+    /// The node that tells which keys are alive, if anybody must know.
+    pub keys: Option<NodeId>,
+    /// Whether keys come alive in event-time order.
+    pub in_order: bool,
 }
 
 /// What the batches of a pipe are.
@@ -70,6 +93,8 @@ pub enum Flow {
     Changes { fifo: bool },
     /// The emissions of a batch window, one a batch.
     Emissions,
+    /// Inserts, updates and deletes of rows, which go on to the target as they are.
+    Changelog,
 }
 
 /// A stream on its way: where it comes from, and what is to be done to it that is not a node yet.
@@ -85,6 +110,8 @@ pub(super) struct Pipe {
     pub(super) projection: Option<Vec<Arc<dyn PhysicalExpr>>>,
     pub(super) is_stream: bool,
     pub(super) flow: Flow,
+    /// Whether the last column is that of a window's marks, which no plan knows of.
+    pub(super) marked: bool,
 }
 
 impl Flow {
@@ -110,7 +137,7 @@ impl<'a> Lowering<'a> {
     /// For a query of a plan.
     pub fn new(
         plan: &'a mut StreamPlan,
-        query: usize,
+        query: Option<usize>,
         name: &str,
         output: OutputEventsPlan,
         rate: Option<Rate>,
@@ -125,8 +152,11 @@ impl<'a> Lowering<'a> {
             partition: None,
             operators: 0,
             retracts: false,
+            holds: false,
             in_order: false,
             sorts: false,
+            changes: false,
+            chunks: false,
         }
     }
 
@@ -134,6 +164,7 @@ impl<'a> Lowering<'a> {
     pub fn lower(&mut self, plan: &LogicalPlan, schema: &SchemaRef) -> Result<NodeId, Diagnostic> {
         let sorting = |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::Sort(_) | LogicalPlan::Limit(_)));
         self.sorts = plan.exists(sorting).unwrap_or(true);
+        self.chunks = holds_chunks(plan);
         let target = schema;
         let schema = &Arc::new(plan.schema().as_arrow().clone());
         let schema = if schema.fields().len() > target.fields().len() {
@@ -201,6 +232,11 @@ impl<'a> Lowering<'a> {
             (self.output.current, self.output.expired) = (true, true);
         }
         let pipe = self.pipe(inner)?;
+        if pipe.flow == Flow::Changelog {
+            return Err(cannot_retract(
+                "OUTPUT … EVERY drops events, and those of a changelog belong together",
+            ));
+        }
         let mut pipe = self.flushed(pipe, inner.schema())?;
         let flow = pipe.flow;
         self.output = asked;
@@ -209,10 +245,21 @@ impl<'a> Lowering<'a> {
         }
         let operator = rate.plan(groups, flow, &pipe.from_schema);
         let schema = pipe.from_schema.clone();
-        let operator = self.keyed(Arc::new(operator), &schema, &schema, KeyedForm::Joined);
-        let node = self.add("rate", pipe.errors, operator);
-        self.plan.connect(pipe.from, node);
+        let (from, operator) = (pipe.from, Arc::new(operator));
+        let node = self.add_keyed(
+            from,
+            "rate",
+            pipe.errors,
+            operator,
+            (&schema, &schema),
+            KeyedForm::Joined,
+        );
         (pipe.from, pipe.flow) = (node, Flow::Inserts);
+        self.projected(pipe, above)
+    }
+
+    /// A pipe with projections and aliases above it, the outermost first.
+    pub(super) fn projected(&mut self, mut pipe: Pipe, above: Vec<&LogicalPlan>) -> Result<Pipe, Diagnostic> {
         for node in above.into_iter().rev() {
             match node {
                 LogicalPlan::Projection(projection) => {
@@ -231,7 +278,14 @@ impl<'a> Lowering<'a> {
 
     /// Makes events of changes, as the query's target takes them.
     pub(super) fn events_of(&mut self, from: NodeId, errors: StreamId, flow: Flow) -> Result<NodeId, Diagnostic> {
-        if flow == Flow::Inserts {
+        if flow == Flow::Changelog && !self.output.current {
+            let error = Diagnostic::new(
+                Code::Unstreamable,
+                "a changelog has no EXPIRED EVENTS: it says itself what leaves",
+            );
+            return Err(error.hint("leave the word out; what leaves comes as -D"));
+        }
+        if matches!(flow, Flow::Inserts | Flow::Changelog) {
             return match self.output.current {
                 true => Ok(from),
                 false => Err(
@@ -252,6 +306,7 @@ impl<'a> Lowering<'a> {
                 let mut pipe = self.pipe(&alias.input)?;
                 if pipe.projection.is_none() {
                     pipe.base = alias.schema.clone();
+                    pipe.mark(pipe.marked)?;
                 }
                 Ok(pipe)
             }
@@ -272,18 +327,16 @@ impl<'a> Lowering<'a> {
                 if pipe.projection.is_some() {
                     pipe = self.flushed(pipe, projection.input.schema())?;
                 }
-                let exprs = projection
-                    .expr
-                    .iter()
-                    .map(|expr| pipe.physical(expr))
-                    .collect::<Result<_, _>>()?;
-                pipe.projection = Some(exprs);
+                pipe.project(projection.expr.iter())?;
                 Ok(pipe)
             }
             LogicalPlan::Union(union) => {
                 let schema = Arc::new(union.schema.as_arrow().clone());
                 let mut inputs = Vec::with_capacity(union.inputs.len());
                 let mut errors = 0;
+                let mut whole = Flow::Inserts;
+                // The rows of several windows are events, not emissions.
+                let changes = std::mem::replace(&mut self.changes, false);
                 for input in &union.inputs {
                     let pipe = self.pipe(input)?;
                     errors = pipe.errors;
@@ -291,22 +344,41 @@ impl<'a> Lowering<'a> {
                     let node = self.flush(pipe, &schema)?.0;
                     inputs.push(match flow {
                         Flow::Inserts => node,
+                        Flow::Changelog => {
+                            whole = Flow::Changelog;
+                            node
+                        }
                         flow => self.events_of(node, errors, flow)?,
                     });
                 }
+                self.changes = changes;
                 let id = self.id("union");
-                let node = self.plan.add(PlanNodeKind::Union, Some(self.query), errors, id);
+                let node = self.plan.add(PlanNodeKind::Union, self.query, errors, id);
                 inputs.into_iter().for_each(|input| self.plan.connect(input, node));
-                Ok(self.pipe_from(node, schema, errors, &union.schema))
+                let mut pipe = self.pipe_from(node, schema, errors, &union.schema);
+                pipe.flow = whole;
+                Ok(pipe)
             }
             LogicalPlan::Sort(sort) => self.sort(sort),
             LogicalPlan::Extension(extension) => self.extension(extension),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Window(window) => self.over(window),
+            LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Limit(limit) => {
+                let streams = self.plan.streams.iter().map(|stream| stream.def.as_ref());
+                let closing = closing(streams);
+                if let Some(query) = top_n(limit, &|name| closing.contains(name)) {
+                    return self.top_n(limit, query);
+                }
                 let pipe = self.pipe(&limit.input)?;
                 let flow = pipe.flow;
+                self.no_changes(flow, "LIMIT")?;
+                if flow == Flow::Changelog {
+                    return Err(cannot_retract(
+                        "LIMIT counts events, and those of a changelog may be taken back",
+                    ));
+                }
                 let schema = Arc::new(limit.input.schema().as_arrow().clone());
                 let (from, errors) = self.flush(pipe, &schema)?;
                 let skip = match limit.get_skip_type() {
@@ -325,12 +397,10 @@ impl<'a> Lowering<'a> {
                     }),
                     _ => Arc::new(LimitPlan { skip, fetch }),
                 };
-                let operator = match flow {
-                    Flow::Emissions => operator,
-                    _ => self.keyed(operator, &schema, &schema, KeyedForm::Joined),
+                let node = match flow {
+                    Flow::Emissions => self.add_after(from, "limit", errors, operator),
+                    _ => self.add_keyed(from, "limit", errors, operator, (&schema, &schema), KeyedForm::Joined),
                 };
-                let node = self.add("limit", errors, operator);
-                self.plan.connect(from, node);
                 let mut pipe = self.pipe_from(node, schema, errors, limit.input.schema());
                 pipe.flow = flow;
                 Ok(pipe)
@@ -342,13 +412,26 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// Refuses what works emission by emission where rows come one by one, too.
+    pub(super) fn no_changes(&self, flow: Flow, what: &str) -> Result<(), Diagnostic> {
+        match self.changes && flow == Flow::Emissions {
+            true => Err(Diagnostic::new(
+                Code::Unstreamable,
+                format!("{what} works on all rows of a window, and EMIT CHANGES gives them one by one"),
+            )
+            .hint("leave one of the two out; EMIT FINAL gives the rows when the window closes")),
+            false => Ok(()),
+        }
+    }
+
     /// ORDER BY of a batch window's emissions.
     pub(super) fn sort(&mut self, sort: &Sort) -> Result<Pipe, Diagnostic> {
         let mut pipe = self.pipe(&sort.input)?;
         if pipe.flow != Flow::Emissions {
-            let error = Diagnostic::new(Code::Unsupported, "not supported yet: ORDER BY without a batch window");
-            return Err(error.hint("a batch window closes: each of its emissions can be sorted"));
+            let error = Diagnostic::new(Code::Unstreamable, "a stream has no end, so it cannot be sorted");
+            return Err(error.hint("add LIMIT n for a continuous top-n, or a window that closes"));
         }
+        self.no_changes(pipe.flow, "ORDER BY")?;
         if pipe.projection.is_some() {
             pipe = self.flushed(pipe, sort.input.schema())?;
         }
@@ -376,8 +459,14 @@ impl<'a> Lowering<'a> {
         if let Some(node) = extension.node.as_any().downcast_ref::<EventTimeNode>() {
             return self.event_time(node);
         }
+        if let Some(node) = extension.node.as_any().downcast_ref::<BroadcastNode>() {
+            return self.broadcast(node);
+        }
         if let Some(pattern) = extension.node.as_any().downcast_ref::<PatternScan>() {
             return self.pattern(pattern);
+        }
+        if let Some(side) = extension.node.as_any().downcast_ref::<TriggerSideNode>() {
+            return self.pipe(&side.input);
         }
         match extension.node.as_any().downcast_ref::<WindowNode>() {
             Some(window) => self.window(window),
@@ -403,36 +492,14 @@ impl<'a> Lowering<'a> {
             late: LatePolicy::Drop,
             idle: self.plan.streams[errors].def.settings.idle_timeout,
         };
-        let mut last = self.add("event_time", errors, Arc::new(operator));
-        self.plan.connect(from, last);
+        let mut last = self.add_after(from, "event_time", errors, Arc::new(operator));
+        self.plan.nodes[last].key = self.plan.nodes[from].key;
         if in_order {
             let operator = EventTimeOrderPlan { schema: schema.clone() };
-            let order = self.add("in_order", errors, Arc::new(operator));
-            self.plan.connect(last, order);
-            last = order;
+            last = self.add_after(last, "in_order", errors, Arc::new(operator));
+            self.plan.nodes[last].key = self.plan.nodes[from].key;
         }
         Ok(self.pipe_from(last, schema, errors, node.input.schema()))
-    }
-
-    /// An operator with state: in a PARTITION one for each key, which its input has as a column.
-    pub(super) fn keyed(
-        &self,
-        operator: Arc<dyn OperatorPlan>,
-        input: &SchemaRef,
-        schema: &SchemaRef,
-        form: KeyedForm,
-    ) -> Arc<dyn OperatorPlan> {
-        let (Some(purge), Ok(key)) = (self.partition, input.index_of(PARTITION_KEY)) else {
-            return operator;
-        };
-        Arc::new(KeyedPlan {
-            operator,
-            key,
-            key_type: input.field(key).data_type().clone(),
-            purge,
-            form,
-            schema: schema.clone(),
-        })
     }
 
     /// The node from which a stream comes in event-time order. Queries share it.
@@ -448,6 +515,7 @@ impl<'a> Lowering<'a> {
         let id = format!("{}/in_order", self.plan.streams[stream].def.name);
         let kind = PlanNodeKind::Operator(Arc::new(operator));
         let node = self.plan.add(kind, None, stream, id);
+        self.plan.nodes[node].block = self.plan.nodes[from].block;
         self.plan.connect(from, node);
         self.plan.ordered.insert(from, node);
         node
@@ -455,6 +523,14 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Pipe, Diagnostic> {
         let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+        if let Some(table) = source.and_then(|source| source.table.as_ref()) {
+            let message = format!(
+                "'{}' is a table: it has nothing that sets a query going",
+                table.def().name
+            );
+            let error = Diagnostic::new(Code::Unstreamable, message);
+            return Err(error.hint("join it with a stream, or ask it on demand"));
+        }
         let stream = source.and_then(|source| self.plan.stream(&source.stream));
         let Some(stream) = stream else {
             return Err(Diagnostic::new(
@@ -482,10 +558,25 @@ impl<'a> Lowering<'a> {
             .map(|&index| place.def.schema.fields()[index].clone())
             .collect();
         let from_schema = Arc::new(arrow::datatypes::Schema::new(fields));
-        let flow = place.def.window.as_ref().map_or(Flow::Inserts, flow_of);
-        let from = match self.in_order {
-            true => self.ordered(stream, &from_schema),
-            false => place.node,
+        let content = place.content.filter(|_| self.holds).zip(place.def.window.as_ref());
+        let flow = match (&place.def.window, content) {
+            (_, Some((_, window))) => Flow::of(&window.kind),
+            (Some(window), None) => flow_of(window),
+            (None, None) if self.plan.changelogs.contains(&place.def.name) => Flow::Changelog,
+            (None, None) => Flow::Inserts,
+        };
+        if self.changes && flow == Flow::Emissions {
+            let message = format!(
+                "EMIT CHANGES over '{}', which gives its events when it closes",
+                place.def.name
+            );
+            let error = Diagnostic::new(Code::Unstreamable, message);
+            return Err(error.hint("read the stream that feeds it, with the window in this query"));
+        }
+        let from = match (content, self.in_order) {
+            (Some((content, _)), _) => content,
+            (None, true) => self.ordered(stream, &from_schema),
+            (None, false) => place.node,
         };
         Ok(Pipe {
             from,
@@ -498,16 +589,18 @@ impl<'a> Lowering<'a> {
             projection: None,
             is_stream: true,
             flow,
+            marked: false,
         })
     }
 
     /// A new pipe after the node that the old one becomes.
     pub(super) fn flushed(&mut self, pipe: Pipe, schema: &DFSchemaRef) -> Result<Pipe, Diagnostic> {
         let arrow = Arc::new(schema.as_arrow().clone());
-        let flow = pipe.flow;
+        let (flow, marked) = (pipe.flow, pipe.marked);
         let (node, errors) = self.flush(pipe, &arrow)?;
-        let mut pipe = self.pipe_from(node, arrow, errors, schema);
+        let mut pipe = self.pipe_from(node, marked_if(marked, &arrow), errors, schema);
         pipe.flow = flow;
+        pipe.mark(marked)?;
         Ok(pipe)
     }
 
@@ -530,12 +623,14 @@ impl<'a> Lowering<'a> {
             projection: None,
             is_stream: false,
             flow: Flow::Inserts,
+            marked: false,
         }
     }
 
     /// Makes a node of what is to be done, if anything is; its batches have `schema`.
     pub(super) fn flush(&mut self, pipe: Pipe, schema: &SchemaRef) -> Result<(NodeId, StreamId), Diagnostic> {
         let errors = pipe.errors;
+        let schema = &marked_if(pipe.marked, schema);
         let plan = FilterProjectPlan {
             input: pipe.input,
             event_time: pipe.event_time,
@@ -547,6 +642,7 @@ impl<'a> Lowering<'a> {
             return Ok((pipe.from, errors));
         }
         let node = self.add("filter_project", errors, Arc::new(plan));
+        self.plan.nodes[node].key = self.partition.and_then(|_| key_column(schema));
         if pipe.is_stream {
             self.first.push(node);
         }
@@ -556,8 +652,7 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn add(&mut self, kind: &str, errors: StreamId, operator: Arc<dyn OperatorPlan>) -> NodeId {
         let id = self.id(kind);
-        self.plan
-            .add(PlanNodeKind::Operator(operator), Some(self.query), errors, id)
+        self.plan.add(PlanNodeKind::Operator(operator), self.query, errors, id)
     }
 
     pub(super) fn id(&mut self, kind: &str) -> String {
@@ -566,7 +661,39 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// A schema with the column of marks, if rows are marked.
+pub(super) fn marked_if(marked: bool, schema: &SchemaRef) -> SchemaRef {
+    match marked {
+        true => marked_schema(schema),
+        false => schema.clone(),
+    }
+}
+
 impl Pipe {
+    /// Says whether rows are marked; the base is a plan's columns.
+    pub(super) fn mark(&mut self, marked: bool) -> Result<(), Diagnostic> {
+        self.marked = marked;
+        if marked {
+            let mark = DFSchema::from_unqualified_fields(vec![mark_field()].into(), HashMap::new());
+            let base = mark.and_then(|mark| self.base.join(&mark));
+            self.base = Arc::new(base.map_err(|error| Diagnostic::new(Code::Duplicate, error.strip_backtrace()))?);
+        }
+        Ok(())
+    }
+
+    /// Projects; marks go along.
+    pub(super) fn project<'e>(&mut self, exprs: impl Iterator<Item = &'e Expr>) -> Result<(), Diagnostic> {
+        let mark = Expr::Column(Column::new_unqualified(MARK));
+        let mark = self.marked.then_some(mark);
+        let mut projection: Vec<Arc<dyn PhysicalExpr>> =
+            exprs.map(|expr| self.physical(expr)).collect::<Result<_, _>>()?;
+        if let Some(mark) = mark {
+            projection.push(self.physical(&mark)?);
+        }
+        self.projection = Some(projection);
+        Ok(())
+    }
+
     /// An expression over the columns of the pipe, which has no projection.
     pub(super) fn physical(&mut self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>, Diagnostic> {
         if !reads_event_time(expr) {
@@ -582,6 +709,12 @@ pub(super) fn has_key(plan: &LogicalPlan) -> bool {
     plan.schema().fields().iter().any(|field| field.name() == PARTITION_KEY)
 }
 
+/// The error of a plan in which an operator would have to take back what it cannot.
+pub(super) fn cannot_retract(why: &str) -> Diagnostic {
+    let error = Diagnostic::new(Code::Unstreamable, why.to_string());
+    error.hint("keep the changelog in a table with its key, and join events with that; or aggregate it first")
+}
+
 pub(super) fn constant(what: &str) -> Diagnostic {
     Diagnostic::new(Code::Type, format!("{what} must be a constant number"))
 }
@@ -591,6 +724,7 @@ pub fn columns_read(plan: &LogicalPlan, read: &mut BTreeMap<String, std::collect
     let _ = plan.apply(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Some(source) = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>()
+            && source.table.is_none()
         {
             let columns = read.entry(source.stream.clone()).or_default();
             match &scan.projection {

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_common::ScalarValue;
-use datafusion_expr::expr::{AggregateFunction, NullTreatment};
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Column, ScalarValue};
+use datafusion_expr::expr::{AggregateFunction, Case, NullTreatment};
 use datafusion_expr::{Aggregate, Expr, ExprSchemable};
 
 use super::lower::Flow;
 use super::lower_slices::{Bounds, bound_of, current_of};
 use crate::error::{Code, Diagnostic};
 use crate::operators::aggregate_plan::{AggregateColumn, AggregatePlan, Form};
-use crate::operators::aggregates::{AggregateSpec, Retraction};
+use crate::operators::aggregates::{AggregateSpec, Retraction, build};
 use crate::operators::output_events::OutputEventsPlan;
 use crate::operators::slice_aggregate::SliceColumn;
 
@@ -72,30 +73,48 @@ impl AggregateColumns {
     }
 
     /// The plan over what kind of input and for which output.
-    pub fn plan(&mut self, flow: Flow, output: OutputEventsPlan, input: SchemaRef) -> AggregatePlan {
+    pub fn plan(
+        &mut self,
+        flow: Flow,
+        output: OutputEventsPlan,
+        input: SchemaRef,
+    ) -> Result<AggregatePlan, Diagnostic> {
         let retraction = match flow {
             Flow::Inserts => Retraction::Never,
             Flow::Changes { fifo: true } | Flow::Emissions => Retraction::Fifo,
-            Flow::Changes { fifo: false } => Retraction::Any,
+            Flow::Changes { fifo: false } | Flow::Changelog => Retraction::Any,
         };
         let (current, expired) = match flow {
-            Flow::Inserts => (true, false),
+            Flow::Inserts | Flow::Changelog => (true, false),
             _ => (output.current, output.expired),
         };
-        AggregatePlan {
+        for column in &self.aggregates {
+            let built = build(&column.spec, retraction).map(|_| ());
+            built.map_err(|error| Diagnostic::new(Code::Type, format!("{}: {error}", column.text)))?;
+        }
+        Ok(AggregatePlan {
             form: match flow {
                 Flow::Emissions => Form::Emission,
                 _ => Form::Running,
             },
             keys: self.keys.clone(),
+            window_keys: self.keys.clone(),
             aggregates: std::mem::take(&mut self.aggregates),
             retraction,
             expired,
             current,
+            deletes: flow == Flow::Changelog,
             counts_rows: flow != Flow::Inserts,
             input,
             schema: self.schema.clone(),
-        }
+        })
+    }
+
+    /// The keys that are none of their window's bounds, when no bound was left out.
+    pub fn window_keys(&self, aggregate: &Aggregate, bounds: &Bounds) -> Vec<usize> {
+        let keys = self.keys.iter().zip(&aggregate.group_expr);
+        let own = keys.filter(|(_, expr)| bound_of(expr, bounds).is_none());
+        own.map(|(key, _)| *key).collect()
     }
 
     fn input(&mut self, expr: &Expr, aggregate: &Aggregate) -> Result<usize, Diagnostic> {
@@ -111,10 +130,15 @@ impl AggregateColumns {
     }
 
     fn aggregate(&mut self, expr: &Expr, output: usize, aggregate: &Aggregate) -> Result<AggregateColumn, Diagnostic> {
-        let text = expr.schema_name().to_string();
+        let name = expr.schema_name().to_string();
+        let text = written(expr);
         let Expr::AggregateFunction(AggregateFunction { func, params }) = expr.clone().unalias() else {
             return Err(Diagnostic::new(Code::Unsupported, format!("not supported yet: {text}")));
         };
+        let mut params = params;
+        if params.distinct && func.name() == "count" && params.args.len() > 1 {
+            params.args = vec![distinct_tuple(params.args)];
+        }
         let mut arguments = Vec::new();
         let mut fields = Vec::new();
         // What `count(*)` counts is no column.
@@ -158,9 +182,33 @@ impl AggregateColumns {
                 ignore_nulls: params.null_treatment == Some(NullTreatment::IgnoreNulls),
             },
             text,
+            name,
             arguments,
             filter,
         })
+    }
+}
+
+/// An expression as one would write it: literals without their types, columns without their streams.
+pub fn written(expr: &Expr) -> String {
+    let bare = expr.clone().unalias().transform_up(|node| {
+        Ok(match node {
+            Expr::Column(column) => Transformed::yes(Expr::Column(Column::new_unqualified(column.name))),
+            Expr::Cast(cast) => Transformed::yes(*cast.expr),
+            other => Transformed::no(other),
+        })
+    });
+    let bare = bare.map_or_else(|_| expr.clone(), |bare| bare.data);
+    bare.human_display().to_string()
+}
+
+/// `count(DISTINCT a, b)` counts different pairs; one with a NULL in it is none, as with one column.
+fn distinct_tuple(args: Vec<Expr>) -> Expr {
+    let known = args.iter().map(|arg| arg.clone().is_not_null()).reduce(Expr::and);
+    let tuple = datafusion_functions::core::expr_fn::r#struct(args);
+    match known {
+        Some(known) => Expr::Case(Case::new(None, vec![(Box::new(known), Box::new(tuple))], None)),
+        None => tuple,
     }
 }
 

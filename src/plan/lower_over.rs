@@ -12,6 +12,7 @@ use datafusion_expr::{
 };
 
 use super::failure;
+use super::lower_aggregate::written;
 use crate::error::{Code, Diagnostic};
 use crate::event::Micros;
 use crate::operators::aggregate_plan::AggregateColumn;
@@ -302,8 +303,11 @@ impl Builder<'_> {
             ignore_nulls: false,
         };
         build(&spec, retraction(frame)).map_err(|message| Diagnostic::new(Code::Unsupported, message))?;
+        let written = params.args.iter().map(|argument| written(argument));
+        let written: Vec<String> = written.collect();
         Ok(AggregateColumn {
-            text: String::new(),
+            text: format!("{}({})", spec.function.name(), written.join(", ")),
+            name: String::new(),
             spec,
             arguments,
             filter,

@@ -80,7 +80,6 @@ impl Lowering<'_> {
             partition: builder.partition(&schema),
             schema: schema.clone(),
             elements,
-            purge: self.partition.flatten(),
             expired,
             max_attempts: MAX_ATTEMPTS,
             ports,
@@ -99,6 +98,11 @@ impl Lowering<'_> {
         for (input, _) in from {
             self.plan.connect(input, node);
         }
+        if let Some(block) = self.partition
+            && let (Some(keys), Some(_)) = (block.keys, block.purge)
+        {
+            self.plan.connect_control(keys, node);
+        }
         let mut pipe = self.pipe_from(node, schema, errors, UserDefinedLogicalNodeCore::schema(scan));
         if expired {
             pipe.flow = Flow::Changes { fifo: false };
@@ -116,8 +120,9 @@ impl Lowering<'_> {
     ) -> Result<(NodeId, StreamId, PortPlan), Diagnostic> {
         let in_order = std::mem::replace(&mut self.in_order, ordered);
         let retracts = std::mem::replace(&mut self.retracts, false);
+        let holds = std::mem::replace(&mut self.holds, false);
         let pipe = self.pipe(input);
-        (self.in_order, self.retracts) = (in_order, retracts);
+        (self.in_order, self.retracts, self.holds) = (in_order, retracts, holds);
         let mut pipe = pipe?;
         if pipe.flow != Flow::Inserts {
             let error = Diagnostic::new(
@@ -309,7 +314,7 @@ impl Builder<'_> {
         Ok(Arc::new(Collected {
             element,
             inputs,
-            aggregate: columns.plan(Flow::Inserts, all, input),
+            aggregate: columns.plan(Flow::Inserts, all, input)?,
         }))
     }
 

@@ -58,7 +58,7 @@ impl Rate {
             OutputKind::First => RateKind::First,
             OutputKind::Last => RateKind::Last,
             OutputKind::Snapshot => RateKind::Snapshot(match flow {
-                Flow::Inserts => Content::LastRows,
+                Flow::Inserts | Flow::Changelog => Content::LastRows,
                 Flow::Changes { .. } => Content::Window,
                 Flow::Emissions => Content::Emission,
             }),

@@ -115,6 +115,22 @@ pub fn trace<'p>(plan: &'p LogicalPlan, found: &mut Option<&'p WindowNode>) -> O
     }
 }
 
+/// The columns of a plan that are the bounds of a window below it, whatever else is done with them.
+pub fn passed_bounds(plan: &LogicalPlan) -> Bounds {
+    match plan {
+        LogicalPlan::Extension(_) => trace(plan, &mut None).unwrap_or_default(),
+        LogicalPlan::SubqueryAlias(alias) => passed_bounds(&alias.input),
+        LogicalPlan::Filter(filter) => passed_bounds(&filter.input),
+        LogicalPlan::Projection(projection) => {
+            let below = passed_bounds(&projection.input);
+            let columns = projection.expr.iter().zip(projection.schema.fields());
+            let passed = columns.filter_map(|(expr, field)| Some((field.name().clone(), bound_of(expr, &below)?)));
+            passed.collect()
+        }
+        _ => Bounds::new(),
+    }
+}
+
 fn grid_of(kind: &WindowKind) -> Option<Grid> {
     match *kind {
         WindowKind::Hop { size, slide, offset } => Some(Grid {

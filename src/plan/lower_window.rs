@@ -15,6 +15,7 @@ use crate::operators::OperatorPlan;
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::filter_project::FilterProjectPlan;
 use crate::operators::output_events::{OutputEventsPlan, OutputForm};
+use crate::windows::announce::Announce;
 use crate::windows::cron::CronPlan;
 use crate::windows::delay::DelayPlan;
 use crate::windows::expression::{ExpressionBatchPlan, ExpressionPlan};
@@ -40,6 +41,8 @@ pub struct Windowed {
     pub retained: Retained,
     /// Whether an aggregate reads it.
     pub retracts: bool,
+    /// What a batch window gives before it closes.
+    pub announce: Announce,
 }
 
 /// The operator of a window.
@@ -105,11 +108,13 @@ pub fn window_plan(kind: &WindowKind, windowed: &Windowed) -> Result<Arc<dyn Ope
         WindowKind::ExpressionBatch { condition } => Arc::new(ExpressionBatchPlan {
             condition: condition::lower(condition, &windowed.input)?,
             retained: windowed.retained,
+            announce: windowed.announce,
             schema: windowed.schema.clone(),
         }),
         WindowKind::Cron { schedule } => Arc::new(CronPlan {
             schedule: schedule.clone(),
             retained: windowed.retained,
+            announce: windowed.announce,
             schema: windowed.schema.clone(),
         }),
         WindowKind::Session { gap, keys, lateness } => Arc::new(SessionPlan {
@@ -118,6 +123,7 @@ pub fn window_plan(kind: &WindowKind, windowed: &Windowed) -> Result<Arc<dyn Ope
             keys: indices(keys, windowed)?,
             domain: windowed.domain,
             retained: windowed.retained,
+            announce: windowed.announce,
             schema: windowed.schema.clone(),
         }),
         WindowKind::TimeBatch {
@@ -134,6 +140,7 @@ pub fn window_plan(kind: &WindowKind, windowed: &Windowed) -> Result<Arc<dyn Ope
             stream_current: *stream_current,
             domain: windowed.domain,
             retained: retained(*stream_current, windowed),
+            announce: windowed.announce,
             schema: windowed.schema.clone(),
         }),
     })
@@ -149,6 +156,7 @@ fn hop(size: i64, slide: i64, offset: i64, cumulate: bool, windowed: &Windowed) 
         },
         domain: windowed.domain,
         retained: windowed.retained,
+        announce: windowed.announce,
         schema: windowed.schema.clone(),
     })
 }
@@ -158,6 +166,7 @@ fn length_batch(size: Option<usize>, stream_current: bool, windowed: &Windowed) 
         size,
         stream_current,
         retained: retained(stream_current, windowed),
+        announce: windowed.announce,
         schema: windowed.schema.clone(),
     })
 }
@@ -217,12 +226,10 @@ pub fn named_window(
         input: columns.clone(),
         schema,
         domain,
-        retained: if window.expired {
-            Retained::Expired
-        } else {
-            Retained::Nothing
-        },
-        retracts: window.expired,
+        // A join and a query on demand ask for what it holds, whatever it is declared to give.
+        retained: Retained::Expired,
+        retracts: true,
+        announce: Announce::Nothing,
     };
     operators.push(("window", window_plan(&window.kind, &windowed)?));
     if window.kind.has_bounds() {

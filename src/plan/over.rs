@@ -34,7 +34,8 @@ pub fn refuse_call(function: &Function, text: &Text) -> Result<(), Diagnostic> {
         let error = Diagnostic::new(
             Code::Unstreamable,
             format!("{name} needs all rows of its partition, and a stream has no end"),
-        );
+        )
+        .hint("rank what came so far with RANK, DENSE_RANK or ROW_NUMBER, or take a percentile over a window");
         return Err(text.at(error, function.name.span()));
     }
     let clauses = match &function.args {
@@ -48,7 +49,8 @@ pub fn refuse_call(function: &Function, text: &Text) -> Result<(), Diagnostic> {
         )
     };
     if function.null_treatment == Some(NullTreatment::IgnoreNulls) || clauses.iter().any(ignores) {
-        let error = Diagnostic::new(Code::Unsupported, "not supported yet: IGNORE NULLS with OVER");
+        let error = Diagnostic::new(Code::Unsupported, "not supported yet: IGNORE NULLS with OVER")
+            .hint("leave the NULLs out before: FROM S[x IS NOT NULL]");
         return Err(text.at(error, function.name.span()));
     }
     match &function.over {

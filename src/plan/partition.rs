@@ -3,26 +3,24 @@
 //! The key becomes a column, [`PARTITION_KEY`], of the streams that are partitioned, and every SELECT of the block carries it
 //! on: as one more key where it groups or looks back (OVER), and as one more column of `#streams`. What has state without groups (windows, LIMIT,
 //! output rates) gets an operator for each key ([`crate::operators::keyed`]). So aggregates of a million keys are one table,
-//! and conditions are evaluated for all keys at once.
+//! and conditions are evaluated for all keys at once. A stream without a key gets that of each partition alive
+//! ([`super::broadcast_node`]).
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion_expr::LogicalPlan;
+use datafusion_common::DataFusionError;
+use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
 
-use eventflux_sqlparser::{
-    OptionDef, Partition, PatternNode, PatternNodeKind, Query, RelationSource, StatementKind, StreamRelation,
-    relation_name,
-};
+use eventflux_sqlparser::{OptionDef, Partition, PatternNode, PatternNodeKind, Query, RelationSource, StatementKind};
 use sqlparser::ast::{
-    Expr, GroupByExpr, Ident, NamedWindowExpr, Query as SqlQuery, Select, SelectItem, SetExpr, TableFactor, VisitMut,
-    VisitorMut, WindowType,
+    Expr, GroupByExpr, Ident, NamedWindowExpr, Query as SqlQuery, Select, SelectItem, SetExpr, VisitMut, VisitorMut,
+    WindowType,
 };
 use sqlparser::tokenizer::Span;
 
 use super::current_values::aggregates;
-use super::resolve::{Known, elements};
 use super::text::Text;
 use crate::catalog::functions::Functions;
 use crate::config::duration::parse;
@@ -36,7 +34,9 @@ pub const PARTITION_KEY: &str = "__partition";
 #[derive(Debug, Clone)]
 pub struct Scope {
     /// Its number in the app.
-    number: usize,
+    pub number: usize,
+    /// Where it stands.
+    pub span: Span,
     /// The partitioned streams, by their exact names, with their keys.
     pub keys: Vec<(String, Expr)>,
     /// When unused keys are forgotten.
@@ -45,10 +45,17 @@ pub struct Scope {
 
 impl Scope {
     /// Of a statement whose stream names have been resolved.
-    pub fn new(number: usize, partition: &Partition, streams: Vec<String>, text: &Text) -> Result<Self, Diagnostic> {
+    pub fn new(
+        number: usize,
+        partition: &Partition,
+        streams: Vec<String>,
+        span: Span,
+        text: &Text,
+    ) -> Result<Self, Diagnostic> {
         let keys = partition.keys.iter().map(|key| key.expr.clone());
         Ok(Scope {
             number,
+            span,
             keys: streams.into_iter().zip(keys).collect(),
             purge: purge(&partition.options, text)?,
         })
@@ -100,43 +107,21 @@ impl Scope {
     }
 
     /// Lets every SELECT of a query carry the key on.
-    pub fn carry_key(
-        &self,
-        query: &mut Query,
-        known: &Known,
-        functions: &Functions,
-        text: &Text,
-    ) -> Result<(), Diagnostic> {
-        let mut carrier = Carrier {
-            scope: self,
-            known,
-            relations: &query.relations,
-            functions,
-            text,
-        };
-        match VisitMut::visit(&mut *query.body, &mut carrier) {
-            ControlFlow::Break(error) => Err(*error),
-            ControlFlow::Continue(()) => Ok(()),
-        }
+    pub fn carry_key(&self, query: &mut Query, functions: &Functions) {
+        let _ = VisitMut::visit(&mut *query.body, &mut Carrier { functions });
     }
 }
 
 struct Carrier<'a> {
-    scope: &'a Scope,
-    known: &'a Known,
-    relations: &'a [StreamRelation],
     functions: &'a Functions,
-    text: &'a Text<'a>,
 }
 
 impl VisitorMut for Carrier<'_> {
-    type Break = Box<Diagnostic>;
+    type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut SqlQuery) -> ControlFlow<Self::Break> {
-        match self.body(&mut query.body) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(Box::new(error)),
-        }
+        self.body(&mut query.body);
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
@@ -156,23 +141,18 @@ fn key() -> Expr {
 }
 
 impl Carrier<'_> {
-    fn body(&self, body: &mut SetExpr) -> Result<(), Diagnostic> {
+    fn body(&self, body: &mut SetExpr) {
         match body {
             SetExpr::Select(select) => self.select(select),
             SetExpr::SetOperation { left, right, .. } => {
-                self.body(left)?;
-                self.body(right)
+                self.body(left);
+                self.body(right);
             }
-            _ => Ok(()),
+            _ => {}
         }
     }
 
-    fn select(&self, select: &mut Select) -> Result<(), Diagnostic> {
-        if let Some(from) = select.from.first()
-            && let TableFactor::Table { name, .. } = &from.relation
-        {
-            self.check(&name.to_string().replace('"', ""), select)?;
-        }
+    fn select(&self, select: &mut Select) {
         for window in &mut select.named_window {
             if let NamedWindowExpr::WindowSpec(spec) = &mut window.1
                 && spec.window_name.is_none()
@@ -189,38 +169,6 @@ impl Carrier<'_> {
             expr: key(),
             alias: Ident::with_quote('"', PARTITION_KEY),
         });
-        Ok(())
-    }
-
-    /// Refuses streams without a key: their events would go to every partition alive.
-    fn check(&self, table: &str, select: &Select) -> Result<(), Diagnostic> {
-        let lifted = self
-            .relations
-            .iter()
-            .enumerate()
-            .find(|(index, _)| relation_name(*index) == table);
-        let (stream, span) = match lifted.map(|(_, relation)| (&relation.source, relation.span)) {
-            Some((RelationSource::Pattern(pattern), _)) => {
-                let mut elements = elements(&pattern.root).into_iter();
-                return elements.try_for_each(|element| self.check_stream(&element.stream.value, element.span));
-            }
-            Some((RelationSource::Stream { name, .. }, span)) => (name.value.as_str(), span),
-            _ => (table, sqlparser::ast::Spanned::span(&select.from[0])),
-        };
-        self.check_stream(stream, span)
-    }
-
-    fn check_stream(&self, stream: &str, span: Span) -> Result<(), Diagnostic> {
-        // Names of subqueries (WITH) carry the key, too; a stream's name is known to the scope.
-        if self.scope.carries(stream) || !self.known.contains_key(stream) {
-            return Ok(());
-        }
-        let message = format!("not supported yet: '{stream}' in a PARTITION that has no key for it");
-        let error = Diagnostic::new(Code::Unsupported, message);
-        Err(self.text.at(
-            error.hint(format!("name its key: PARTITION WITH (… , <column> OF {stream})")),
-            span,
-        ))
     }
 }
 
@@ -282,10 +230,27 @@ pub fn keyed_stream(stream: &str, key: &Expr, several: bool) -> Result<Query, Di
     Ok(query)
 }
 
+/// The number of the block that a stream is private to.
+pub fn block_of(stream: &str) -> Option<usize> {
+    let (_, number) = stream.strip_prefix('#')?.rsplit_once('@')?;
+    number.parse().ok()
+}
+
 /// Columns without the partition's key, which is the last.
 pub fn without_key(schema: &Schema) -> Schema {
     let fields = schema.fields().iter().filter(|field| field.name() != PARTITION_KEY);
     Schema::new(fields.cloned().collect::<Vec<_>>())
+}
+
+/// A plan without the partition's key, for a table.
+pub fn without_partition(plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    let columns = plan
+        .schema()
+        .columns()
+        .into_iter()
+        .filter(|column| column.name != PARTITION_KEY);
+    let columns: Vec<_> = columns.map(datafusion_expr::Expr::Column).collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
 /// A target's columns and after them the partition's key.

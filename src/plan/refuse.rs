@@ -2,15 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use eventflux_sqlparser::{EmitKind, InsertMode, Query, RelationSource, Statement, StatementKind, StreamRelation};
+use eventflux_sqlparser::{InsertMode, Query, RelationSource, Statement, StatementKind, StreamRelation};
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
-    TableWithJoins, Visit, Visitor,
+    Distinct, Expr, GroupByExpr, LimitClause, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned,
+    TableFactor, TableWithJoins, Visit, Visitor,
 };
 
 use super::over;
 use super::text::Text;
-use super::window_args::closes;
 use crate::error::{Code, Diagnostic};
 
 fn unsupported(what: &str) -> Diagnostic {
@@ -26,54 +25,60 @@ pub fn statement(statement: &Statement, text: &Text) -> Result<(), Diagnostic> {
         | StatementKind::CreateFunction(_)
         | StatementKind::CreateTrigger(_)
         | StatementKind::CreateView(_)
+        | StatementKind::CreateTable(_)
+        | StatementKind::Update(_)
+        | StatementKind::Delete(_)
         | StatementKind::Query(_)
         | StatementKind::Explain(_) => return Ok(()),
-        StatementKind::CreateTable(_) => "CREATE TABLE",
         StatementKind::CreateAggregation(_) => "CREATE AGGREGATION",
-        StatementKind::Update(_) => "UPDATE",
-        StatementKind::Delete(_) => "DELETE",
         StatementKind::Begin | StatementKind::Commit | StatementKind::Rollback => "transactions",
         _ => "this statement",
     };
     Err(text.at(unsupported(what), statement.span))
 }
 
+/// Refuses, of a query whose target is a stream, the forms of INSERT that are for tables.
+pub fn table_forms(query: &Query, text: &Text) -> Result<(), Diagnostic> {
+    let Some(target) = &query.target else {
+        return Ok(());
+    };
+    let what = match (&target.mode, &target.on_conflict) {
+        (InsertMode::Insert, None) => return Ok(()),
+        (InsertMode::Insert, Some(_)) => "ON CONFLICT",
+        (InsertMode::Upsert, _) => "UPSERT",
+        (InsertMode::UpdateOrInsert { .. }, _) => "UPDATE OR INSERT",
+    };
+    let error = Diagnostic::new(
+        Code::Unstreamable,
+        format!("{what} changes tables, and '{}' is none", target.name.value),
+    );
+    Err(text.at(
+        error.hint("INSERT INTO sends events to a stream; declare a table with CREATE TABLE"),
+        target.span,
+    ))
+}
+
+/// Tells whether a query reads nothing but tables, which have an end.
+pub type ReadsTables<'a> = &'a dyn Fn(&SqlQuery) -> bool;
+
 /// Refuses what cannot be run of a query, at its place. `reads_window`: one of its relations is a named window.
-pub fn query(query: &Query, reads_window: bool, text: &Text) -> Result<(), Diagnostic> {
+pub fn query(query: &Query, reads_window: bool, reads_tables: ReadsTables, text: &Text) -> Result<(), Diagnostic> {
     if let Some(target) = &query.target {
         if target.inner {
             return Err(text.at(unsupported("'#' streams, which live in a PARTITION"), target.name.span));
-        }
-        if !matches!(target.mode, InsertMode::Insert) || target.on_conflict.is_some() {
-            return Err(text.at(unsupported("changing tables"), target.span));
         }
     }
     for lifted in &query.relations {
         relation(lifted, text)?;
     }
-    if let Some(emit) = &query.emit {
-        let closes = query
-            .relations
-            .iter()
-            .any(|relation| relation.window.as_ref().is_some_and(closes));
-        match emit.kind {
-            EmitKind::Final if !closes => {
-                let error = Diagnostic::new(Code::Unstreamable, "EMIT FINAL needs a window that closes")
-                    .hint("leave it out: without a window each event gives its row at once");
-                return Err(text.at(error, emit.span));
-            }
-            EmitKind::Changes if closes => {
-                let error = unsupported("EMIT CHANGES over a window that closes")
-                    .hint("a sliding window, such as length or time, gives a row at each event");
-                return Err(text.at(error, emit.span));
-            }
-            _ => {}
-        }
-    }
     let windowed = reads_window || query.relations.iter().any(|relation| relation.window.is_some());
     let order = if windowed { Order::Emissions } else { Order::None };
     sql_query(&query.body, order, text)?;
-    let mut inside = Inside { text, order };
+    let mut inside = Inside {
+        text,
+        order,
+        reads_tables,
+    };
     match query.body.visit(&mut inside) {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(()),
@@ -82,13 +87,22 @@ pub fn query(query: &Query, reads_window: bool, text: &Text) -> Result<(), Diagn
 
 fn relation(relation: &StreamRelation, text: &Text) -> Result<(), Diagnostic> {
     let what = match &relation.source {
-        _ if relation.unidirectional => "UNIDIRECTIONAL joins",
         RelationSource::Stream { fault: true, .. } => "fault streams ('!')",
         RelationSource::Stream { inner: true, .. } => "'#' streams, which live in a PARTITION",
         RelationSource::Stream { .. } => return Ok(()),
         RelationSource::Pattern(_) => return Ok(()),
         RelationSource::MatchRecognize { .. } => "MATCH_RECOGNIZE",
-        RelationSource::WindowFind { .. } => "named windows",
+        RelationSource::WindowFind { name, .. } => {
+            let error = Diagnostic::new(
+                Code::Unstreamable,
+                "find(…) is for on-demand queries, which ask what a window holds at one moment",
+            );
+            let hint = format!(
+                "read what it gives with FROM {0} WHERE …, or filter its input: FROM {0}[…]",
+                name.value
+            );
+            return Err(text.at(error.hint(hint), relation.span));
+        }
         _ => "this relation",
     };
     Err(text.at(unsupported(what), relation.span))
@@ -113,15 +127,21 @@ fn sql_query(query: &SqlQuery, order: Order, text: &Text) -> Result<(), Diagnost
     }
     if order == Order::None
         && let Some(order) = &query.order_by
+        && !has_limit(query)
     {
-        let error = match &query.limit_clause {
-            Some(_) => unsupported("ORDER BY … LIMIT, the continuous top-n"),
-            None => Diagnostic::new(Code::Unstreamable, "a stream has no end, so it cannot be sorted")
-                .hint("add LIMIT n for a continuous top-n, or a window that closes"),
-        };
+        let error = Diagnostic::new(Code::Unstreamable, "a stream has no end, so it cannot be sorted")
+            .hint("add LIMIT n for a continuous top-n, or a window that closes");
         return Err(text.at(error, order.span()));
     }
     set_expr(&query.body, order, text)
+}
+
+fn has_limit(query: &SqlQuery) -> bool {
+    match &query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, .. }) => limit.is_some(),
+        Some(LimitClause::OffsetCommaLimit { .. }) => true,
+        None => false,
+    }
 }
 
 fn set_expr(body: &SetExpr, order: Order, text: &Text) -> Result<(), Diagnostic> {
@@ -165,14 +185,22 @@ fn select(select: &Select, order: Order, text: &Text) -> Result<(), Diagnostic> 
     if let Some(Distinct::On(_)) = &select.distinct {
         return Err(text.at(unsupported("SELECT DISTINCT ON"), select.span()));
     }
-    if let [_, second, ..] = select.from.as_slice() {
-        return Err(text.at(unsupported("joins"), second.span()));
-    }
     for from in &select.from {
         table(from, order, text)?;
     }
-    if let GroupByExpr::All(_) = &select.group_by {
-        return Err(text.at(unsupported("GROUP BY ALL"), select.span()));
+    match &select.group_by {
+        GroupByExpr::All(_) => return Err(text.at(unsupported("GROUP BY ALL"), select.span())),
+        GroupByExpr::Expressions(keys, modifiers) => {
+            let sets = |key: &&Expr| matches!(key, Expr::GroupingSets(_) | Expr::Rollup(_) | Expr::Cube(_));
+            if keys.iter().any(|key| sets(&key)) || !modifiers.is_empty() {
+                let error = unsupported("GROUPING SETS, ROLLUP and CUBE");
+                let error = error.hint(
+                    "write a query for each grouping, all INSERT INTO one stream, with NULL for the columns left out",
+                );
+                let place = keys.iter().find(sets).map_or(select.span(), Spanned::span);
+                return Err(text.at(error, place));
+            }
+        }
     }
     over::refuse_named(select, text)?;
     if !select.lateral_views.is_empty() || !select.connect_by.is_empty() {
@@ -182,10 +210,29 @@ fn select(select: &Select, order: Order, text: &Text) -> Result<(), Diagnostic> 
 }
 
 fn table(from: &TableWithJoins, order: Order, text: &Text) -> Result<(), Diagnostic> {
-    if let Some(join) = from.joins.first() {
-        return Err(text.at(unsupported("joins"), join.span()));
+    for join in &from.joins {
+        use sqlparser::ast::JoinOperator as J;
+        let known = matches!(
+            join.join_operator,
+            J::Join(_)
+                | J::Inner(_)
+                | J::Left(_)
+                | J::LeftOuter(_)
+                | J::Right(_)
+                | J::RightOuter(_)
+                | J::FullOuter(_)
+                | J::CrossJoin(_)
+        );
+        if !known {
+            return Err(text.at(unsupported("this kind of join"), join.span()));
+        }
+        factor(&join.relation, order, text)?;
     }
-    match &from.relation {
+    factor(&from.relation, order, text)
+}
+
+fn factor(relation: &TableFactor, order: Order, text: &Text) -> Result<(), Diagnostic> {
+    match relation {
         TableFactor::Table { args: None, .. } => Ok(()),
         TableFactor::Derived {
             lateral: false,
@@ -201,12 +248,16 @@ fn table(from: &TableWithJoins, order: Order, text: &Text) -> Result<(), Diagnos
 struct Inside<'a> {
     order: Order,
     text: &'a Text<'a>,
+    reads_tables: ReadsTables<'a>,
 }
 
 impl Visitor for Inside<'_> {
     type Break = Box<Diagnostic>;
 
     fn pre_visit_query(&mut self, query: &SqlQuery) -> ControlFlow<Self::Break> {
+        if (self.reads_tables)(query) {
+            return ControlFlow::Continue(());
+        }
         match sql_query(query, self.order, self.text) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(Box::new(error)),
@@ -214,21 +265,27 @@ impl Visitor for Inside<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
-        let what = match expr {
-            Expr::Function(function) if function.over.is_some() => {
-                return match over::refuse_call(function, self.text) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(error) => ControlFlow::Break(Box::new(error)),
-                };
-            }
+        match expr {
+            Expr::Function(function) if function.over.is_some() => match over::refuse_call(function, self.text) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(Box::new(error)),
+            },
             Expr::Convert { .. } => {
                 let error = Diagnostic::new(Code::Type, "the second argument of convert is a text")
                     .hint("put the type in quotes: convert(x, 'int'); or write CAST(x AS INT)");
-                return ControlFlow::Break(Box::new(self.text.at(error, expr.span())));
+                ControlFlow::Break(Box::new(self.text.at(error, expr.span())))
             }
-            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => "subqueries in expressions",
-            _ => return ControlFlow::Continue(()),
-        };
-        ControlFlow::Break(Box::new(self.text.at(unsupported(what), expr.span())))
+            Expr::Subquery(query) | Expr::Exists { subquery: query, .. } | Expr::InSubquery { subquery: query, .. }
+                if !(self.reads_tables)(query) =>
+            {
+                let error = Diagnostic::new(
+                    Code::Unstreamable,
+                    "a subquery in an expression looks into tables, not streams",
+                )
+                .hint("join the streams, or keep the one in a table: INSERT INTO T SELECT …");
+                ControlFlow::Break(Box::new(self.text.at(error, expr.span())))
+            }
+            _ => ControlFlow::Continue(()),
+        }
     }
 }

@@ -171,7 +171,7 @@ impl Declaration<'_> {
             ));
         };
         self.check_calls(query, &text).map_err(in_app)?;
-        refuse::query(query, false, &text).map_err(in_app)?;
+        refuse::query(query, false, &|_| false, &text).map_err(in_app)?;
         self.planned(query.clone(), parameters, &text).map_err(in_app)
     }
 

@@ -10,7 +10,8 @@ use super::lower::columns_read;
 use crate::catalog::streams::StreamDef;
 use crate::error::Diagnostic;
 use crate::event::Micros;
-use crate::operators::OperatorPlan;
+use crate::operators::{CONTROL, OperatorPlan};
+use crate::tables::slot::TableSlot;
 use crate::windows::TimeDomain;
 
 /// Index of a node in [`StreamPlan::nodes`]. Nodes are in statement order.
@@ -33,6 +34,14 @@ pub struct StreamPlan {
     pub ordered: BTreeMap<NodeId, NodeId>,
     /// The streams whose events have event time, from a WATERMARK of their own or from what feeds them.
     pub event_time: BTreeSet<String>,
+    /// By PARTITION: the node that tells which keys are alive, where anybody must know.
+    pub blocks: BTreeMap<usize, NodeId>,
+    /// The column of each stream that holds the events' time, where there is one.
+    pub time_columns: BTreeMap<String, usize>,
+    /// The streams whose events may be updates and deletes.
+    pub changelogs: BTreeSet<String>,
+    /// The tables.
+    pub tables: Vec<Arc<TableSlot>>,
 }
 
 /// A stream and its place in the graph.
@@ -43,6 +52,10 @@ pub struct StreamPlanStream {
     pub entry: NodeId,
     /// The node of the stream itself.
     pub node: NodeId,
+    /// For a named window: the node that gives all changes of its content.
+    pub content: Option<NodeId>,
+    /// For a named window: the node that holds it.
+    pub held_by: Option<NodeId>,
     /// The declared columns that any query, sink or subscriber reads, ascending; batches of the stream have these.
     pub wanted: Arc<[usize]>,
 }
@@ -51,12 +64,20 @@ pub struct StreamPlanStream {
 pub struct QueryPlan {
     /// `query_1`, `query_2`, …
     pub name: String,
-    /// The stream it feeds.
-    pub target: StreamId,
+    /// What it feeds.
+    pub target: QueryTarget,
     /// The first node of each branch: they count what comes in.
     pub first: Vec<NodeId>,
     /// The last node: it counts what goes out.
     pub last: NodeId,
+}
+
+/// What a query feeds.
+pub enum QueryTarget {
+    /// A stream.
+    Stream(StreamId),
+    /// A table, by the query's last node.
+    Table(Arc<TableSlot>),
 }
 
 /// A node of the graph.
@@ -73,6 +94,12 @@ pub struct PlanNode {
     pub late_output: Option<Edge>,
     /// The nodes that feed it; the position here is the port they come in by.
     pub inputs: Vec<NodeId>,
+    /// The nodes that tell it something beside, by the port [`CONTROL`].
+    pub controls: Vec<NodeId>,
+    /// The PARTITION it belongs to.
+    pub block: Option<usize>,
+    /// The column of the PARTITION's key in what it gives, where it has just been computed.
+    pub key: Option<usize>,
     /// A name for its state that does not change when other statements are added.
     pub id: String,
 }
@@ -106,6 +133,9 @@ impl StreamPlan {
             outputs: Vec::new(),
             late_output: None,
             inputs: Vec::new(),
+            controls: Vec::new(),
+            block: None,
+            key: None,
             id,
         });
         self.nodes.len() - 1
@@ -116,6 +146,15 @@ impl StreamPlan {
         let port = self.nodes[to].inputs.len();
         self.nodes[to].inputs.push(from);
         self.nodes[from].outputs.push(Edge { node: to, port });
+    }
+
+    /// Lets what `from` gives tell `to` something, without a part in its time.
+    pub fn connect_control(&mut self, from: NodeId, to: NodeId) {
+        self.nodes[to].controls.push(from);
+        self.nodes[from].outputs.push(Edge {
+            node: to,
+            port: CONTROL,
+        });
     }
 
     /// Lets the late events of `from` flow into `to`.
@@ -179,7 +218,10 @@ impl StreamPlan {
 
     /// The nodes such that every edge goes forward; `Err` with the nodes of a circle when there is one.
     pub fn topological(&self) -> Result<Vec<NodeId>, Vec<NodeId>> {
-        let mut missing: Vec<usize> = self.nodes.iter().map(|node| node.inputs.len()).collect();
+        let mut missing: Vec<usize> = {
+            let edges = |node: &PlanNode| node.inputs.len() + node.controls.len();
+            self.nodes.iter().map(edges).collect()
+        };
         let mut ready: std::collections::VecDeque<NodeId> =
             (0..self.nodes.len()).filter(|&node| missing[node] == 0).collect();
         let mut order = Vec::with_capacity(self.nodes.len());

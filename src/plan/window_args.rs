@@ -3,57 +3,62 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_common::Column;
-use eventflux_sqlparser::{WindowArg, WindowArgOrder, WindowSpec, duration_micros};
+use eventflux_sqlparser::{WindowArg, WindowSpec};
 use sqlparser::ast::{Expr, Ident, Spanned, Value, ValueWithSpan};
 
-use super::condition;
 use super::text::Text;
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::types;
-use crate::catalog::windows::{Condition, SortKey, WINDOW_END, WINDOW_START, WindowKind};
+use crate::catalog::windows::{WINDOW_END, WINDOW_START, WindowKind};
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
-use crate::event::Micros;
-use crate::event::cron::CronSchedule;
 
-/// A kind: its spelling and its parameters in their order. A parameter that ends in `…` takes what is left.
-struct Signature {
-    kind: &'static str,
+/// A kind: its spelling, its parameters in their order, arguments for an example. A parameter that ends in `…` takes what is left.
+pub(super) struct Signature {
+    pub(super) kind: &'static str,
     parameters: &'static [&'static str],
+    example: &'static str,
 }
 
 const SIGNATURES: &[Signature] = &[
-    signature("length", &["size"]),
-    signature("time", &["duration"]),
-    signature("timelength", &["duration", "size"]),
-    signature("externaltime", &["column", "duration"]),
-    signature("delay", &["duration"]),
-    signature("unique", &["keys…"]),
-    signature("firstunique", &["keys…"]),
-    signature("uniquelength", &["keys…", "size"]),
-    signature("sort", &["size", "keys…"]),
-    signature("frequent", &["size", "keys…"]),
-    signature("lossyfrequent", &["support", "error", "keys…"]),
-    signature("expression", &["condition"]),
-    signature("tumbling", &["size", "offset"]),
-    signature("tumble", &["size", "offset"]),
-    signature("sliding", &["size", "slide", "offset"]),
-    signature("hop", &["size", "slide", "offset"]),
-    signature("hopping", &["size", "slide", "offset"]),
-    signature("session", &["gap", "keys…", "allowed_lateness"]),
-    signature("cumulate", &["step", "size", "offset"]),
-    signature("lengthbatch", &["size", "stream_current"]),
-    signature("timebatch", &["duration", "start", "stream_current"]),
-    signature("externaltimebatch", &["column", "duration", "start", "timeout"]),
-    signature("batch", &[]),
-    signature("cron", &["schedule"]),
-    signature("expressionbatch", &["condition"]),
+    signature("length", &["size"], "5"),
+    signature("time", &["duration"], "5 SECONDS"),
+    signature("timeLength", &["duration", "size"], "5 SECONDS, 100"),
+    signature("externalTime", &["column", "duration"], "ts, 5 SECONDS"),
+    signature("delay", &["duration"], "5 SECONDS"),
+    signature("unique", &["keys…"], "symbol"),
+    signature("firstUnique", &["keys…"], "symbol"),
+    signature("uniqueLength", &["keys…", "size"], "symbol, 100"),
+    signature("sort", &["size", "keys…"], "10, price DESC"),
+    signature("frequent", &["size", "keys…"], "5, symbol"),
+    signature("lossyFrequent", &["support", "error", "keys…"], "0.1, 0.01, symbol"),
+    signature("expression", &["condition"], "'count(*) <= 20'"),
+    signature("tumbling", &["size", "offset"], "5 SECONDS"),
+    signature("tumble", &["size", "offset"], "5 SECONDS"),
+    signature("sliding", &["size", "slide", "offset"], "10 SECONDS, 5 SECONDS"),
+    signature("hop", &["size", "slide", "offset"], "10 SECONDS, 5 SECONDS"),
+    signature("hopping", &["size", "slide", "offset"], "10 SECONDS, 5 SECONDS"),
+    signature("session", &["gap", "keys…", "allowed_lateness"], "5 SECONDS"),
+    signature("cumulate", &["step", "size", "offset"], "1 MINUTE, 1 HOUR"),
+    signature("lengthBatch", &["size", "stream_current"], "100"),
+    signature("timeBatch", &["duration", "start", "stream_current"], "5 SECONDS"),
+    signature(
+        "externalTimeBatch",
+        &["column", "duration", "start", "timeout"],
+        "ts, 5 SECONDS",
+    ),
+    signature("batch", &[], ""),
+    signature("cron", &["schedule"], "'*/5 * * * *'"),
+    signature("expressionBatch", &["condition"], "'count(*) <= 20'"),
 ];
 
-const fn signature(kind: &'static str, parameters: &'static [&'static str]) -> Signature {
-    Signature { kind, parameters }
+const fn signature(kind: &'static str, parameters: &'static [&'static str], example: &'static str) -> Signature {
+    Signature {
+        kind,
+        parameters,
+        example,
+    }
 }
 
 /// Other names of parameters.
@@ -80,7 +85,10 @@ pub fn window_kind(
     functions: &Functions,
     text: &Text,
 ) -> Result<WindowKind, Diagnostic> {
-    let Some(signature) = SIGNATURES.iter().find(|signature| signature.kind == spec.kind) else {
+    let Some(signature) = SIGNATURES
+        .iter()
+        .find(|signature| signature.kind.eq_ignore_ascii_case(&spec.kind))
+    else {
         let kinds = SIGNATURES.iter().map(|signature| signature.kind);
         let error = Diagnostic::new(
             Code::UnknownFunction,
@@ -144,14 +152,19 @@ fn assign<'a>(
                 let known: Vec<&str> = signature.parameters.iter().map(|name| plain(name)).collect();
                 let error = Diagnostic::new(
                     Code::UnknownOption,
-                    format!("window '{}' has no argument '{}'", spec.kind, name.value),
+                    format!("window '{}' has no argument '{}'", signature.kind, name.value),
                 );
-                text.at(error.hint(format!("it takes {}", known.join(", "))), name.span)
+                let hint = match nearest(&name.value, known.iter().copied()) {
+                    Some(near) => format!("did you mean '{near}'?"),
+                    None if known.is_empty() => usage(signature),
+                    None => format!("it takes {}", known.join(", ")),
+                };
+                text.at(error.hint(hint), name.span)
             })?,
             None => positional(arg, signature, &mut next, schema, &given).ok_or_else(|| {
                 let message = format!(
                     "window '{}' has too many arguments, or one of the wrong kind",
-                    spec.kind
+                    signature.kind
                 );
                 let error = Diagnostic::new(Code::Type, message).hint(usage(signature));
                 text.at(error, arg.span)
@@ -159,7 +172,8 @@ fn assign<'a>(
         };
         let name = plain(parameter);
         if !is_list(parameter) && given.iter().any(|(other, _)| *other == name) {
-            let error = Diagnostic::new(Code::Duplicate, format!("argument '{name}' is given twice"));
+            let error = Diagnostic::new(Code::Duplicate, format!("argument '{name}' is given twice"))
+                .hint("leave one of them out");
             return Err(text.at(error, arg.span));
         }
         given.push((name, arg));
@@ -226,7 +240,7 @@ fn is_column(expr: &Expr, schema: &Schema) -> bool {
     })
 }
 
-fn name_of(expr: &Expr) -> Option<&str> {
+pub(super) fn name_of(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Identifier(ident) => Some(&ident.value),
         Expr::CompoundIdentifier(idents) => idents.last().map(|ident| ident.value.as_str()),
@@ -254,21 +268,33 @@ fn is_number(expr: &Expr) -> bool {
     )
 }
 
-fn usage(signature: &Signature) -> String {
-    match signature.parameters {
-        [] => format!("write WINDOW('{}')", signature.kind),
-        parameters => format!("write WINDOW('{}', {})", signature.kind, parameters.join(", ")),
+pub(super) fn usage(signature: &Signature) -> String {
+    let Signature {
+        kind,
+        parameters,
+        example,
+    } = signature;
+    match parameters {
+        [] => format!("write WINDOW('{kind}')"),
+        [one] => format!("such as WINDOW('{kind}', {example}); its argument is {}", plain(one)),
+        all => {
+            let names: Vec<&str> = all.iter().map(|name| plain(name)).collect();
+            format!(
+                "such as WINDOW('{kind}', {example}); its arguments are {}",
+                names.join(", ")
+            )
+        }
     }
 }
 
 /// The arguments of one clause.
-struct Arguments<'a> {
-    spec: &'a WindowSpec,
-    signature: &'a Signature,
-    schema: &'a Schema,
-    functions: &'a Functions,
-    text: &'a Text<'a>,
-    given: Assigned<'a>,
+pub(super) struct Arguments<'a> {
+    pub(super) spec: &'a WindowSpec,
+    pub(super) signature: &'a Signature,
+    pub(super) schema: &'a Schema,
+    pub(super) functions: &'a Functions,
+    pub(super) text: &'a Text<'a>,
+    pub(super) given: Assigned<'a>,
 }
 
 impl Arguments<'_> {
@@ -282,12 +308,12 @@ impl Arguments<'_> {
                 size: None,
                 column: None,
             },
-            "timelength" => WindowKind::Time {
+            "timeLength" => WindowKind::Time {
                 duration: self.duration("duration")?,
                 size: Some(self.count("size", 1)?),
                 column: None,
             },
-            "externaltime" => WindowKind::Time {
+            "externalTime" => WindowKind::Time {
                 duration: self.duration("duration")?,
                 size: None,
                 column: Some(self.time_column()?),
@@ -299,11 +325,11 @@ impl Arguments<'_> {
                 keys: self.keys(true)?,
                 size: None,
             },
-            "uniquelength" => WindowKind::Unique {
+            "uniqueLength" => WindowKind::Unique {
                 keys: self.keys(true)?,
                 size: Some(self.count("size", 1)?),
             },
-            "firstunique" => WindowKind::FirstUnique { keys: self.keys(true)? },
+            "firstUnique" => WindowKind::FirstUnique { keys: self.keys(true)? },
             "sort" => WindowKind::Sort {
                 size: self.count("size", 1)?,
                 keys: self.sort_keys()?,
@@ -312,11 +338,11 @@ impl Arguments<'_> {
                 size: self.count("size", 1)?,
                 keys: self.keys_or_all()?,
             },
-            "lossyfrequent" => self.lossy_frequent()?,
+            "lossyFrequent" => self.lossy_frequent()?,
             "expression" => WindowKind::Expression {
                 condition: self.condition()?,
             },
-            "expressionbatch" => WindowKind::ExpressionBatch {
+            "expressionBatch" => WindowKind::ExpressionBatch {
                 condition: self.condition()?,
             },
             "cron" => WindowKind::Cron {
@@ -337,18 +363,18 @@ impl Arguments<'_> {
                 lateness: self.optional_duration("allowed_lateness")?.unwrap_or(0),
             },
             "cumulate" => self.cumulate()?,
-            "lengthbatch" => WindowKind::LengthBatch {
+            "lengthBatch" => WindowKind::LengthBatch {
                 size: self.count("size", 1)?,
                 stream_current: self.flag("stream_current")?,
             },
-            "timebatch" => WindowKind::TimeBatch {
+            "timeBatch" => WindowKind::TimeBatch {
                 duration: self.duration("duration")?,
                 start: self.optional_duration("start")?,
                 column: None,
                 timeout: None,
                 stream_current: self.flag("stream_current")?,
             },
-            "externaltimebatch" => WindowKind::TimeBatch {
+            "externalTimeBatch" => WindowKind::TimeBatch {
                 duration: self.duration("duration")?,
                 start: self.optional_duration("start")?,
                 column: Some(self.time_column()?),
@@ -387,7 +413,8 @@ impl Arguments<'_> {
     fn cumulate(&self) -> Result<WindowKind, Diagnostic> {
         let (step, size) = (self.duration("step")?, self.duration("size")?);
         if size % step != 0 {
-            let error = Diagnostic::new(Code::Duration, "the size is not a multiple of the step");
+            let error = Diagnostic::new(Code::Duration, "the size is not a multiple of the step")
+                .hint("a window grows by the step until it has the size, such as 5 MINUTES up to 1 HOUR");
             return Err(self.at("size", error));
         }
         Ok(WindowKind::Cumulate {
@@ -403,225 +430,21 @@ impl Arguments<'_> {
             Some(_) => self.share("error")?,
             None => support / 10,
         };
+        if error >= support {
+            let error = Diagnostic::new(
+                Code::Type,
+                "the error must be less than the support, or every key is frequent",
+            )
+            .hint("a tenth of the support is usual, and what is taken without one");
+            return Err(self.at("error", error));
+        }
         Ok(WindowKind::LossyFrequent {
             support,
             error: error.max(1),
             keys: self.keys_or_all()?,
         })
     }
-
-    fn find(&self, name: &str) -> Option<&WindowArg> {
-        self.given.iter().find(|(given, _)| *given == name).map(|(_, arg)| *arg)
-    }
-
-    fn required(&self, name: &str) -> Result<&WindowArg, Diagnostic> {
-        self.find(name).ok_or_else(|| {
-            let message = format!("window '{}' needs its argument '{name}'", self.spec.kind);
-            let error = Diagnostic::new(Code::MissingOption, message).hint(usage(self.signature));
-            self.text.at(error, self.spec.span)
-        })
-    }
-
-    fn at(&self, name: &str, error: Diagnostic) -> Diagnostic {
-        let span = self.find(name).map_or(self.spec.span, |arg| arg.span);
-        self.text.at(error, span)
-    }
-
-    fn duration(&self, name: &str) -> Result<Micros, Diagnostic> {
-        let micros = self.constant_duration(self.required(name)?, name)?;
-        if micros <= 0 {
-            let error = Diagnostic::new(Code::Duration, format!("'{name}' must be longer than zero"));
-            return Err(self.at(name, error));
-        }
-        Ok(micros)
-    }
-
-    fn optional_duration(&self, name: &str) -> Result<Option<Micros>, Diagnostic> {
-        let Some(arg) = self.find(name) else {
-            return Ok(None);
-        };
-        let micros = self.constant_duration(arg, name)?;
-        if micros < 0 {
-            let error = Diagnostic::new(Code::Duration, format!("'{name}' must not be negative"));
-            return Err(self.at(name, error));
-        }
-        Ok(Some(micros))
-    }
-
-    fn offset(&self) -> Result<Micros, Diagnostic> {
-        match self.find("offset") {
-            Some(arg) => self.constant_duration(arg, "offset"),
-            None => Ok(0),
-        }
-    }
-
-    fn constant_duration(&self, arg: &WindowArg, name: &str) -> Result<Micros, Diagnostic> {
-        duration_micros(&arg.value).ok_or_else(|| {
-            let error = Diagnostic::new(Code::Duration, format!("'{name}' must be a constant duration"))
-                .hint("such as 5 SECONDS, without quotes; a bare integer is milliseconds");
-            self.text.at(error, arg.span)
-        })
-    }
-
-    fn count(&self, name: &str, least: usize) -> Result<usize, Diagnostic> {
-        let arg = self.required(name)?;
-        let count = match &arg.value {
-            Expr::Value(ValueWithSpan {
-                value: Value::Number(number, _),
-                ..
-            }) => number.parse::<usize>().ok(),
-            _ => None,
-        };
-        match count {
-            Some(count) if (least..=MAX_COUNT).contains(&count) => Ok(count),
-            _ => {
-                let message = format!("'{name}' must be a whole number from {least} to {MAX_COUNT}");
-                Err(self.text.at(Diagnostic::new(Code::Type, message), arg.span))
-            }
-        }
-    }
-
-    /// A share between 0 and 1, in millionths.
-    fn share(&self, name: &str) -> Result<u32, Diagnostic> {
-        let arg = self.required(name)?;
-        let share = match &arg.value {
-            Expr::Value(ValueWithSpan {
-                value: Value::Number(number, _),
-                ..
-            }) => number.parse::<f64>().ok(),
-            _ => None,
-        };
-        match share {
-            Some(share) if share > 0.0 && share <= 1.0 => Ok((share * 1e6).round().max(1.0) as u32),
-            _ => {
-                let error = Diagnostic::new(Code::Type, format!("'{name}' must be a number above 0, at most 1"));
-                Err(self.text.at(error, arg.span))
-            }
-        }
-    }
-
-    fn flag(&self, name: &str) -> Result<bool, Diagnostic> {
-        match self.find(name).map(|arg| (&arg.value, arg.span)) {
-            None => Ok(false),
-            Some((
-                Expr::Value(ValueWithSpan {
-                    value: Value::Boolean(flag),
-                    ..
-                }),
-                _,
-            )) => Ok(*flag),
-            Some((_, span)) => {
-                let error = Diagnostic::new(Code::Type, format!("'{name}' must be true or false"));
-                Err(self.text.at(error, span))
-            }
-        }
-    }
-
-    fn string(&self, name: &str) -> Result<String, Diagnostic> {
-        let arg = self.required(name)?;
-        match &arg.value {
-            Expr::Value(ValueWithSpan {
-                value: Value::SingleQuotedString(text),
-                ..
-            }) => Ok(text.clone()),
-            _ => {
-                let error = Diagnostic::new(Code::Type, format!("'{name}' must be a text in single quotes"));
-                Err(self.text.at(error, arg.span))
-            }
-        }
-    }
-
-    fn condition(&self) -> Result<Box<Condition>, Diagnostic> {
-        let text = self.string("condition")?;
-        let condition = condition::read(&text, self.schema, self.functions);
-        condition.map(Box::new).map_err(|error| self.at("condition", error))
-    }
-
-    fn schedule(&self) -> Result<String, Diagnostic> {
-        let text = self.string("schedule")?;
-        match CronSchedule::parse(&text) {
-            Ok(_) => Ok(text),
-            Err(error) => {
-                let message = format!("'{text}' is no cron expression: {error}");
-                let error = Diagnostic::new(Code::Syntax, message)
-                    .hint("five fields, or six with seconds first, such as '0 */5 * * * ?'");
-                Err(self.at("schedule", error))
-            }
-        }
-    }
-
-    fn column(&self, arg: &WindowArg) -> Result<Column, Diagnostic> {
-        let Some(name) = name_of(&arg.value) else {
-            let error = Diagnostic::new(Code::Type, "a column is due here, without quotes");
-            return Err(self.text.at(error, arg.span));
-        };
-        let names = self.schema.fields().iter().map(|field| field.name().as_str());
-        match resolve(name, names.clone()) {
-            Resolved::One(exact) => Ok(Column::new_unqualified(exact)),
-            _ => {
-                let error = Diagnostic::new(Code::UnknownColumn, format!("there is no column '{name}'"));
-                let error = match nearest(name, names) {
-                    Some(near) => error.hint(format!("did you mean '{near}'?")),
-                    None => error,
-                };
-                Err(self.text.at(error, arg.span))
-            }
-        }
-    }
-
-    fn time_column(&self) -> Result<Column, Diagnostic> {
-        let arg = self.required("column")?;
-        let column = self.column(arg)?;
-        let data_type = self.schema.field_with_name(&column.name).map(|field| field.data_type());
-        match data_type {
-            Ok(DataType::Timestamp(_, _) | DataType::Int64) => Ok(column),
-            _ => {
-                let error = Diagnostic::new(Code::Type, format!("'{}' is no time", column.name))
-                    .hint("a time is a TIMESTAMP, or a LONG in milliseconds");
-                Err(self.text.at(error, arg.span))
-            }
-        }
-    }
-
-    fn keys(&self, required: bool) -> Result<Vec<Column>, Diagnostic> {
-        if required {
-            self.required("keys")?;
-        }
-        self.list("keys").map(|arg| self.column(arg)).collect()
-    }
-
-    /// The columns given, or else all.
-    fn keys_or_all(&self) -> Result<Vec<Column>, Diagnostic> {
-        let keys = self.keys(false)?;
-        if !keys.is_empty() {
-            return Ok(keys);
-        }
-        let all = self.schema.fields().iter();
-        Ok(all.map(|field| Column::new_unqualified(field.name())).collect())
-    }
-
-    fn sort_keys(&self) -> Result<Vec<SortKey>, Diagnostic> {
-        self.required("keys")?;
-        let mut keys: Vec<SortKey> = Vec::new();
-        for arg in self.list("keys") {
-            keys.push(SortKey {
-                column: self.column(arg)?,
-                descending: arg.order == Some(WindowArgOrder::Desc),
-            });
-        }
-        Ok(keys)
-    }
-
-    fn list<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s WindowArg> {
-        self.given
-            .iter()
-            .filter(move |(given, _)| *given == name)
-            .map(|(_, arg)| *arg)
-    }
 }
-
-/// Windows of more events than this would not fit the memory of any machine they are likely to run on.
-const MAX_COUNT: usize = 1_000_000_000;
 
 /// Whether rows of that window have the window's bounds; known before its arguments are.
 pub fn has_bounds(spec: &WindowSpec) -> bool {
@@ -637,12 +460,6 @@ pub fn has_bounds(spec: &WindowSpec) -> bool {
         "sliding",
     ];
     kinds.contains(&spec.kind.as_str())
-}
-
-/// Whether that window gathers events and closes; known before its arguments are.
-pub fn closes(spec: &WindowSpec) -> bool {
-    let kinds = ["lengthbatch", "batch", "cron", "expressionbatch"];
-    kinds.contains(&spec.kind.as_str()) || has_bounds(spec)
 }
 
 /// Columns with those of a window's bounds after them, unless they are taken.

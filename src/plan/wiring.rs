@@ -3,17 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use datafusion_expr::LogicalPlan;
+
+use super::changelogs::changelog_streams;
 use super::compile::{Columns, Compiled, CompiledQuery, Environment, Outside};
-use super::lower::{Lowering, columns_read};
+use super::lineage::time_columns;
+use super::lower::{Block, Flow, Lowering, columns_read};
+use super::lower_partition::has_broadcast;
+use super::lower_top_n::ranks;
 use super::lower_window::named_window;
-use super::stream_plan::{PlanNodeKind, QueryPlan, StreamPlan, StreamPlanStream};
+use super::meeting::streams_to_split;
+use super::partition::block_of;
+use super::stream_plan::{NodeId, PlanNodeKind, QueryPlan, QueryTarget, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
-use crate::catalog::streams::{LatePolicy, Role, StreamDef};
+use crate::catalog::streams::{Connection, LatePolicy, Role, StreamDef};
 use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic};
 use crate::formats::DecodeSchema;
 use crate::operators::event_time_order::EventTimeOrderPlan;
+use crate::operators::keyed_changes::KeyedChangesPlan;
+use crate::operators::output_events::{OutputEventsPlan, OutputForm};
+use crate::operators::split_rows::SplitRowsPlan;
 use crate::operators::trigger::TriggerPlan;
 use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
 use crate::windows::TimeDomain;
@@ -74,10 +85,19 @@ impl Compiled {
             warnings: Vec::new(),
             ordered: BTreeMap::new(),
             event_time: self.event_time_streams(),
+            blocks: BTreeMap::new(),
+            time_columns: BTreeMap::new(),
+            changelogs: BTreeSet::new(),
+            tables: self.tables.clone(),
         };
+        let streams = || self.streams.iter().map(Arc::as_ref);
+        plan.time_columns = time_columns(streams(), &self.queries);
+        plan.changelogs = changelog_streams(streams(), &self.queries, &plan.event_time, &plan.time_columns);
+        let split = streams_to_split(&self.queries);
         let read = self.columns_read();
         for def in &self.streams {
-            self.add_stream(&mut plan, def, columns, &read, &text)?;
+            let split = split.contains(&def.name);
+            self.add_stream(&mut plan, def, columns, &read, split, &text)?;
         }
         for stream in 0..plan.streams.len() {
             if let LatePolicy::Redirect(name) = &plan.streams[stream].def.settings.late.clone()
@@ -135,6 +155,9 @@ impl Compiled {
         for query in &self.queries {
             columns_read(&query.plan, &mut read);
         }
+        for key in self.partitions.values().flat_map(|partition| &partition.keys) {
+            columns_read(key, &mut read);
+        }
         read
     }
 
@@ -144,6 +167,7 @@ impl Compiled {
         def: &Arc<StreamDef>,
         columns: Columns,
         read: &BTreeMap<String, BTreeSet<usize>>,
+        split: bool,
         text: &Text,
     ) -> Result<(), Diagnostic> {
         let fields = def.schema.fields().len();
@@ -169,6 +193,7 @@ impl Compiled {
             (0..fields).collect()
         } else {
             let mut wanted = read.get(&def.name).cloned().unwrap_or_default();
+            wanted.extend(&def.primary_key);
             if let (Some(watermark), Some(bound)) = (&def.watermark, &bound) {
                 wanted.insert(watermark.column);
                 if let WatermarkBound::Expression(_) = bound {
@@ -224,6 +249,47 @@ impl Compiled {
             entry = entry.or(Some(node));
             last = Some(node);
         }
+        let wanted_schema = || {
+            let fields: Vec<_> = wanted.iter().map(|&index| def.schema.fields()[index].clone()).collect();
+            Arc::new(arrow::datatypes::Schema::new(fields))
+        };
+        if !def.primary_key.is_empty() {
+            let key = def
+                .primary_key
+                .iter()
+                .filter_map(|column| wanted.binary_search(column).ok());
+            let operator = KeyedChangesPlan {
+                key: key.collect(),
+                schema: wanted_schema(),
+            };
+            let kind = PlanNodeKind::Operator(Arc::new(operator));
+            let node = plan.add(kind, None, stream, format!("{}/changes", def.name));
+            if let Some(last) = last {
+                plan.connect(last, node);
+            }
+            entry = entry.or(Some(node));
+            last = Some(node);
+        }
+        // What a window gives for one event is several changes, of which each goes its ways before the next.
+        let (split, split_behind) = match &def.window {
+            None => (split, false),
+            Some(window) => (false, split && Flow::of(&window.kind) != Flow::Emissions),
+        };
+        let add_split = |plan: &mut StreamPlan, last: Option<NodeId>| {
+            let kind = PlanNodeKind::Operator(Arc::new(SplitRowsPlan));
+            let node = plan.add(kind, None, stream, format!("{}/rows", def.name));
+            if let Some(last) = last {
+                plan.connect(last, node);
+            }
+            node
+        };
+        if split {
+            let node = add_split(plan, last);
+            entry = entry.or(Some(node));
+            last = Some(node);
+        }
+        let mut content = None;
+        let mut held_by = None;
         if let Some(window) = &def.window {
             let domain = match plan.event_time.contains(&def.name) {
                 true => TimeDomain::Event,
@@ -237,38 +303,81 @@ impl Compiled {
                 }
                 entry = entry.or(Some(node));
                 last = Some(node);
+                if kind == "window" {
+                    held_by = Some(node);
+                }
+                // What it is declared to give may be less than what it holds.
+                if kind != "output" {
+                    content = Some(node);
+                }
+            }
+        }
+        if split_behind {
+            let split_last = last == content;
+            let node = add_split(plan, last);
+            last = Some(node);
+            if split_last {
+                content = last;
             }
         }
         let node = plan.add(PlanNodeKind::Stream(stream), None, stream, def.name.clone());
         if let Some(last) = last {
             plan.connect(last, node);
         }
+        for node in &mut plan.nodes[entry.unwrap_or(node)..] {
+            node.block = block_of(&def.name);
+        }
         plan.streams.push(StreamPlanStream {
             def: def.clone(),
             entry: entry.unwrap_or(node),
             node,
+            content,
+            held_by,
             wanted,
         });
         Ok(())
     }
 
     fn add_query(&self, plan: &mut StreamPlan, query: &CompiledQuery, text: &Text) -> Result<(), Diagnostic> {
-        let Some(target) = plan.stream(&query.target) else {
-            return Ok(());
+        let target = plan.stream(&query.target);
+        if let Some(target) = target.filter(|_| ranks(&query.plan, &self.streams)) {
+            takes_changelog(&plan.streams[target].def).map_err(|error| text.at(error, query.span))?;
+        }
+        let block = match &query.partition {
+            Some(scope) => Some(self.add_block(plan, scope.number, text)?),
+            None => None,
         };
+        let begun = plan.nodes.len();
         let number = plan.queries.len();
-        let schema = plan.streams[target].def.schema.clone();
         let warnings = plan.warnings.len();
-        let mut lowering = Lowering::new(plan, number, &query.name, query.output, query.rate.clone());
-        lowering.partition = query.partition.as_ref().map(|scope| scope.purge);
-        let lowered = lowering.lower(&query.plan, &schema);
+        let mut lowering = Lowering::new(plan, Some(number), &query.name, query.output, query.rate.clone());
+        lowering.changes = query.changes;
+        lowering.partition = block;
+        let lowered = match (&query.write, target) {
+            (Some(write), _) => lowering.lower_write(&query.plan, write),
+            (None, Some(target)) => {
+                let schema = lowering.plan.streams[target].def.schema.clone();
+                lowering.lower(&query.plan, &schema)
+            }
+            (None, None) => return Ok(()),
+        };
         let first = std::mem::take(&mut lowering.first);
         let last = lowered.map_err(|error| text.at(error, query.span))?;
         let warnings = plan.warnings.split_off(warnings).into_iter();
         plan.warnings
             .extend(warnings.map(|warning| text.at(warning, query.span)));
-        let entry = plan.streams[target].entry;
-        plan.connect(last, entry);
+        for node in plan.nodes[begun..].iter_mut().filter(|node| node.query == Some(number)) {
+            node.block = query.partition.as_ref().map(|scope| scope.number);
+        }
+        let target = match (&query.write, target) {
+            (Some(write), _) => QueryTarget::Table(write.table.clone()),
+            (None, Some(target)) => {
+                let entry = plan.streams[target].entry;
+                plan.connect(last, entry);
+                QueryTarget::Stream(target)
+            }
+            (None, None) => return Ok(()),
+        };
         plan.queries.push(QueryPlan {
             name: query.name.clone(),
             target,
@@ -277,7 +386,69 @@ impl Compiled {
         });
         Ok(())
     }
+
+    /// What the queries of a PARTITION share. The keys alive are known before any query of the block sees an event.
+    fn add_block(&self, plan: &mut StreamPlan, number: usize, text: &Text) -> Result<Block, Diagnostic> {
+        let Some(partition) = self.partitions.get(&number) else {
+            return Err(text.finish(Diagnostic::new(Code::Syntax, "a PARTITION without keys")));
+        };
+        let queries = self.queries.iter().filter(|query| {
+            let scope = query.partition.as_ref();
+            scope.is_some_and(|scope| scope.number == number)
+        });
+        let broadcasts = queries.into_iter().any(|query| has_broadcast(&query.plan));
+        let timed = |key: &LogicalPlan| plan.time_domain(key) == TimeDomain::Event;
+        let in_order = broadcasts && partition.keys.iter().all(timed);
+        let mut block = Block {
+            purge: partition.purge,
+            in_order,
+            keys: plan.blocks.get(&number).copied(),
+        };
+        if block.keys.is_none() && (broadcasts || partition.purge.is_some()) {
+            let name = format!("partition_{number}");
+            let begun = plan.nodes.len();
+            let mut lowering = Lowering::new(plan, None, &name, OUTPUT, None);
+            lowering.partition = Some(block);
+            let node = lowering.keys(&partition.keys);
+            let node = node.map_err(|error| text.at(error, partition.span))?;
+            for added in &mut plan.nodes[begun..] {
+                // What puts a stream into order is everybody's.
+                let own = added.id.starts_with(&name);
+                added.block = own.then_some(number);
+            }
+            plan.blocks.insert(number, node);
+            block.keys = Some(node);
+        }
+        Ok(block)
+    }
 }
+
+/// Refuses a stream that cannot pass on rows that leave.
+fn takes_changelog(def: &StreamDef) -> Result<(), Diagnostic> {
+    let (why, hint) = match &def.role {
+        _ if def.window.is_some() => ("is a window, which holds events", "send the query to a stream"),
+        _ if def.watermark.is_some() => (
+            "has a WATERMARK, which drops what comes late",
+            "leave it out: the changes come with their own times",
+        ),
+        Role::Sink(Connection { format: Some(_), .. }) => (
+            "writes rows, and cannot say which of them leave",
+            "print the query, or use extension = 'log'; both show +I and -D",
+        ),
+        _ => return Ok(()),
+    };
+    let message = format!(
+        "'{}' {why}, but a query with ORDER BY … LIMIT gives a changelog: rows that enter and leave",
+        def.name
+    );
+    Err(Diagnostic::new(Code::Unstreamable, message).hint(hint))
+}
+/// Every event that comes in goes out.
+const OUTPUT: OutputEventsPlan = OutputEventsPlan {
+    current: true,
+    expired: false,
+    form: OutputForm::Events,
+};
 
 fn check_circles(plan: &StreamPlan, text: &Text) -> Result<(), Diagnostic> {
     let Err(nodes) = plan.topological() else {

@@ -17,12 +17,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::errors::StreamErrors;
+use super::exchange::{Heard, Outlet};
 use super::metrics::{QueryMetrics, StreamMetrics};
 use super::tap::Tap;
 use crate::error::{Result, RowError};
 use crate::event::{EventBatch, Micros};
 use crate::operators::state::{StateReader, StateWriter};
-use crate::operators::{BEGINNING_OF_TIME, END_OF_TIME, Operator, Outcome, Output, TimeUpdate, Watermark};
+use crate::operators::{BEGINNING_OF_TIME, CONTROL, END_OF_TIME, Operator, Outcome, Output, TimeUpdate, Watermark};
 
 /// Index of a node in its graph.
 pub type NodeIndex = usize;
@@ -64,6 +65,8 @@ pub enum Stage {
     Pass(Vec<Tap>),
     /// An operator.
     Operator(Box<dyn Operator>),
+    /// Sends everything on to another task.
+    Send(Outlet),
 }
 
 struct Node {
@@ -87,6 +90,8 @@ enum Work {
         port: usize,
         watermark: Watermark,
     },
+    /// The node has more to give.
+    Resume(NodeIndex),
 }
 
 /// Streams and operators that run on one thread.
@@ -130,6 +135,18 @@ impl Graph {
         }
         let port = self.external_port(node);
         self.work.push(Work::Batch { node, port, batch });
+        self.run(now)
+    }
+
+    /// Takes a batch from another task.
+    pub fn receive(&mut self, node: NodeIndex, port: usize, batch: EventBatch, now: Micros) -> Result<()> {
+        self.work.push(Work::Batch { node, port, batch });
+        self.run(now)
+    }
+
+    /// Takes a watermark from another task.
+    pub fn receive_time(&mut self, node: NodeIndex, port: usize, watermark: Watermark, now: Micros) -> Result<()> {
+        self.work.push(Work::Time { node, port, watermark });
         self.run(now)
     }
 
@@ -185,11 +202,19 @@ impl Graph {
         self.nodes[node].done
     }
 
+    /// What the window at `node` holds.
+    pub fn content(&self, node: NodeIndex) -> Result<Vec<EventBatch>> {
+        match &self.nodes[node].spec.stage {
+            Stage::Operator(operator) => Ok(operator.content()?.unwrap_or_default()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// The taps of a stream.
     pub fn taps_mut(&mut self, node: NodeIndex) -> Option<&mut Vec<Tap>> {
         match &mut self.nodes[node].spec.stage {
             Stage::Pass(taps) => Some(taps),
-            Stage::Operator(_) => None,
+            _ => None,
         }
     }
 
@@ -197,7 +222,7 @@ impl Graph {
     pub fn all_taps(&mut self) -> impl Iterator<Item = &mut Tap> {
         self.nodes.iter_mut().flat_map(|node| match &mut node.spec.stage {
             Stage::Pass(taps) => taps.iter_mut(),
-            Stage::Operator(_) => [].iter_mut(),
+            _ => [].iter_mut(),
         })
     }
 
@@ -205,7 +230,7 @@ impl Graph {
     pub fn taps(&self) -> impl Iterator<Item = &Tap> {
         self.nodes.iter().flat_map(|node| match &node.spec.stage {
             Stage::Pass(taps) => taps.iter(),
-            Stage::Operator(_) => [].iter(),
+            _ => [].iter(),
         })
     }
 
@@ -257,6 +282,7 @@ impl Graph {
             match work {
                 Work::Batch { node, port, batch } => self.process(node, port, batch, now)?,
                 Work::Time { node, port, watermark } => self.pass_time(node, port, watermark, now)?,
+                Work::Resume(node) => self.resume(node, now)?,
             }
         }
         Ok(())
@@ -286,6 +312,12 @@ impl Graph {
                 self.push_batches(index, vec![batch]);
                 Ok(())
             }
+            Stage::Send(outlet) => {
+                if outlet.send(&batch)? == Heard::No {
+                    self.finish(index);
+                }
+                Ok(())
+            }
             Stage::Operator(operator) => {
                 self.output.set_now(now);
                 operator.process(port, batch, &mut self.output)?;
@@ -295,8 +327,25 @@ impl Graph {
         }
     }
 
+    fn resume(&mut self, index: NodeIndex, now: Micros) -> Result<()> {
+        let node = &mut self.nodes[index];
+        let Stage::Operator(operator) = &mut node.spec.stage else {
+            return Ok(());
+        };
+        if node.done {
+            return Ok(());
+        }
+        self.output.set_now(now);
+        operator.resume(&mut self.output)?;
+        let outcome = self.output.take();
+        self.settle(index, outcome, None)
+    }
+
     /// Remembers the watermark of one input and passes the node's on if it has moved.
     fn pass_time(&mut self, index: NodeIndex, port: usize, watermark: Watermark, now: Micros) -> Result<()> {
+        if port == CONTROL {
+            return Ok(());
+        }
         let node = &mut self.nodes[index];
         if let Some(input) = node.spec.inputs.get_mut(port) {
             *input = watermark;
@@ -329,6 +378,13 @@ impl Graph {
         }
         if node.done {
             node.spec.passed = combined;
+            return Ok(());
+        }
+        if let Stage::Send(outlet) = &node.spec.stage {
+            node.spec.passed = combined;
+            if outlet.send_time(combined) == Heard::No {
+                self.finish(index);
+            }
             return Ok(());
         }
         let Stage::Operator(operator) = &mut node.spec.stage else {
@@ -407,6 +463,9 @@ impl Graph {
         if let Some((node, port)) = late_output {
             let late = outcome.late_rows.into_iter().rev();
             self.work.extend(late.map(|batch| Work::Batch { node, port, batch }));
+        }
+        if outcome.again {
+            self.work.push(Work::Resume(index));
         }
         self.push_batches(index, outcome.batches);
         if ended {

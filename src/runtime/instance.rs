@@ -4,23 +4,23 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use arrow::array::RecordBatch;
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
+use super::build::{Builder, Built, Place, metrics_of};
 use super::errors::{Listener, StreamErrors};
-use super::graph::{Counters, Graph, NodeIndex, NodeSpec, Stage, initial};
-use super::metrics::{Metrics, QueryMetrics, StreamMetrics};
+use super::graph::{Graph, NodeIndex};
+use super::metrics::Metrics;
+use super::placement::{Part, parts};
 use super::snapshot::Snapshot;
 use super::source_thread::{Ended, SourceThread};
-use super::tap::{OwnSink, SinkThread, Tap};
-use super::task::{Control, Inputs, Joining, Sent, SourceInput, Task};
-use crate::catalog::streams::Role;
-use crate::connectors::{Emitted, Registry, Source, StopSignal};
+use super::tap::Tap;
+use super::task::{Control, Inputs, Sent, SourceInput, Task};
+use crate::connectors::{Emitted, Registry, StopSignal};
 use crate::error::{Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros, VirtualClock};
-use crate::formats::DecodeSchema;
-use crate::operators::Watermark;
-use crate::plan::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
+use crate::plan::stream_plan::{StreamId, StreamPlan};
 
 /// How many batches sent through the API may wait for a task; then `send` waits.
 const API_QUEUE: usize = 1_024;
@@ -46,6 +46,8 @@ pub struct Setup {
     pub taps: Vec<(StreamId, Tap)>,
     /// Listeners to bad events, by stream.
     pub listeners: Vec<(StreamId, Listener)>,
+    /// On how many threads the keys of a partition are worked off; not in inline mode.
+    pub parallelism: usize,
     /// A snapshot to go on from.
     pub snapshot: Option<Snapshot>,
 }
@@ -55,17 +57,14 @@ pub struct Instance {
     driver: Driver,
     /// By stream: its task, and its entry and own node there.
     places: Vec<Place>,
+    /// On how many workers partitions live.
+    workers: usize,
+    /// One snapshot is taken at a time: tasks tell barriers by their order.
+    snapshots: Mutex<()>,
     lifecycle: Arc<Lifecycle>,
     /// The counters.
     pub metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
-}
-
-#[derive(Clone, Copy)]
-struct Place {
-    task: usize,
-    entry: NodeIndex,
-    node: NodeIndex,
 }
 
 enum Driver {
@@ -76,6 +75,8 @@ enum Driver {
 struct TaskHandle {
     api: Sender<Sent>,
     control: Sender<Control>,
+    /// Whether no other task feeds it.
+    is_first: bool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -115,9 +116,12 @@ impl Instance {
             stop: Mutex::new(Some(stop)),
             failure: Mutex::new(None),
         });
-        let groups = match setup.mode {
-            Mode::Threads => plan.components(),
-            Mode::Inline => vec![(0..plan.nodes.len()).collect()],
+        let parts = match setup.mode {
+            Mode::Threads => parts(plan, setup.parallelism),
+            Mode::Inline => vec![Part {
+                nodes: (0..plan.nodes.len()).collect(),
+                workers: 1,
+            }],
         };
         let errors: Vec<Arc<StreamErrors>> = plan
             .streams
@@ -128,21 +132,11 @@ impl Instance {
         for (stream, listener) in setup.listeners.drain(..) {
             errors[stream].listen(listener);
         }
-        let mut builder = Builder {
-            plan,
-            registry,
-            metrics: &metrics,
-            errors: &errors,
-            setup,
-            stop: stop_signal,
-        };
-        let places = builder.places(&groups);
+        let mut builder = Builder::new(plan, registry, (&metrics, &errors), setup, stop_signal, parts);
+        let places = builder.places();
+        let workers = builder.workers();
         let clock = builder.setup.clock.clone();
-        let built = groups
-            .iter()
-            .map(|group| builder.build(group))
-            .collect::<Result<Vec<Part>>>();
-        let parts = match built {
+        let parts = match builder.build() {
             Ok(parts) => parts,
             Err(error) => {
                 lifecycle.stop();
@@ -161,6 +155,8 @@ impl Instance {
         Ok(Instance {
             driver,
             places,
+            workers,
+            snapshots: Mutex::new(()),
             lifecycle,
             metrics,
             clock,
@@ -244,15 +240,45 @@ impl Instance {
         Ok(())
     }
 
+    /// What a named window holds, between two batches.
+    pub fn window_content(&self, stream: StreamId) -> Result<Vec<RecordBatch>> {
+        let place = self.places[stream];
+        let Some(node) = place.content else {
+            return Ok(Vec::new());
+        };
+        let content = match &self.driver {
+            Driver::Threads(tasks) => {
+                let (reply, answer) = bounded(1);
+                let asked = tasks[place.task].control.send(Control::Content(node, reply));
+                asked.map_err(|_| self.closed())?;
+                answer.recv().map_err(|_| self.closed())??
+            }
+            Driver::Inline(inline, _) => inline.lock().graph.content(node)?,
+        };
+        // The bounds of a window, which come last, are no columns of the named one.
+        let columns: Vec<usize> = (0..place.columns).collect();
+        let content = content.into_iter().map(|batch| Ok(batch.columns().project(&columns)?));
+        content.collect()
+    }
+
     /// The state between two events. Waits until the tasks have come to a point where it is whole.
     pub fn snapshot(&self) -> Result<Snapshot> {
-        let mut whole = Snapshot::default();
+        let _only = self.snapshots.lock();
+        let mut whole = Snapshot {
+            workers: self.workers,
+            ..Snapshot::default()
+        };
         match &self.driver {
             Driver::Threads(tasks) => {
-                for task in tasks {
-                    let (reply, answer) = bounded(1);
-                    task.control.send(Control::Snapshot(reply)).map_err(|_| self.closed())?;
-                    whole.merge(answer.recv().map_err(|_| self.closed())??);
+                let (parts, answers) = bounded(tasks.len());
+                // Barriers bring it to the others.
+                for task in tasks.iter().filter(|task| task.is_first) {
+                    let asked = task.control.send(Control::Snapshot(parts.clone()));
+                    asked.map_err(|_| self.closed())?;
+                }
+                drop(parts);
+                for _ in tasks {
+                    whole.merge(answers.recv().map_err(|_| self.closed())??);
                 }
             }
             Driver::Inline(inline, _) => {
@@ -354,219 +380,12 @@ impl Inline {
     }
 }
 
-/// The part of a plan that runs on one thread.
-struct Part {
-    graph: Graph,
-    sources: Vec<(String, NodeIndex, SourceThread, bool)>,
-    api_entries: Vec<NodeIndex>,
-    /// The entries of triggers that go on for ever.
-    triggers: Vec<NodeIndex>,
-    joining: Joining,
-}
-
-struct Builder<'a> {
-    plan: &'a StreamPlan,
-    registry: &'a Registry,
-    metrics: &'a Metrics,
-    errors: &'a [Arc<StreamErrors>],
-    setup: Setup,
-    stop: StopSignal,
-}
-
-impl Builder<'_> {
-    fn places(&self, groups: &[Vec<NodeId>]) -> Vec<Place> {
-        let find = |id: NodeId| {
-            groups
-                .iter()
-                .enumerate()
-                .find_map(|(task, group)| Some((task, group.binary_search(&id).ok()?)))
-        };
-        let place = |entry: NodeId, node: NodeId| {
-            let (task, entry) = find(entry)?;
-            let (_, node) = find(node)?;
-            Some(Place { task, entry, node })
-        };
-        self.plan
-            .streams
-            .iter()
-            .filter_map(|stream| place(stream.entry, stream.node))
-            .collect()
-    }
-
-    fn build(&mut self, group: &[NodeId]) -> Result<Part> {
-        let event_time = event_time_nodes(self.plan);
-        let specs = group
-            .iter()
-            .map(|&id| self.node(id, group, &event_time))
-            .collect::<Result<Vec<_>>>()?;
-        let mut graph = Graph::new(specs);
-        if let Some(snapshot) = &self.setup.snapshot {
-            graph.restore(|id| snapshot.state_of(id))?;
-        }
-        let mut sources = Vec::new();
-        let mut api_entries = Vec::new();
-        let mut triggers = Vec::new();
-        for stream in &self.plan.streams {
-            let Ok(entry) = group.binary_search(&stream.entry) else {
-                continue;
-            };
-            match (&stream.def.role, self.setup.connect) {
-                (Role::Source(_), true) => {
-                    let schema = DecodeSchema {
-                        declared: stream.def.schema.clone(),
-                        wanted: stream.wanted.clone(),
-                    };
-                    let mut source = self
-                        .registry
-                        .build_source(&stream.def, schema)?
-                        .ok_or_else(|| Error::failed("a source stream has no source"))?;
-                    let position = self
-                        .setup
-                        .snapshot
-                        .as_ref()
-                        .and_then(|snapshot| snapshot.positions.get(&stream.def.name));
-                    if let Some(position) = position {
-                        source.seek(position)?;
-                    }
-                    let waited_for = stream.def.watermark.is_some() && source.is_bounded();
-                    let thread = self.start_source(&stream.def.name, source)?;
-                    sources.push((stream.def.name.clone(), entry, thread, waited_for));
-                }
-                (Role::Trigger(schedule), _) if schedule.recurs() => triggers.push(entry),
-                _ => api_entries.push(entry),
-            }
-        }
-        Ok(Part {
-            graph,
-            sources,
-            api_entries,
-            triggers,
-            joining: self.joining(group),
-        })
-    }
-
-    /// Whether no operator of a group goes by the batches that come in.
-    fn joining(&self, group: &[NodeId]) -> Joining {
-        let keeps = group.iter().any(|&node| match &self.plan.nodes[node].kind {
-            PlanNodeKind::Operator(operator) => operator.keeps_batches(),
-            _ => false,
-        });
-        if keeps { Joining::No } else { Joining::Yes }
-    }
-
-    fn start_source(&self, name: &str, source: Box<dyn Source>) -> Result<SourceThread> {
-        SourceThread::start(name, source, self.stop.clone(), self.setup.clock.clone())
-    }
-
-    fn node(&mut self, id: NodeId, group: &[NodeId], event_time: &[bool]) -> Result<NodeSpec> {
-        let node = &self.plan.nodes[id];
-        let local = |id: NodeId| {
-            group
-                .binary_search(&id)
-                .map_err(|_| Error::failed("a plan's part is not whole"))
-        };
-        let (stage, own_stream) = match &node.kind {
-            PlanNodeKind::Stream(stream) => (Stage::Pass(self.taps(*stream)?), Some(*stream)),
-            PlanNodeKind::Union => (Stage::Pass(Vec::new()), None),
-            PlanNodeKind::Operator(plan) => (Stage::Operator(plan.build()?), None),
-        };
-        let entry_of = self.plan.streams.iter().position(|stream| stream.entry == id);
-        let mut inputs: Vec<Watermark> = node.inputs.iter().map(|&from| initial(event_time[from])).collect();
-        if let Some(stream) = entry_of {
-            let outside = self.plan.streams[stream].def.watermark.is_some();
-            inputs.push(initial(
-                outside && matches!(self.plan.streams[stream].def.role, Role::Source(_)),
-            ));
-        }
-        let query = node
-            .query
-            .map(|query| (&self.plan.queries[query], &self.metrics.queries[query]));
-        let is_first = query.is_some_and(|(query, _)| query.first.contains(&id));
-        let is_last = query.is_some_and(|(query, _)| query.last == id);
-        let counted = own_stream.or(entry_of);
-        Ok(NodeSpec {
-            stage,
-            outputs: node
-                .outputs
-                .iter()
-                .map(|edge| Ok((local(edge.node)?, edge.port)))
-                .collect::<Result<_>>()?,
-            late_output: node
-                .late_output
-                .map(|edge| Ok::<_, Error>((local(edge.node)?, edge.port)))
-                .transpose()?,
-            inputs,
-            passed: initial(event_time[id]),
-            errors: self.errors[node.errors].clone(),
-            counters: Counters {
-                stream: counted.map(|stream| self.metrics.streams[stream].clone()),
-                query_in: query.filter(|_| is_first).map(|(_, metrics)| metrics.clone()),
-                query_out: query.filter(|_| is_last).map(|(_, metrics)| metrics.clone()),
-            },
-            id: node.id.clone(),
-        })
-    }
-
-    fn taps(&mut self, stream: StreamId) -> Result<Vec<Tap>> {
-        let mut taps = Vec::new();
-        let mut index = 0;
-        while index < self.setup.taps.len() {
-            if self.setup.taps[index].0 == stream {
-                taps.push(self.setup.taps.remove(index).1);
-            } else {
-                index += 1;
-            }
-        }
-        let def = &self.plan.streams[stream].def;
-        if self.setup.connect
-            && let Some(sink) = self.registry.build_sink(def)?
-        {
-            if self.setup.mode == Mode::Inline || sink.is_immediate() {
-                taps.push(Tap::Sink(OwnSink::open(&def.name, sink)?));
-            } else {
-                taps.push(Tap::Thread(SinkThread::start(&def.name, sink)?));
-            }
-        }
-        Ok(taps)
-    }
-}
-
-/// By node: whether event time begins at it or before it.
-fn event_time_nodes(plan: &StreamPlan) -> Vec<bool> {
-    let mut event_time = vec![false; plan.nodes.len()];
-    for id in plan.topological().unwrap_or_default() {
-        let begins = plan
-            .streams
-            .iter()
-            .any(|stream| stream.entry == id && stream.def.watermark.is_some())
-            || matches!(&plan.nodes[id].kind, PlanNodeKind::Operator(operator) if operator.begins_event_time());
-        event_time[id] = begins || plan.nodes[id].inputs.iter().any(|&from| event_time[from]);
-    }
-    event_time
-}
-
-fn metrics_of(plan: &StreamPlan) -> Metrics {
-    let role = |role: &Role| match role {
-        Role::Internal => "internal",
-        Role::Source(_) => "source",
-        Role::Sink(_) => "sink",
-        Role::Trigger(_) => "trigger",
-    };
-    let streams = plan
-        .streams
-        .iter()
-        .map(|stream| Arc::new(StreamMetrics::new(stream.def.name.clone(), role(&stream.def.role))));
-    let queries = plan.queries.iter().map(|query| {
-        let target = plan.streams[query.target].def.name.clone();
-        Arc::new(QueryMetrics::new(query.name.clone(), target))
-    });
-    Metrics {
-        streams: streams.collect(),
-        queries: queries.collect(),
-    }
-}
-
-fn start_task(part: Part, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn Clock>, stop: &StopSignal) -> Result<TaskHandle> {
+fn start_task(
+    part: Built,
+    lifecycle: &Arc<Lifecycle>,
+    clock: &Arc<dyn Clock>,
+    stop: &StopSignal,
+) -> Result<TaskHandle> {
     let (api, api_inbox) = bounded(API_QUEUE);
     let (control, control_inbox) = bounded(16);
     let sources = part
@@ -584,7 +403,11 @@ fn start_task(part: Part, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn Clock>, st
         api_entries: part.api_entries,
         triggers: part.triggers,
         joining: part.joining,
+        inlets: part.inlets,
+        merges: part.merges,
+        outlets: part.outlets,
     };
+    let is_first = inputs.inlets.is_empty();
     let task = Task::new(
         part.graph,
         inputs,
@@ -608,12 +431,13 @@ fn start_task(part: Part, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn Clock>, st
     Ok(TaskHandle {
         api,
         control,
+        is_first,
         thread: Mutex::new(Some(thread)),
     })
 }
 
 /// In inline mode sources still have threads, which carry their events through the graph themselves.
-fn start_inline(parts: Vec<Part>, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn Clock>) -> Result<Driver> {
+fn start_inline(parts: Vec<Built>, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn Clock>) -> Result<Driver> {
     let Some(mut part) = parts.into_iter().next() else {
         return Err(Error::failed("an app without parts"));
     };

@@ -1,9 +1,12 @@
 //! Running an app: threads, channels, clocks, counters.
 
+mod build;
 pub mod errors;
+mod exchange;
 pub mod graph;
 pub mod instance;
 pub mod metrics;
+mod placement;
 pub mod snapshot;
 pub mod source_thread;
 pub mod tap;

@@ -14,6 +14,16 @@ pub struct Snapshot {
     pub(crate) operators: BTreeMap<String, Vec<u8>>,
     /// By stream.
     pub(crate) positions: BTreeMap<String, Position>,
+    /// On how many workers the keys of partitions lived.
+    #[serde(default = "one")]
+    pub(crate) workers: usize,
+    /// The rows of tables that live in this process, by table.
+    #[serde(default)]
+    pub(crate) tables: BTreeMap<String, Vec<u8>>,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Snapshot {
@@ -34,5 +44,6 @@ impl Snapshot {
     pub(crate) fn merge(&mut self, other: Snapshot) {
         self.operators.extend(other.operators);
         self.positions.extend(other.positions);
+        self.tables.extend(other.tables);
     }
 }

@@ -10,6 +10,9 @@
 //! has to hold back stays small. Inputs that may stay silent are never waited for; for those the watermark and the idle
 //! time-out decide.
 //!
+//! # Other tasks
+//! What they send is taken message by message, in turn with the sources ([`super::exchange`]).
+//!
 //! # Snapshots
 //! Taken between two batches. The position that came with the last batch of each source belongs to that cut.
 
@@ -19,6 +22,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use parking_lot::Mutex;
 
+use super::exchange::{Inlet, Message, Parts};
 use super::graph::{Graph, NodeIndex};
 use super::snapshot::Snapshot;
 use super::source_thread::Ended;
@@ -58,6 +62,12 @@ pub struct Inputs {
     pub triggers: Vec<NodeIndex>,
     /// Whether batches that wait may be joined.
     pub joining: Joining,
+    /// From other tasks.
+    pub inlets: Vec<Inlet>,
+    /// The nodes that these feed.
+    pub merges: Vec<NodeIndex>,
+    /// To other tasks.
+    pub outlets: Vec<Sender<Message>>,
 }
 
 /// Whether batches that wait are joined.
@@ -82,7 +92,9 @@ pub struct Sent {
 /// What the app asks of a task.
 pub enum Control {
     /// A snapshot of its graph.
-    Snapshot(Sender<Result<Snapshot>>),
+    Snapshot(Parts),
+    /// What the window at a node holds.
+    Content(NodeIndex, Sender<Result<Vec<EventBatch>>>),
     /// A new tap on a stream.
     Tap(NodeIndex, Tap),
     /// The embedding API will send nothing more: the inputs end.
@@ -97,6 +109,15 @@ pub struct Task {
     api_entries: Vec<NodeIndex>,
     triggers: Vec<NodeIndex>,
     joining: Joining,
+    inlets: Vec<Inlet>,
+    merges: Vec<NodeIndex>,
+    outlets: Vec<Sender<Message>>,
+    /// The snapshot whose barriers are coming in.
+    barrier: Option<Parts>,
+    /// Whether other tasks were served last: sources are next.
+    served_inlet: bool,
+    /// The one of them that was.
+    last_inlet: usize,
     api_open: bool,
     control: Receiver<Control>,
     stop: Option<StopSignal>,
@@ -109,7 +130,9 @@ struct SourceState {
     position: Option<Position>,
 }
 
+#[derive(Clone, Copy)]
 enum Ready {
+    Inlet(usize),
     Source(usize),
     Api,
     Control,
@@ -140,6 +163,12 @@ impl Task {
             api_entries: inputs.api_entries,
             triggers: inputs.triggers,
             joining: inputs.joining,
+            inlets: inputs.inlets,
+            merges: inputs.merges,
+            outlets: inputs.outlets,
+            barrier: None,
+            served_inlet: false,
+            last_inlet: 0,
             api_open: true,
             control,
             stop: Some(stop),
@@ -169,6 +198,7 @@ impl Task {
                 return Ok(());
             }
             match self.wait()? {
+                Ready::Inlet(index) => self.take_inlet(index)?,
                 Ready::Source(index) => self.take_source(index)?,
                 Ready::Api => self.take_api()?,
                 Ready::Control => self.take_control()?,
@@ -191,23 +221,23 @@ impl Task {
             .any(|source| source.open && !self.graph.is_done(source.input.node));
         let api = self.api_open && self.api_entries.iter().any(|node| !self.graph.is_done(*node));
         let triggers = self.stop.is_some() && self.triggers.iter().any(|node| !self.graph.is_done(*node));
-        sources || api || triggers
+        let merges = self.merges.iter().any(|node| !self.graph.is_done(*node));
+        let inlets = merges && self.inlets.iter().any(|inlet| inlet.open);
+        sources || api || triggers || inlets
     }
 
     /// Waits until something is there. Sources first in line are those furthest behind in event time.
     fn wait(&mut self) -> Result<Ready> {
         let order = self.source_order();
-        for &index in &order {
-            if !self.sources[index].input.events.is_empty() {
-                // Control, API and stop must not starve behind a busy source.
-                if !self.control.is_empty() {
-                    return Ok(Ready::Control);
-                }
-                if self.api_open && !self.api.is_empty() {
-                    return Ok(Ready::Api);
-                }
-                return Ok(Ready::Source(index));
+        if let Some(ready) = self.waiting(&order) {
+            // Control, API and stop must not starve behind a busy source.
+            if !self.control.is_empty() {
+                return Ok(Ready::Control);
             }
+            if self.api_open && !self.api.is_empty() {
+                return Ok(Ready::Api);
+            }
+            return Ok(ready);
         }
         if self.api.is_empty() {
             // About to wait: nothing may be held back meanwhile.
@@ -219,6 +249,10 @@ impl Task {
         for &index in &order {
             select.recv(&self.sources[index].input.events);
             ready.push(Ready::Source(index));
+        }
+        for (index, inlet) in self.inlets.iter().enumerate().filter(|(_, inlet)| inlet.is_ready()) {
+            select.recv(&inlet.messages);
+            ready.push(Ready::Inlet(index));
         }
         if self.api_open {
             select.recv(&self.api);
@@ -242,6 +276,67 @@ impl Task {
             }
         };
         Ok(selected.map_or(Ready::Timer, |index| ready.swap_remove(index)))
+    }
+
+    /// A source or another task that has something; they take turns.
+    fn waiting(&mut self, order: &[usize]) -> Option<Ready> {
+        let mut sources = order.iter();
+        let source = sources.find(|index| !self.sources[**index].input.events.is_empty());
+        let source = source.map(|index| Ready::Source(*index));
+        let count = self.inlets.len();
+        let mut inlets = (1..=count).map(|step| (self.last_inlet + step) % count);
+        let inlet = inlets.find(|index| self.inlets[*index].is_ready() && !self.inlets[*index].messages.is_empty());
+        self.last_inlet = inlet.unwrap_or(self.last_inlet);
+        let inlet = inlet.map(Ready::Inlet);
+        let ready = if self.served_inlet {
+            source.or(inlet)
+        } else {
+            inlet.or(source)
+        };
+        self.served_inlet = matches!(ready, Some(Ready::Inlet(_)));
+        ready
+    }
+
+    /// Takes what another task has sent, one message: what it causes may have to wait for room downstream.
+    fn take_inlet(&mut self, index: usize) -> Result<()> {
+        let now = self.clock.now();
+        match self.inlets[index].messages.try_recv() {
+            Ok(Message::Batch { node, port, batch }) => self.graph.receive(node, port, batch, now),
+            Ok(Message::Time { node, port, watermark }) => self.graph.receive_time(node, port, watermark, now),
+            Ok(Message::Barrier(parts)) => {
+                self.inlets[index].waits = true;
+                self.barrier = Some(parts);
+                self.pass_barrier();
+                Ok(())
+            }
+            Err(TryRecvError::Empty) => Ok(()),
+            Err(TryRecvError::Disconnected) => {
+                self.inlets[index].open = false;
+                self.pass_barrier();
+                Ok(())
+            }
+        }
+    }
+
+    /// When the barrier has come from all: writes the own part of the snapshot and passes it on.
+    fn pass_barrier(&mut self) {
+        if self.inlets.iter().any(Inlet::is_ready) {
+            return;
+        }
+        if let Some(parts) = self.barrier.take() {
+            self.inlets.iter_mut().for_each(|inlet| inlet.waits = false);
+            self.answer(parts);
+        }
+    }
+
+    /// Sends the own part of a snapshot, and the barrier after what was sent before it.
+    fn answer(&mut self, parts: Parts) {
+        let snapshot = self.snapshot();
+        let _ = parts.send(snapshot);
+        for outlet in &self.outlets {
+            // One that has ended is missed by whoever collects the parts.
+            let _ = outlet.send(Message::Barrier(parts.clone()));
+        }
     }
 
     /// The open sources that somebody still needs, furthest behind first. If one that will certainly bring something is furthest behind,
@@ -349,9 +444,10 @@ impl Task {
 
     fn take_control(&mut self) -> Result<()> {
         match self.control.try_recv() {
-            Ok(Control::Snapshot(reply)) => {
-                let snapshot = self.snapshot();
-                let _ = reply.send(snapshot);
+            Ok(Control::Snapshot(parts)) => self.answer(parts),
+            Ok(Control::Content(node, reply)) => {
+                let content = self.graph.content(node);
+                let _ = reply.send(content);
             }
             Ok(Control::Tap(node, tap)) => {
                 if let Some(taps) = self.graph.taps_mut(node) {
@@ -385,7 +481,11 @@ impl Task {
             .iter()
             .filter_map(|source| Some((source.input.stream.clone(), source.position.clone()?)))
             .collect();
-        Ok(Snapshot { operators, positions })
+        Ok(Snapshot {
+            operators,
+            positions,
+            ..Snapshot::default()
+        })
     }
 }
 

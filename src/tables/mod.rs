@@ -9,7 +9,21 @@
 //! a writer that computes, and writers never wait for a reader that reads on: what a reader holds is a snapshot. Writers of one
 //! table take turns; what one reads in its transaction nobody changes before it commits, so no update is lost.
 
+pub mod batch_engine;
+pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+pub mod provider;
+pub mod registry;
+mod rows;
+pub mod slot;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod text_values;
+
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 
@@ -145,4 +159,16 @@ pub trait TableWriter {
 
     /// Makes the writes visible, all at once.
     fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// The backends that come with the engine.
+fn builtin() -> Vec<Arc<dyn registry::TableBackend>> {
+    vec![
+        Arc::new(memory::Memory),
+        Arc::new(memory::Cache),
+        #[cfg(feature = "sqlite")]
+        Arc::new(sqlite::Sqlite),
+        #[cfg(feature = "postgres")]
+        Arc::new(postgres::Postgres::default()),
+    ]
 }

@@ -13,7 +13,7 @@ use super::report::{Failure, FailureKind};
 use super::rows::decode;
 use crate::app::{App, Builder};
 use crate::config::nearest::nearest;
-use crate::error::{Code, Diagnostic, Error, Result, RowError};
+use crate::error::{Code, Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Times, VirtualClock};
 
 /// How many run-time errors a failure tells.
@@ -261,6 +261,10 @@ impl Run {
 }
 
 /// Runs an on-demand query.
-fn on_demand(_app: &App, _text: &str) -> Result<Vec<EventBatch>> {
-    Err(Diagnostic::new(Code::Unsupported, "on-demand queries are not supported yet").into())
+fn on_demand(app: &App, text: &str) -> Result<Vec<EventBatch>> {
+    let batches = app.query(text)?;
+    Ok(batches
+        .into_iter()
+        .map(|batch| EventBatch::inserts(batch, Times::Same(0)))
+        .collect())
 }

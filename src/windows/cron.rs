@@ -3,6 +3,7 @@
 use arrow::datatypes::SchemaRef;
 
 use super::Retained;
+use super::announce::Announce;
 use super::emission::{Emissions, read_batches, write_batches};
 use super::gather::gather;
 use super::length_batch::latest;
@@ -33,9 +34,14 @@ pub struct CronPlan {
     pub schedule: String,
     /// Whether anybody asks for what leaves.
     pub retained: Retained,
+    /// What is given before a firing.
+    pub announce: Announce,
     /// The columns.
     pub schema: SchemaRef,
 }
+
+/// The number of the open window: there is only one.
+const OPEN: i64 = 0;
 
 impl OperatorPlan for CronPlan {
     fn name(&self) -> &'static str {
@@ -46,18 +52,23 @@ impl OperatorPlan for CronPlan {
         vec![format!("at {}", self.schedule)]
     }
 
+    fn takes_chunks(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(CronWindow {
             schedule: CronSchedule::parse(&self.schedule).map_err(Error::failed)?,
             next: None,
             held: Vec::new(),
-            emissions: Emissions::new(self.schema.clone(), false, self.retained),
+            emissions: Emissions::new(self.schema.clone(), false, self.retained).announcing(self.announce),
         }))
     }
 }
 
 impl Operator for CronWindow {
-    fn process(&mut self, _port: Port, batch: EventBatch, _out: &mut Output) -> Result<()> {
+    fn process(&mut self, _port: Port, batch: EventBatch, out: &mut Output) -> Result<()> {
+        self.emissions.announce(&batch, (0, 0), OPEN, out)?;
         gather(&mut self.held, batch)
     }
 
@@ -86,6 +97,14 @@ impl Operator for CronWindow {
         oldest.map_or(input, |oldest| oldest.min(input))
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        None
+    }
+
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.emissions.content()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         state.value(&self.next)?;
         write_batches(&self.held, state)?;
@@ -105,9 +124,6 @@ impl CronWindow {
             return Ok(());
         }
         let held = std::mem::take(&mut self.held);
-        if let Some(emission) = self.emissions.close(&held, (now, now), now)? {
-            out.emit(emission);
-        }
-        Ok(())
+        self.emissions.close(&held, (now, now), now, OPEN, out)
     }
 }

@@ -40,6 +40,10 @@ impl OperatorPlan for DelayPlan {
         vec![format!("{} ms of {}", self.duration / 1_000, self.domain)]
     }
 
+    fn takes_chunks(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(Delay {
             plan: self.clone(),
@@ -76,6 +80,15 @@ impl Operator for Delay {
     fn watermark(&self, input: Micros) -> Micros {
         // An event that comes now will go on with its time.
         input.saturating_sub(self.plan.duration)
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        let oldest = self.held.oldest().filter(|_| self.plan.domain == TimeDomain::Event);
+        oldest.map(|oldest| oldest.saturating_add(self.plan.duration))
+    }
+
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.held.content()))
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

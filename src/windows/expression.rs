@@ -3,6 +3,7 @@
 use arrow::datatypes::SchemaRef;
 
 use super::Retained;
+use super::announce::Announce;
 use super::changes::Changes;
 use super::condition::{ConditionPlan, Row, Watched};
 use super::emission::{Emissions, read_batches, write_batches};
@@ -101,6 +102,14 @@ impl Operator for Expression {
         Ok(())
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        None
+    }
+
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.held.content()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.condition.snapshot(state)?;
         self.held.snapshot(state)
@@ -163,9 +172,14 @@ pub struct ExpressionBatchPlan {
     pub condition: ConditionPlan,
     /// Whether anybody asks for what leaves.
     pub retained: Retained,
+    /// What is given before the window closes.
+    pub announce: Announce,
     /// The columns.
     pub schema: SchemaRef,
 }
+
+/// The number of the open window: there is only one.
+const OPEN: i64 = 0;
 
 impl OperatorPlan for ExpressionBatchPlan {
     fn name(&self) -> &'static str {
@@ -180,7 +194,7 @@ impl OperatorPlan for ExpressionBatchPlan {
         Ok(Box::new(ExpressionBatch {
             condition: self.condition.build()?,
             held: Vec::new(),
-            emissions: Emissions::new(self.schema.clone(), false, self.retained),
+            emissions: Emissions::new(self.schema.clone(), false, self.retained).announcing(self.announce),
         }))
     }
 }
@@ -203,12 +217,12 @@ impl Operator for ExpressionBatch {
             if holds(&mut self.condition, first, event, out) || alone {
                 continue;
             }
-            self.hold(wide.slice(from, row - from))?;
+            self.hold(wide.slice(from, row - from), out)?;
             self.close(out)?;
             from = row;
             self.condition.add(event)?;
         }
-        self.hold(wide.slice(from, wide.num_rows() - from))
+        self.hold(wide.slice(from, wide.num_rows() - from), out)
     }
 
     fn advance(&mut self, time: TimeUpdate, out: &mut Output) -> Result<()> {
@@ -221,6 +235,14 @@ impl Operator for ExpressionBatch {
     fn watermark(&self, input: Micros) -> Micros {
         let oldest = self.held.first().map(|batch| batch.time(0));
         oldest.map_or(input, |oldest| oldest.min(input))
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
+    }
+
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.emissions.content()))
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
@@ -237,11 +259,13 @@ impl Operator for ExpressionBatch {
 }
 
 impl ExpressionBatch {
-    fn hold(&mut self, events: EventBatch) -> Result<()> {
-        match events.is_empty() {
-            true => Ok(()),
-            false => gather(&mut self.held, events),
+    fn hold(&mut self, events: EventBatch, out: &mut Output) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
         }
+        self.emissions
+            .announce(&self.condition.narrow(&events)?, (0, 0), OPEN, out)?;
+        gather(&mut self.held, events)
     }
 
     fn close(&mut self, out: &mut Output) -> Result<()> {
@@ -253,9 +277,6 @@ impl ExpressionBatch {
         let time = latest(&held);
         let events = held.iter().map(|batch| self.condition.narrow(batch));
         let events = events.collect::<Result<Vec<_>>>()?;
-        if let Some(emission) = self.emissions.close(&events, (time, time), time)? {
-            out.emit(emission);
-        }
-        Ok(())
+        self.emissions.close(&events, (time, time), time, OPEN, out)
     }
 }

@@ -1,13 +1,17 @@
 //! `length`, `time`, `timeLength`, `externalTime`: sliding windows that events leave in the order they came.
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 
 use super::changes::Changes;
 use super::held::Held;
+use super::keyed_fifo::KeyedFifoPlan;
 use super::time_column::column_times;
 use super::{Retained, TimeDomain};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Op, Times};
+use crate::operators::keyed::KeyedBy;
 use crate::operators::state::{StateReader, StateWriter};
 use crate::operators::{Operator, OperatorPlan, Output, Port, TimeUpdate};
 
@@ -56,6 +60,13 @@ impl OperatorPlan for FifoPlan {
             .duration
             .map(|duration| format!("{} ms of {}", duration / 1_000, self.domain));
         size.into_iter().chain(duration).collect()
+    }
+
+    fn for_keys(&self, keys: &KeyedBy) -> Option<Arc<dyn OperatorPlan>> {
+        Some(Arc::new(KeyedFifoPlan {
+            window: self.clone(),
+            keys: keys.clone(),
+        }))
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
@@ -114,6 +125,10 @@ impl Operator for Fifo {
             TimeDomain::Event if self.plan.column.is_none() => self.leaves_at(),
             _ => None,
         }
+    }
+
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.held.content()))
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

@@ -13,7 +13,7 @@ use super::changes::Changes;
 use super::row_store::{RowId, RowStore};
 use super::unique::{names_of, types_of};
 use crate::error::Result;
-use crate::event::{EventBatch, Op};
+use crate::event::{EventBatch, Micros, Op};
 use crate::operators::aggregates::GroupId;
 use crate::operators::group_table::GroupTable;
 use crate::operators::state::{StateReader, StateWriter};
@@ -154,6 +154,19 @@ impl Operator for Frequent {
             out.emit(changed);
         }
         self.events.settle()
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
+    }
+
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        let rows: Vec<RowId> = self
+            .counters
+            .values()
+            .flat_map(|counter| counter.rows.iter().copied())
+            .collect();
+        Ok(Some(self.events.get(&rows)?.into_iter().collect()))
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

@@ -83,6 +83,15 @@ impl Held {
         }
     }
 
+    /// The events, shared, not copied.
+    pub fn content(&self) -> Vec<EventBatch> {
+        let mut content: Vec<EventBatch> = self.batches.iter().map(|batch| batch.events.clone()).collect();
+        if let Some(first) = content.first_mut() {
+            *first = first.slice(self.gone, first.num_rows() - self.gone);
+        }
+        content
+    }
+
     /// The mark of the oldest event.
     pub fn oldest(&self) -> Option<Micros> {
         self.batches.front().map(|batch| batch.marks.get(self.gone))

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::SchemaRef;
 
+use super::announce::{Announce, Mark, marked};
 use super::emission::{Emissions, read_batches, write_batches};
-use super::gather::gather;
+use super::gather::{SMALL, gather};
 use super::{Retained, TimeDomain};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros};
@@ -32,6 +33,11 @@ impl Grid {
         greatest_common_divisor(self.size, self.slide)
     }
 
+    /// Whether windows touch, so that an event is in one.
+    pub fn is_tumbling(&self) -> bool {
+        self.size == self.slide
+    }
+
     /// The beginning of the slice of an event.
     pub fn slice_of(&self, time: Micros) -> Micros {
         floor(time, self.offset, self.slice())
@@ -48,6 +54,11 @@ impl Grid {
             true => floor(end - 1, self.offset, self.size),
             false => end.saturating_sub(self.size),
         }
+    }
+
+    /// The number of the window that ends at `end`: each has its own.
+    pub fn number(&self, end: Micros) -> i64 {
+        end.div_euclid(self.slide)
     }
 
     /// The last end of a window that has the slice beginning at `slice`.
@@ -99,6 +110,8 @@ pub struct HopPlan {
     pub domain: TimeDomain,
     /// Whether anybody asks for what leaves.
     pub retained: Retained,
+    /// What is given before a window closes.
+    pub announce: Announce,
     /// The columns, the window's bounds last.
     pub schema: SchemaRef,
 }
@@ -107,7 +120,7 @@ impl OperatorPlan for HopPlan {
     fn name(&self) -> &'static str {
         match self.grid {
             Grid { cumulate: true, .. } => "CumulateWindow",
-            Grid { size, slide, .. } if size == slide => "TumblingWindow",
+            grid if grid.is_tumbling() => "TumblingWindow",
             _ => "HopWindow",
         }
     }
@@ -116,9 +129,13 @@ impl OperatorPlan for HopPlan {
         vec![grid_text(&self.grid, self.domain)]
     }
 
+    fn takes_chunks(&self) -> bool {
+        self.domain == TimeDomain::Event
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(Hop {
-            emissions: Emissions::new(self.schema.clone(), true, self.retained),
+            emissions: Emissions::new(self.schema.clone(), true, self.retained).announcing(self.announce),
             plan: self.clone(),
             slices: BTreeMap::new(),
             next: None,
@@ -141,6 +158,9 @@ impl Operator for Hop {
         for (slice, part) in runs(&batch, |time| grid.slice_of(time)) {
             if self.plan.domain == TimeDomain::Processing {
                 self.close_until(slice, out)?;
+            }
+            if self.plan.announce != Announce::Nothing {
+                self.announce(slice, &part, out)?;
             }
             gather(self.slices.entry(slice).or_default(), part)?;
             let end = grid.first_end(slice);
@@ -170,6 +190,10 @@ impl Operator for Hop {
 
     fn next_watermark(&self) -> Option<Micros> {
         self.next.filter(|_| self.plan.domain == TimeDomain::Event)
+    }
+
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(self.emissions.content()))
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
@@ -202,13 +226,49 @@ impl Hop {
                 .range(start..end)
                 .flat_map(|(_, events)| events.clone())
                 .collect();
-            if !events.is_empty()
-                && let Some(emission) = self.emissions.close(&events, (start, end), end - 1)?
-            {
-                out.emit(emission);
+            if !events.is_empty() {
+                let window = self.plan.grid.number(end);
+                self.emissions.close(&events, (start, end), end - 1, window, out)?;
             }
             self.next = self.after(end);
         }
+        Ok(())
+    }
+
+    /// Gives events of a slice at once, each for every window that it is in, the one that ends first first.
+    fn announce(&self, slice: Micros, events: &EventBatch, out: &mut Output) -> Result<()> {
+        let grid = self.plan.grid;
+        let (first, last) = (grid.first_end(slice), grid.last_end(slice));
+        let windows = ((last - first) / grid.slide + 1) as usize;
+        // What goes out at once is bounded, however many windows an event is in.
+        let at_once = (SMALL / windows).max(1);
+        for from in (0..events.num_rows()).step_by(at_once) {
+            let rows = at_once.min(events.num_rows() - from);
+            for some in 0..windows.div_ceil(SMALL) {
+                let some: Vec<usize> = (some * SMALL..windows.min((some + 1) * SMALL)).collect();
+                let ends = some.iter().map(|&window| first + window as Micros * grid.slide);
+                let ends: Vec<Micros> = ends.collect();
+                self.announce_in(&events.slice(from, rows), &ends, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives events at once for the windows with these ends.
+    fn announce_in(&self, events: &EventBatch, ends: &[Micros], out: &mut Output) -> Result<()> {
+        let grid = self.plan.grid;
+        let rows = 0..events.num_rows() as u32;
+        let repeated = rows.flat_map(|row| std::iter::repeat_n(row, ends.len())).collect();
+        let ends = || std::iter::repeat_n(ends, events.num_rows()).flatten().copied();
+        let bounds = ends().map(|end| (grid.start(end), end));
+        let events_of = self.emissions.bounded_each(&events.take(repeated)?, bounds)?;
+        out.emit(match self.plan.announce {
+            Announce::Marked => {
+                let marks = ends().map(|end| Mark::Arrived.of(grid.number(end)));
+                marked(&events_of, marks.collect::<Vec<_>>().into())?
+            }
+            _ => events_of,
+        });
         Ok(())
     }
 

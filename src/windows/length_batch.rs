@@ -3,6 +3,7 @@
 use arrow::datatypes::SchemaRef;
 
 use super::Retained;
+use super::announce::Announce;
 use super::emission::{Emissions, read_batches, write_batches};
 use super::gather::gather;
 use crate::error::Result;
@@ -33,9 +34,14 @@ pub struct LengthBatchPlan {
     pub stream_current: bool,
     /// Whether anybody asks for what leaves.
     pub retained: Retained,
+    /// What is given before the window closes.
+    pub announce: Announce,
     /// The columns.
     pub schema: SchemaRef,
 }
+
+/// The number of the open window: there is only one.
+const OPEN: i64 = 0;
 
 impl OperatorPlan for LengthBatchPlan {
     fn name(&self) -> &'static str {
@@ -53,9 +59,13 @@ impl OperatorPlan for LengthBatchPlan {
         self.size.is_none()
     }
 
+    fn takes_chunks(&self) -> bool {
+        self.size.is_none()
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(LengthBatch {
-            emissions: Emissions::new(self.schema.clone(), false, self.retained),
+            emissions: Emissions::new(self.schema.clone(), false, self.retained).announcing(self.announce),
             plan: self.clone(),
             held: Vec::new(),
             rows: 0,
@@ -67,6 +77,7 @@ impl Operator for LengthBatch {
     fn process(&mut self, _port: Port, batch: EventBatch, out: &mut Output) -> Result<()> {
         let Some(size) = self.plan.size else {
             let time = latest(std::slice::from_ref(&batch));
+            self.emissions.announce(&batch, (time, time), OPEN, out)?;
             return self.emit(vec![batch], time, out);
         };
         let mut from = 0;
@@ -81,6 +92,7 @@ impl Operator for LengthBatch {
             if self.plan.stream_current {
                 out.emit(part.clone());
             }
+            self.emissions.announce(&part, (0, 0), OPEN, out)?;
             gather(&mut self.held, part)?;
             if self.rows == size && !self.plan.stream_current {
                 self.close(out)?;
@@ -108,6 +120,13 @@ impl Operator for LengthBatch {
         None
     }
 
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(match self.plan.stream_current {
+            true => self.held.clone(),
+            false => self.emissions.content(),
+        }))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         write_batches(&self.held, state)?;
         self.emissions.snapshot(state)
@@ -132,10 +151,7 @@ impl LengthBatch {
     }
 
     fn emit(&mut self, events: Vec<EventBatch>, time: Micros, out: &mut Output) -> Result<()> {
-        if let Some(emission) = self.emissions.close(&events, (time, time), time)? {
-            out.emit(emission);
-        }
-        Ok(())
+        self.emissions.close(&events, (time, time), time, OPEN, out)
     }
 
     /// The events of a full window, which went on one by one, leave together.

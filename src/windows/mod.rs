@@ -12,6 +12,7 @@
 //! window that leave (the former batch), then those that enter. The runtime passes batches between the operators of a query
 //! as they are, so what comes after (filter, aggregate, ORDER BY) works emission by emission.
 
+pub mod announce;
 pub mod changes;
 pub mod condition;
 pub mod cron;
@@ -24,6 +25,7 @@ pub mod frequent;
 pub mod gather;
 pub mod held;
 pub mod hop;
+pub mod keyed_fifo;
 pub mod length_batch;
 pub mod row_store;
 pub mod session;

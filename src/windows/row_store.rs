@@ -12,8 +12,14 @@ use crate::operators::state::{StateReader, StateWriter};
 /// The number of an event in a [`RowStore`]. Given again once the event has left.
 pub type RowId = u32;
 
+/// What stands for a row that there is not.
+pub const NO_ROW: RowId = RowId::MAX;
+
 /// So many rows that have left are no reason to copy the others.
 const SLACK: usize = 1_024;
+
+/// About so many rows are put together at once.
+const COMPACTED: usize = 65_536;
 
 /// Events by number. Batches are shared, not copied, as long as most of their rows are there; what is left of the others is
 /// put together, so that the store stays near the size of its events.
@@ -62,17 +68,46 @@ impl RowStore {
 
     /// Adds events; the number of each.
     pub fn push(&mut self, events: EventBatch) -> Result<Vec<RowId>> {
+        self.push_where(events, |_| true)
+    }
+
+    /// Adds those of the events that are `kept`; the number of each, [`NO_ROW`] for the others.
+    pub fn push_where(&mut self, events: EventBatch, kept: impl Fn(usize) -> bool) -> Result<Vec<RowId>> {
         let rows = events.num_rows();
         let mut ids = Vec::with_capacity(rows);
-        for _ in 0..rows {
-            ids.push(self.free_id()?);
+        let mut added = 0;
+        for row in 0..rows {
+            ids.push(match kept(row) {
+                true => {
+                    added += 1;
+                    self.free_id()?
+                }
+                false => NO_ROW,
+            });
         }
-        if rows > 0 {
-            self.add_chunk(events, ids.clone());
+        if added > 0 {
             self.rows += rows;
-            self.live += rows;
+            self.live += added;
+            self.add_chunk(events, ids.clone(), added);
         }
         Ok(ids)
+    }
+
+    /// Where an event is: its chunk, and which of its rows. Holds until [`RowStore::settle`], also when the event leaves.
+    pub fn locate(&self, id: RowId) -> Option<(usize, usize)> {
+        let (chunk, row) = self.place(id)?;
+        Some((chunk as usize, row as usize))
+    }
+
+    /// The number of chunks, also of those that are gone.
+    pub fn num_chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// The events of a chunk; `None` if it is gone.
+    pub fn chunk(&self, index: usize) -> Option<&EventBatch> {
+        let chunk = self.chunks.get(index)?.as_ref()?;
+        Some(&chunk.events)
     }
 
     /// Puts a change of an event into a changelog; the event stays.
@@ -158,9 +193,8 @@ impl RowStore {
                 }
             }
         }
-        if self.rows > 2 * self.live + SLACK {
-            let all = (0..self.chunks.len() as u32).collect();
-            return self.merge(all);
+        if self.rows > self.live + self.live / 2 + SLACK {
+            return self.compact();
         }
         while let [.., before, last] = self.small.as_slice() {
             let (before, last) = (*before, *last);
@@ -204,7 +238,8 @@ impl RowStore {
             }
             self.rows += ids.len();
             self.live += ids.len();
-            self.add_chunk(events, ids);
+            let live = ids.len();
+            self.add_chunk(events, ids, live);
         }
         let places = (0..).zip(&self.places);
         self.free_ids = places
@@ -233,12 +268,13 @@ impl RowStore {
         chunk.map_or(0, |chunk| chunk.events.num_rows())
     }
 
-    fn add_chunk(&mut self, events: EventBatch, ids: Vec<RowId>) {
+    /// Adds a chunk of which `live` rows have numbers.
+    fn add_chunk(&mut self, events: EventBatch, ids: Vec<RowId>, live: usize) {
         let index = self.free_chunks.pop().unwrap_or(self.chunks.len() as u32);
         if index as usize == self.chunks.len() {
             self.chunks.push(None);
         }
-        for (row, &id) in (0..).zip(&ids) {
+        for (row, &id) in (0..).zip(&ids).filter(|(_, id)| **id != NO_ROW) {
             self.places[id as usize] = Place { chunk: index, row };
         }
         if ids.len() < SMALL {
@@ -249,7 +285,7 @@ impl RowStore {
         // A chunk whose rows leave within the call that adds it is dropped by settle, too.
         self.touched.push(index);
         self.chunks[index as usize] = Some(Chunk {
-            live: ids.len(),
+            live,
             events,
             ids,
             source: None,
@@ -262,6 +298,33 @@ impl RowStore {
             self.free_chunks.push(index);
             self.small.retain(|small| *small != index);
         }
+    }
+
+    /// Puts together what is left of the emptiest chunks, until few rows are held that have left. Some at a time, so that at no
+    /// moment everything is there twice.
+    fn compact(&mut self) -> Result<()> {
+        let chunks = (0..).zip(&self.chunks);
+        let mut emptiest: Vec<(u32, usize, usize)> = chunks
+            .filter_map(|(index, chunk)| chunk.as_ref().map(|chunk| (index, chunk.live, chunk.ids.len())))
+            .filter(|(_, live, rows)| live < rows)
+            .collect();
+        emptiest.sort_by(|(_, live, rows), (_, other, of)| (live * of).cmp(&(other * rows)));
+        let enough = self.live + self.live / 4;
+        let (mut group, mut rows_left, mut gone) = (Vec::new(), 0, 0);
+        for (index, live, rows) in emptiest {
+            group.push(index);
+            rows_left += live;
+            gone += rows - live;
+            let done = self.rows - gone <= enough;
+            if rows_left >= COMPACTED || done {
+                self.merge(std::mem::take(&mut group))?;
+                (rows_left, gone) = (0, 0);
+            }
+            if done {
+                break;
+            }
+        }
+        self.merge(group)
     }
 
     /// Puts what is left of chunks into one.
@@ -292,8 +355,9 @@ impl RowStore {
         }
         let sources: Vec<&RecordBatch> = chunks.iter().map(|chunk| chunk.events.columns()).collect();
         let columns = without_slack(&interleave(&sources, &picks)?)?;
-        self.rows += ids.len();
-        self.add_chunk(EventBatch::inserts(columns, Times::Each(times.into())), ids);
+        let live = ids.len();
+        self.rows += live;
+        self.add_chunk(EventBatch::inserts(columns, Times::Each(times.into())), ids, live);
         // It is settled as it is.
         self.touched.pop();
         Ok(())
@@ -304,5 +368,54 @@ impl Chunk {
     fn live_rows(&self) -> (Vec<u32>, Vec<RowId>) {
         let rows = (0..).zip(&self.ids).filter(|(_, id)| **id != NOWHERE);
         rows.map(|(row, id)| (row, *id)).unzip()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+
+    /// Rows leave in any order: what is held stays near what is there, and is what it was.
+    #[test]
+    fn what_has_left_does_not_stay() {
+        let mut store = RowStore::default();
+        let mut held: BTreeMap<RowId, i64> = BTreeMap::new();
+        let mut ids: Vec<RowId> = Vec::new();
+        let mut state = 7_u64;
+        for round in 0..400_i64 {
+            let values: Vec<i64> = (round * 512..(round + 1) * 512).collect();
+            let column: ArrayRef = Arc::new(Int64Array::from(values.clone()));
+            let columns = RecordBatch::try_from_iter([("v", column)]).expect("a column");
+            let new = store
+                .push(EventBatch::inserts(columns, Times::Same(round)))
+                .expect("room");
+            held.extend(new.iter().copied().zip(values));
+            ids.extend(new);
+            while ids.len() > 20_000 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let gone = ids.swap_remove((state >> 33) as usize % ids.len());
+                store.remove(gone);
+                held.remove(&gone);
+            }
+            store.settle().expect("it settles");
+            assert!(
+                store.rows <= store.live + store.live / 2 + SLACK,
+                "{} of {}",
+                store.live,
+                store.rows
+            );
+            assert_eq!(store.live, held.len());
+        }
+        let all: Vec<RowId> = held.keys().copied().collect();
+        let events = store.get(&all).expect("they are there").expect("there are some");
+        let values = events.column(0).as_primitive::<Int64Type>().values().to_vec();
+        assert_eq!(values, held.values().copied().collect::<Vec<_>>());
+        assert!(store.time(all[0]).is_some_and(|time| time == held[&all[0]] / 512));
     }
 }

@@ -2,14 +2,16 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, SchemaRef};
 
+use super::announce::{Announce, Mark, marked};
 use super::changes::Changes;
 use super::emission::Emissions;
 use super::row_store::{RowId, RowStore};
-use super::session_index::{Assigned, Closed, SessionIndex, Slot};
+use super::session_index::{Assigned, Closed, Merge, Seen, SessionIndex, Slot};
 use super::{Retained, TimeDomain};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Op};
@@ -49,6 +51,8 @@ pub struct SessionPlan {
     pub domain: TimeDomain,
     /// Whether anybody asks for what leaves.
     pub retained: Retained,
+    /// What is given before a session closes.
+    pub announce: Announce,
     /// The columns, the window's bounds last.
     pub schema: SchemaRef,
 }
@@ -76,13 +80,17 @@ impl OperatorPlan for SessionPlan {
         std::iter::once(gap).chain(by).collect()
     }
 
+    fn takes_chunks(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(Session {
             index: SessionIndex::new(self.gap, self.lateness, &self.key_types())?,
             events: RowStore::default(),
             rows: Vec::new(),
             starts: BinaryHeap::new(),
-            emissions: Emissions::new(self.schema.clone(), true, Retained::Nothing),
+            emissions: Emissions::new(self.schema.clone(), true, Retained::Nothing).announcing(self.announce),
             assigned: Assigned::default(),
             plan: self.clone(),
         }))
@@ -94,25 +102,20 @@ impl Operator for Session {
         let keys: Vec<ArrayRef> = self.plan.keys.iter().map(|&key| batch.column(key).clone()).collect();
         self.index
             .assign(&keys, batch.times(), batch.num_rows(), &mut self.assigned)?;
-        for merge in &self.assigned.merged {
-            let younger = self.rows.get_mut(merge.from as usize).map(std::mem::take);
-            if let Some(older) = self.rows.get_mut(merge.into as usize) {
-                older.extend(younger.unwrap_or_default());
+        let assigned = std::mem::take(&mut self.assigned);
+        let ids = self.events.push(batch.clone())?;
+        let mut merged = assigned.merged.iter().peekable();
+        let mut given = 0;
+        for (row, id) in ids.into_iter().enumerate() {
+            while let Some(merge) = merged.next_if(|merge| merge.row == row) {
+                self.announce(&batch, &assigned.seen, given..row, out)?;
+                given = row;
+                self.merge(merge, assigned.seen[row], out)?;
             }
+            self.add(id, assigned.seen[row].slot, assigned.slots[row]);
         }
-        let ids = self.events.push(batch)?;
-        for (&slot, id) in self.assigned.slots.iter().zip(ids) {
-            let slot = slot as usize;
-            if self.rows.len() <= slot {
-                self.rows.resize_with(slot + 1, Vec::new);
-            }
-            self.rows[slot].push(id);
-            if let Some(time) = self.events.time(id)
-                && self.index.start(slot as Slot) == Some(time)
-            {
-                self.starts.push(Reverse((time, slot as Slot)));
-            }
-        }
+        self.announce(&batch, &assigned.seen, given..batch.num_rows(), out)?;
+        self.assigned = assigned;
         self.events.settle()?;
         self.set_timer(out);
         Ok(())
@@ -137,6 +140,15 @@ impl Operator for Session {
             .map_or(input, |Reverse((start, _))| (*start).min(input))
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        self.index.next().filter(|_| self.plan.domain == TimeDomain::Event)
+    }
+
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        let rows: Vec<RowId> = self.rows.iter().flatten().copied().collect();
+        Ok(Some(self.events.get(&rows)?.into_iter().collect()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.index.snapshot(state)?;
         self.events.snapshot(state)?;
@@ -156,6 +168,58 @@ impl Operator for Session {
 }
 
 impl Session {
+    /// Puts an event into a session, which later events of the batch have made part of `finally`.
+    fn add(&mut self, id: RowId, slot: Slot, finally: Slot) {
+        if self.rows.len() <= slot as usize {
+            self.rows.resize_with(slot as usize + 1, Vec::new);
+        }
+        self.rows[slot as usize].push(id);
+        if let Some(time) = self.events.time(id)
+            && self.index.start(finally) == Some(time)
+        {
+            self.starts.push(Reverse((time, finally)));
+        }
+    }
+
+    /// Makes a session part of another, as the event that bridges them leaves it.
+    fn merge(&mut self, merge: &Merge, seen: Seen, out: &mut Output) -> Result<()> {
+        let younger = self.rows.get_mut(merge.from as usize).map(std::mem::take);
+        let younger = younger.unwrap_or_default();
+        if self.plan.announce == Announce::Marked
+            && let Some(events) = self.events.get(&younger)?
+        {
+            let bounds = (seen.start, self.index.end(seen.last));
+            let events = self.emissions.bounded(&events, bounds)?;
+            for (mark, slot) in [(Mark::Gone, merge.from), (Mark::Moved, merge.then)] {
+                out.emit(self.emissions.marked(events.clone(), mark, i64::from(slot))?);
+            }
+        }
+        if let Some(older) = self.rows.get_mut(merge.then as usize) {
+            older.extend(younger);
+        }
+        Ok(())
+    }
+
+    /// Gives events at once, each with the bounds that it left its session with.
+    fn announce(&self, batch: &EventBatch, seen: &[Seen], rows: Range<usize>, out: &mut Output) -> Result<()> {
+        if self.plan.announce == Announce::Nothing || rows.is_empty() {
+            return Ok(());
+        }
+        let seen = &seen[rows.clone()];
+        let bounds = seen.iter().map(|seen| (seen.start, self.index.end(seen.last)));
+        let events = self
+            .emissions
+            .bounded_each(&batch.slice(rows.start, rows.len()), bounds)?;
+        out.emit(match self.plan.announce {
+            Announce::Marked => {
+                let marks = seen.iter().map(|seen| Mark::Arrived.of(i64::from(seen.slot)));
+                marked(&events, marks.collect::<Vec<_>>().into())?
+            }
+            _ => events,
+        });
+        Ok(())
+    }
+
     fn close(&mut self, now: Micros, out: &mut Output) -> Result<()> {
         let closed = self.index.over(now);
         for session in &closed {
@@ -188,7 +252,8 @@ impl Session {
         }
         self.events.unpick();
         if let Some(events) = changes.finish()? {
-            out.emit(self.emissions.bounded(&events, (session.start, end))?);
+            let events = self.emissions.bounded(&events, (session.start, end))?;
+            out.emit(self.emissions.marked(events, Mark::Closes, i64::from(session.slot))?);
         }
         Ok(())
     }

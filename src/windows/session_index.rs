@@ -80,6 +80,19 @@ pub struct Assigned {
     pub slots: Vec<Slot>,
     /// Sessions that became part of another.
     pub merged: Vec<Merge>,
+    /// The sessions as each row found and left them.
+    pub seen: Vec<Seen>,
+}
+
+/// A session as an event left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Its number; a later event may have made it part of another.
+    pub slot: Slot,
+    /// The time of its first event so far.
+    pub start: Micros,
+    /// The time of its last event so far.
+    pub last: Micros,
 }
 
 /// A session that became part of another.
@@ -89,6 +102,10 @@ pub struct Merge {
     pub from: Slot,
     /// The one it is part of now.
     pub into: Slot,
+    /// The one it became part of then.
+    pub then: Slot,
+    /// The row that bridged them.
+    pub row: usize,
 }
 
 impl SessionIndex {
@@ -111,14 +128,21 @@ impl SessionIndex {
     pub fn assign(&mut self, keys: &[ArrayRef], times: &Times, rows: usize, assigned: &mut Assigned) -> Result<()> {
         assigned.slots.clear();
         assigned.merged.clear();
+        assigned.seen.clear();
         let mut ids = std::mem::take(&mut self.ids);
         self.keys.assign(keys, rows, &mut ids)?;
         if self.latest.len() < self.keys.capacity() {
             self.latest.resize(self.keys.capacity(), NONE);
         }
         for (row, &key) in ids.iter().enumerate() {
+            let merged = assigned.merged.len();
             let slot = self.join(key, times.get(row), &mut assigned.merged)?;
             assigned.slots.push(slot);
+            for merge in &mut assigned.merged[merged..] {
+                merge.row = row;
+            }
+            let Session { start, last, .. } = self.sessions[slot as usize];
+            assigned.seen.push(Seen { slot, start, last });
         }
         self.ids = ids;
         if !assigned.merged.is_empty() {
@@ -297,6 +321,8 @@ impl SessionIndex {
                 merged.push(Merge {
                     from: found,
                     into: older,
+                    then: older,
+                    row: 0,
                 });
                 Ok(older)
             }

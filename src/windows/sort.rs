@@ -11,7 +11,7 @@ use super::Retained;
 use super::changes::Changes;
 use super::row_store::{RowId, RowStore};
 use crate::error::Result;
-use crate::event::{EventBatch, Op};
+use crate::event::{EventBatch, Micros, Op};
 use crate::operators::state::{StateReader, StateWriter};
 use crate::operators::{Operator, OperatorPlan, Output, Port};
 
@@ -104,6 +104,17 @@ impl Operator for Sort {
             out.emit(changed);
         }
         self.events.settle()
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
+    }
+
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        let mut rows: Vec<(u64, RowId)> = self.heap.iter().map(|(_, arrived, row)| (*arrived, *row)).collect();
+        rows.sort_unstable();
+        let rows: Vec<RowId> = rows.into_iter().map(|(_, row)| row).collect();
+        Ok(Some(self.events.get(&rows)?.into_iter().collect()))
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

@@ -90,7 +90,11 @@ fn app_of_all() -> (String, usize) {
                     "CURRENT EVENTS",
                     "k, sum(v) AS s, count(*) AS n, max(v) AS m FROM @ GROUP BY k",
                 ),
-                ("ALL EVENTS", "min(v) AS m, count(*) AS n FROM @"),
+                ("ALL EVENTS", "min(v) AS m, count(*) AS n, maxForever(v) AS f FROM @"),
+                (
+                    "ALL EVENTS",
+                    "k, sum(v) AS s, count(*) AS n, minForever(v) AS m FROM @ GROUP BY k EMIT CHANGES",
+                ),
             ] {
                 let select = select.replace('@', &format!("{stream} WINDOW({window})"));
                 sql.push_str(&format!("INSERT {events} INTO T{queries} SELECT {select};\n"));

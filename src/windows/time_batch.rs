@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use arrow::datatypes::SchemaRef;
 
+use super::announce::{Announce, Mark};
 use super::emission::{Bounds, Emissions, read_batches, write_batches};
 use super::gather::gather;
 use super::hop::floor;
@@ -52,9 +53,14 @@ pub struct TimeBatchPlan {
     pub domain: TimeDomain,
     /// Whether anybody asks for what leaves.
     pub retained: Retained,
+    /// What is given before a period closes.
+    pub announce: Announce,
     /// The columns, the window's bounds last.
     pub schema: SchemaRef,
 }
+
+/// The number of the open period: there is only one.
+const OPEN: i64 = 0;
 
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 struct State {
@@ -91,7 +97,7 @@ impl OperatorPlan for TimeBatchPlan {
 
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(TimeBatch {
-            emissions: Emissions::new(self.schema.clone(), true, self.retained),
+            emissions: Emissions::new(self.schema.clone(), true, self.retained).announcing(self.announce),
             plan: self.clone(),
             state: State::default(),
             held: Vec::new(),
@@ -130,7 +136,7 @@ impl Operator for TimeBatch {
         if let TimeUpdate::Timer(now) = time
             && self.state.timeout_at.is_some_and(|at| at <= now)
         {
-            self.give(out)?;
+            self.give(Mark::Given, out)?;
         }
         self.set_timer(out);
         Ok(())
@@ -142,6 +148,20 @@ impl Operator for TimeBatch {
             true => input,
             false => oldest.map_or(input, |oldest| oldest.min(input)),
         }
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        match (self.plan.domain, self.plan.column) {
+            (TimeDomain::Event, None) => self.state.end,
+            _ => None,
+        }
+    }
+
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        Ok(Some(match self.plan.stream_current {
+            true => self.held.clone(),
+            false => self.emissions.content(),
+        }))
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
@@ -163,6 +183,7 @@ impl TimeBatch {
         if self.plan.stream_current {
             out.emit(self.emissions.bounded(&events, self.bounds())?);
         }
+        self.emissions.announce(&events, self.bounds(), OPEN, out)?;
         gather(&mut self.held, events)?;
         self.state.fresh = true;
         if let Some(timeout) = self.plan.timeout {
@@ -201,8 +222,8 @@ impl TimeBatch {
         };
         match self.plan.stream_current {
             true => self.leave(end, out)?,
-            false if self.state.fresh || self.held.is_empty() => self.give(out)?,
-            false => {}
+            false if self.state.fresh || self.held.is_empty() => self.give(Mark::Closes, out)?,
+            false => self.emissions.forget(&self.held, self.bounds(), OPEN, out)?,
         }
         self.held.clear();
         self.state.fresh = false;
@@ -213,14 +234,12 @@ impl TimeBatch {
     }
 
     /// Gives the events of the open period; they stay.
-    fn give(&mut self, out: &mut Output) -> Result<()> {
+    fn give(&mut self, mark: Mark, out: &mut Output) -> Result<()> {
         self.state.timeout_at = None;
         self.state.fresh = false;
         let (start, end) = self.bounds();
-        if let Some(emission) = self.emissions.close(&self.held, (start, end), end - 1)? {
-            out.emit(emission);
-        }
-        Ok(())
+        self.emissions
+            .give(&self.held, (start, end), end - 1, (mark, OPEN), out)
     }
 
     /// The events of the period, which went on one by one, leave together.

@@ -9,7 +9,7 @@ use super::Retained;
 use super::changes::Changes;
 use super::row_store::{RowId, RowStore};
 use crate::error::Result;
-use crate::event::{EventBatch, Op};
+use crate::event::{EventBatch, Micros, Op};
 use crate::operators::aggregates::GroupId;
 use crate::operators::group_table::GroupTable;
 use crate::operators::state::{StateReader, StateWriter};
@@ -114,6 +114,17 @@ impl Operator for Unique {
         self.events.settle()
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        None
+    }
+
+    fn content(&self) -> Result<Option<Vec<EventBatch>>> {
+        let mut rows: Vec<(RowId, u64)> = self.held.iter().flatten().copied().collect();
+        rows.sort_unstable_by_key(|(_, arrived)| *arrived);
+        let rows: Vec<RowId> = rows.into_iter().map(|(row, _)| row).collect();
+        Ok(Some(self.events.get(&rows)?.into_iter().collect()))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.keys.snapshot(state)?;
         self.events.snapshot(state)?;
@@ -205,6 +216,10 @@ impl Operator for FirstUnique {
         let first: BooleanArray = self.ids.iter().map(&mut is_first).collect();
         out.emit(batch.filter(&first)?);
         Ok(())
+    }
+
+    fn next_watermark(&self) -> Option<Micros> {
+        None
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

@@ -20,6 +20,7 @@ use super::sequence::shapes::{Joined, List, Pick, Shape};
 use super::sequence::stores::{Bag, First, Last, Queue, Sorted};
 use super::sets::Union;
 use super::sum::{Decimals, Floats, Give, Integers, Mean, Total};
+use super::together::{Measure, Together};
 use super::variance::{Deviation, SampleDeviation, SampleVariance, Spreads, Variance};
 use super::{Aggregate, AggregateSpec, Retraction, foreign};
 use crate::catalog::aggregates::CURRENT;
@@ -71,7 +72,10 @@ fn plain(spec: &AggregateSpec, retraction: Retraction) -> Built {
         "string_agg" => string_agg(spec, retraction),
         "unionset" => with_common_kind(item(spec.argument(0)?), UnionOf { spec })?,
         CURRENT => with_kind(spec.argument(0)?, CurrentOf)?,
-        _ => foreign::build(spec, retraction),
+        name => match Measure::named(name) {
+            Some(measure) => grouped(Together::new(measure, spec.return_type.clone())),
+            None => foreign::build(spec, retraction),
+        },
     }
 }
 

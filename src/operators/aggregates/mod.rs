@@ -14,6 +14,7 @@
 //! | `sum` | `sum`, `avg` |
 //! | `extreme` | `min`, `max`, `minForever`, `maxForever` |
 //! | `variance` | `variance`, `var_pop`, `stddev`, `stddev_pop` |
+//! | `together` | `corr`, `covar_samp`, `covar_pop`, `regr_…` |
 //! | `booleans` | `bool_and` (`and`), `bool_or` (`or`) |
 //! | `bits` | `bit_and`, `bit_or`, `bit_xor` |
 //! | `quantile` | `median`, `percentile_cont` (`percentile`) and their approximate kin, exactly |
@@ -50,6 +51,7 @@ mod sets;
 mod spec;
 mod sum;
 mod sum2;
+mod together;
 mod variance;
 
 #[cfg(test)]

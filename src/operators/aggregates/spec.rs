@@ -44,6 +44,11 @@ impl AggregateSpec {
         self.function.name().to_lowercase()
     }
 
+    /// Whether its value goes on when a window closes or its rows expire.
+    pub fn outlives_windows(&self) -> bool {
+        matches!(self.name().as_str(), "minforever" | "maxforever")
+    }
+
     /// The type of an argument.
     pub(super) fn argument(&self, index: usize) -> Result<&DataType, String> {
         let field = self.arguments.get(index).map(|field| field.data_type());

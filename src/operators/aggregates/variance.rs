@@ -24,32 +24,73 @@ use crate::operators::state::{StateReader, StateWriter};
 const HUGE: f64 = 3.121_748_550_315_992e144;
 
 /// The part of `Σd²` that cannot be told from zero: 2^-98.
-const NOISE: f64 = 3.155_443_620_884_047_2e-30;
+pub(super) const NOISE: f64 = 3.155_443_620_884_047_2e-30;
 
 /// The number of values and the sums of their distances from a shift.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Moments {
-    count: i64,
+    /// How many values, all told.
+    pub count: i64,
     /// How many of them are NaN, infinite or huge: these are not in the sums.
-    strange: i64,
-    shift: f64,
-    first: Sum2,
-    second: Sum2,
+    pub strange: i64,
+    /// What distances are measured from.
+    pub shift: f64,
+    /// The sum of the distances.
+    pub first: Sum2,
+    /// The sum of their squares.
+    pub second: Sum2,
+}
+
+/// Whether a value is NaN, infinite or so large that its square could be.
+#[inline(always)]
+pub(super) fn is_huge(value: f64) -> bool {
+    // NaN is not below it either.
+    !matches!(value.abs().partial_cmp(&HUGE), Some(std::cmp::Ordering::Less))
 }
 
 impl Moments {
+    /// Adds (weight 1) or takes back (-1) a value.
     #[inline(always)]
-    fn change(&mut self, value: f64, weight: i8) {
-        let times = i64::from(weight);
-        if value.abs() < HUGE {
-            if self.count == self.strange {
-                (self.shift, self.first, self.second) = (value, Sum2::default(), Sum2::default());
-            }
-            self.change_sums(value, f64::from(weight));
-        } else {
-            self.strange += times;
+    pub fn change(&mut self, value: f64, weight: i8) {
+        if is_huge(value) {
+            return self.change_strange(weight);
         }
-        self.count += times;
+        if self.is_plain_empty() {
+            (self.shift, self.first, self.second) = (value, Sum2::default(), Sum2::default());
+        }
+        self.change_sums(value, f64::from(weight));
+        self.count += i64::from(weight);
+    }
+
+    /// The same for a value that the sums cannot take.
+    #[inline(always)]
+    pub fn change_strange(&mut self, weight: i8) {
+        self.strange += i64::from(weight);
+        self.count += i64::from(weight);
+    }
+
+    /// Whether no value is in the sums.
+    #[inline(always)]
+    pub fn is_plain_empty(&self) -> bool {
+        self.count == self.strange
+    }
+
+    /// How many values are in the sums.
+    pub fn plain_count(&self) -> Sum2 {
+        Sum2 {
+            sum: (self.count - self.strange) as f64,
+            error: 0.0,
+        }
+    }
+
+    /// The mean.
+    pub fn mean(&self) -> f64 {
+        if self.strange != 0 {
+            return f64::NAN;
+        }
+        let mut mean = self.first.over(self.count as f64);
+        mean.add(self.shift);
+        mean.value()
     }
 
     #[inline(always)]
@@ -63,7 +104,7 @@ impl Moments {
     }
 
     /// `Σ(x - mean)²`.
-    fn squares(&self) -> f64 {
+    pub fn squares(&self) -> f64 {
         if self.strange != 0 {
             return f64::NAN;
         }
@@ -78,11 +119,12 @@ impl Moments {
         }
     }
 
-    fn merge(&mut self, other: &Moments) {
+    /// Adds another's values.
+    pub fn merge(&mut self, other: &Moments) {
         let (count, strange) = (self.count + other.count, self.strange + other.strange);
-        if self.count == self.strange {
+        if self.is_plain_empty() {
             *self = *other;
-        } else if other.count != other.strange {
+        } else if !other.is_plain_empty() {
             self.merge_sums(other);
         }
         (self.count, self.strange) = (count, strange);
@@ -92,17 +134,52 @@ impl Moments {
     fn merge_sums(&mut self, other: &Moments) {
         let (by, rest) = two_sum(other.shift, -self.shift);
         let by = Sum2 { sum: by, error: rest };
-        let count = Sum2 {
-            sum: (other.count - other.strange) as f64,
-            error: 0.0,
-        };
-        let moved = by.times(count);
+        let moved = by.times(other.plain_count());
         self.second.add_sum(other.second);
         self.second.add_sum(by.times(other.first));
         self.second.add_sum(by.times(other.first));
         self.second.add_sum(by.times(moved));
         self.first.add_sum(other.first);
         self.first.add_sum(moved);
+    }
+
+    /// Columns for a snapshot: seven of them.
+    pub fn columns(states: &[Moments]) -> Vec<ArrayRef> {
+        let counts =
+            |of: fn(&Moments) -> i64| Arc::new(Int64Array::from_iter_values(states.iter().map(of))) as ArrayRef;
+        let floats =
+            |of: fn(&Moments) -> f64| Arc::new(Float64Array::from_iter_values(states.iter().map(of))) as ArrayRef;
+        vec![
+            counts(|moments| moments.count),
+            counts(|moments| moments.strange),
+            floats(|moments| moments.shift),
+            floats(|moments| moments.first.sum),
+            floats(|moments| moments.first.error),
+            floats(|moments| moments.second.sum),
+            floats(|moments| moments.second.error),
+        ]
+    }
+
+    /// Reads back what [`Moments::columns`] gave.
+    pub fn from_columns(columns: &[ArrayRef]) -> Result<Vec<Moments>> {
+        let int = |i: usize| saved::typed::<Int64Array>(&columns[i]).map(|column| column.values().clone());
+        let float = |i: usize| saved::typed::<Float64Array>(&columns[i]).map(|column| column.values().clone());
+        let (counts, strange, shifts) = (int(0)?, int(1)?, float(2)?);
+        let (firsts, first_errors, seconds, second_errors) = (float(3)?, float(4)?, float(5)?, float(6)?);
+        let rows = (0..counts.len()).map(|row| Moments {
+            count: counts[row],
+            strange: strange[row],
+            shift: shifts[row],
+            first: Sum2 {
+                sum: firsts[row],
+                error: first_errors[row],
+            },
+            second: Sum2 {
+                sum: seconds[row],
+                error: second_errors[row],
+            },
+        });
+        Ok(rows.collect())
     }
 }
 
@@ -213,42 +290,12 @@ impl<S: Spread> Kernel for Spreads<S> {
     }
 
     fn save(&self, states: &[Moments], writer: &mut StateWriter) -> Result<()> {
-        let counts =
-            |of: fn(&Moments) -> i64| Arc::new(Int64Array::from_iter_values(states.iter().map(of))) as ArrayRef;
-        let floats =
-            |of: fn(&Moments) -> f64| Arc::new(Float64Array::from_iter_values(states.iter().map(of))) as ArrayRef;
-        let columns = vec![
-            counts(|moments| moments.count),
-            counts(|moments| moments.strange),
-            floats(|moments| moments.shift),
-            floats(|moments| moments.first.sum),
-            floats(|moments| moments.first.error),
-            floats(|moments| moments.second.sum),
-            floats(|moments| moments.second.error),
-        ];
-        saved::write(columns, writer)
+        saved::write(Moments::columns(states), writer)
     }
 
     fn load(&self, reader: &mut StateReader) -> Result<Vec<Moments>> {
         let columns: [ArrayRef; 7] = saved::read(reader)?;
-        let int = |i: usize| saved::typed::<Int64Array>(&columns[i]).map(|column| column.values().clone());
-        let float = |i: usize| saved::typed::<Float64Array>(&columns[i]).map(|column| column.values().clone());
-        let (counts, strange, shifts) = (int(0)?, int(1)?, float(2)?);
-        let (firsts, first_errors, seconds, second_errors) = (float(3)?, float(4)?, float(5)?, float(6)?);
-        let rows = (0..counts.len()).map(|row| Moments {
-            count: counts[row],
-            strange: strange[row],
-            shift: shifts[row],
-            first: Sum2 {
-                sum: firsts[row],
-                error: first_errors[row],
-            },
-            second: Sum2 {
-                sum: seconds[row],
-                error: second_errors[row],
-            },
-        });
-        Ok(rows.collect())
+        Moments::from_columns(&columns)
     }
 }
 

@@ -14,7 +14,7 @@ use super::state::{StateReader, StateWriter};
 use crate::error::{Error, Result};
 
 mod ids;
-mod normal;
+pub(super) mod normal;
 mod rows;
 mod text;
 mod words;

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use crate::error::Result;
 
 /// The column with `-0.0` and the many NaNs made one each, and dictionaries unpacked.
-pub(super) fn column(array: &ArrayRef) -> Result<ArrayRef> {
+pub(in crate::operators) fn column(array: &ArrayRef) -> Result<ArrayRef> {
     Ok(match array.data_type() {
         DataType::Float64 => Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(double)),
         DataType::Float32 => Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(float)),

@@ -80,6 +80,10 @@ impl OperatorPlan for OutputRatePlan {
         }]
     }
 
+    fn takes_chunks(&self) -> bool {
+        self.kind != RateKind::First && matches!(self.every, Every::Time(_))
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(match self.kind {
             RateKind::Snapshot(content) => Box::new(SnapshotRate::new(self.clone(), content)),

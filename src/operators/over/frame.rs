@@ -134,6 +134,8 @@ pub struct FrameState {
     left: Vec<GroupId>,
     /// By partition: its last step for the rows of one time.
     latest: Vec<u32>,
+    /// The rows of the last batch that an aggregate could give no value for, and why.
+    failures: Vec<(usize, String)>,
 }
 
 enum Running {
@@ -229,6 +231,7 @@ impl FrameState {
             steps: Steps::default(),
             left: Vec::new(),
             latest: Vec::new(),
+            failures: Vec::new(),
         })
     }
 
@@ -477,6 +480,7 @@ impl FrameState {
         let plain = steps.is_plain();
         let order = UInt32Array::from(steps.results.clone());
         let store = &self.store;
+        let mut failures = Vec::new();
         let results = self.calls.iter_mut().map(|call| match call {
             Running::Value(call, picks) => {
                 let values = store.pick(call.argument, call.default, picks);
@@ -497,13 +501,26 @@ impl FrameState {
                     filter: filter.as_ref(),
                 };
                 let values = aggregate.running(&changes)?;
+                for failure in aggregate.failures() {
+                    let message = format!("{}: {}", column.text, failure.message);
+                    let of_row = |row: usize| if plain { row } else { order.value(row) as usize };
+                    let rows = (0..order.len()).filter(|row| of_row(*row) == failure.row);
+                    failures.extend(rows.map(|row| (row, message.clone())));
+                }
                 match plain {
                     true => Ok(values),
                     false => Ok(take(&values, &order, None)?),
                 }
             }
         });
-        results.collect()
+        let results = results.collect();
+        self.failures = failures;
+        results
+    }
+
+    /// The rows of the last batch that an aggregate could give no value for, and why.
+    pub fn failures(&mut self) -> Vec<(usize, String)> {
+        std::mem::take(&mut self.failures)
     }
 
     /// Writes the rows, where they stand, and the aggregates.

@@ -152,6 +152,10 @@ impl Operator for Lead {
         time.map_or(input, |time| time.min(input))
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        None
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.groups.snapshot(state)?;
         self.rows.snapshot(state)?;

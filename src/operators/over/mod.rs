@@ -16,6 +16,7 @@
 //! | [`store`] | the rows that frames remember |
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -24,8 +25,8 @@ use super::aggregates::GroupId;
 use super::group_table::GroupTable;
 use super::state::{StateReader, StateWriter};
 use super::{BEGINNING_OF_TIME, END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
-use crate::error::Result;
-use crate::event::{EventBatch, Micros, Times};
+use crate::error::{ErrorKind, Result, RowError};
+use crate::event::{EventBatch, Micros, Times, pretty};
 use crate::windows::TimeDomain;
 use crate::windows::emission::{read_batches, write_batches};
 
@@ -224,6 +225,10 @@ impl Operator for Over {
         Ok(())
     }
 
+    fn next_watermark(&self) -> Option<Micros> {
+        self.waiting.first().map(|batch| batch.time(0))
+    }
+
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.groups.snapshot(state)?;
         state.value(&(self.watermark, self.latest))?;
@@ -300,9 +305,37 @@ impl Over {
         let mut columns = batch.columns().columns()[..self.plan.passed].to_vec();
         columns.extend(self.places.iter().map(|(at, result)| results[*at][*result].clone()));
         let columns = RecordBatch::try_new(self.plan.schema.clone(), columns)?;
-        out.emit(EventBatch::inserts(columns, batch.times().clone()));
+        let given = EventBatch::inserts(columns, batch.times().clone());
+        let given = self.checked(given, out)?;
+        out.emit(given);
         self.forget();
         Ok(())
+    }
+
+    /// The rows without those that an aggregate could give no value for: they are reported.
+    fn checked(&mut self, given: EventBatch, out: &mut Output) -> Result<EventBatch> {
+        let mut failed = BTreeMap::new();
+        for functions in &mut self.functions {
+            if let Functions::Frame(frame) = functions {
+                failed.extend(frame.failures());
+            }
+        }
+        if failed.is_empty() {
+            return Ok(given);
+        }
+        let passed: Vec<usize> = (0..self.plan.passed).collect();
+        let event = given.columns().project(&passed)?;
+        for (row, message) in &failed {
+            out.error(RowError {
+                kind: ErrorKind::Evaluate,
+                message: message.clone(),
+                event: pretty::row(&event, *row),
+                line: None,
+                at: out.now(),
+            });
+        }
+        let good = (0..given.num_rows()).filter(|row| !failed.contains_key(row));
+        given.take(good.map(|row| row as u32).collect())
     }
 
     /// Where the rows end that share their values.

@@ -186,6 +186,7 @@ fn aggregate(name: &str, frame: Frame) -> OverFunction {
     };
     let column = AggregateColumn {
         text: name.to_string(),
+        name: String::new(),
         spec,
         arguments: vec![1],
         filter: None,

@@ -62,6 +62,22 @@ impl Dialect for EventFluxDialect {
         is_other.then(|| Ok(self.prec_value(Precedence::Caret)))
     }
 
+    /// sqlparser takes all that follows `IS DISTINCT FROM` as its right side; it binds as IS does: `a IS DISTINCT FROM b AND c`.
+    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let distinct = parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]);
+        if !distinct && !parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
+            return None;
+        }
+        let right = parser.parse_subexpr(self.prec_value(Precedence::Is));
+        Some(right.map(|right| {
+            let (left, right) = (Box::new(expr.clone()), Box::new(right));
+            match distinct {
+                true => Expr::IsDistinctFrom(left, right),
+                false => Expr::IsNotDistinctFrom(left, right),
+            }
+        }))
+    }
+
     fn is_delimited_identifier_start(&self, ch: char) -> bool {
         ch == '"' || ch == '`'
     }

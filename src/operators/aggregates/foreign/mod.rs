@@ -1,5 +1,5 @@
-//! Every other aggregate of the SQL engine underneath (`corr`, `covar`, `regr_*`, `bit_*`, `approx_distinct`, …), through
-//! its own accumulators.
+//! Every other aggregate of the SQL engine underneath (`approx_distinct`, `approx_percentile_cont_with_weight`, sums of other
+//! types, …), through its own accumulators.
 //!
 //! [`accumulated`]: one accumulator a group, when rows are only added or the accumulator can take them back.
 //! [`recomputed`]: otherwise the rows of each group are kept and its value is computed from all of them when it is asked for

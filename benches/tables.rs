@@ -1,0 +1,260 @@
+//! Tables: rows a second of one core.
+//!
+//! `cargo bench --bench tables`
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewArray, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use eventflux::catalog::tables::TableDef;
+use eventflux::config::options::{Options, RawOption};
+use eventflux::tables::registry::{Backends, Opening};
+use eventflux::tables::{Access, Probe, Table};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+const ROWS: usize = 1_000_000;
+const BATCH: usize = 8192;
+/// How many batches of lookups there are, so that none is learnt by heart.
+const BATCHES: usize = 64;
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("name", DataType::Utf8View, true),
+        Field::new("price", DataType::Float64, true),
+        Field::new("volume", DataType::Int64, true),
+    ]))
+}
+
+/// The columns of the primary key and of an index.
+fn open(backend: &str, key: &[usize], index: &[usize], options: &[(&str, &str)]) -> Arc<dyn Table> {
+    let raw: Vec<RawOption> = options
+        .iter()
+        .map(|(key, value)| RawOption {
+            key: key.to_string(),
+            key_span: None,
+            value: value.to_string(),
+            value_span: None,
+            source: None,
+        })
+        .collect();
+    let backends = Backends::builtin();
+    let specs = backends.get(backend).expect("a backend").options();
+    let def = TableDef {
+        name: "t".to_string(),
+        schema: schema(),
+        primary_key: key.to_vec(),
+        indexes: if index.is_empty() {
+            Vec::new()
+        } else {
+            vec![index.to_vec()]
+        },
+        backend: backend.to_string(),
+        options: Options::check(backend, specs, &raw).expect("options"),
+        raw,
+        span: None,
+    };
+    backends.open(def, &Opening::default()).expect("a table")
+}
+
+fn name(id: i64) -> String {
+    format!("n{id}")
+}
+
+fn rows(ids: impl Iterator<Item = i64>) -> RecordBatch {
+    let ids: Vec<i64> = ids.collect();
+    let names: ArrayRef = Arc::new(StringViewArray::from_iter_values(ids.iter().map(|id| name(*id))));
+    let prices: ArrayRef = Arc::new(Float64Array::from_iter_values(ids.iter().map(|id| *id as f64 * 0.25)));
+    let volumes: ArrayRef = Arc::new(Int64Array::from_iter_values(ids.iter().map(|id| id * 3)));
+    let ids: ArrayRef = Arc::new(Int64Array::from(ids));
+    RecordBatch::try_new(schema(), vec![ids, names, prices, volumes]).expect("rows")
+}
+
+/// All rows in a random order, in batches.
+fn shuffled() -> Vec<RecordBatch> {
+    let mut ids: Vec<i64> = (0..ROWS as i64).collect();
+    let mut random = SmallRng::seed_from_u64(7);
+    for i in (1..ids.len()).rev() {
+        ids.swap(i, random.random_range(0..=i));
+    }
+    ids.chunks(BATCH).map(|ids| rows(ids.iter().copied())).collect()
+}
+
+fn write(table: &dyn Table, rows: &RecordBatch) {
+    let mut writer = table.write().expect("a writer");
+    assert!(writer.upsert(rows).expect("an upsert").is_empty());
+    writer.commit().expect("a commit");
+}
+
+fn filled(backend: &str, key: &[usize], index: &[usize], options: &[(&str, &str)]) -> Arc<dyn Table> {
+    let table = open(backend, key, index, options);
+    shuffled().iter().for_each(|rows| write(&*table, rows));
+    table
+}
+
+fn probes(column: usize, size: usize) -> Vec<Probe> {
+    let mut random = SmallRng::seed_from_u64(3);
+    let mut probe = || {
+        let rows = rows((0..size).map(|_| random.random_range(0..ROWS as i64)));
+        Probe {
+            rows: size,
+            equal: vec![rows.column(column).clone()],
+            low: None,
+            high: None,
+        }
+    };
+    (0..BATCHES).map(|_| probe()).collect()
+}
+
+fn lookups(c: &mut Criterion) {
+    let mut group = c.benchmark_group("lookup, 1 M rows");
+    let tables = [
+        ("LONG key", filled("memory", &[0], &[], &[]), 0),
+        ("STRING key", filled("memory", &[1], &[], &[]), 1),
+        ("STRING index", filled("memory", &[0], &[1], &[]), 1),
+        (
+            "cache, LONG key",
+            filled("cache", &[0], &[], &[("max_size", "2000000")]),
+            0,
+        ),
+    ];
+    for (name, table, column) in &tables {
+        let access = Access {
+            equal: vec![*column],
+            range: None,
+        };
+        for size in [1, 1024, BATCH] {
+            let probes = probes(*column, size);
+            let mut next = 0;
+            group.throughput(Throughput::Elements(size as u64));
+            for (what, columns) in [("4 columns", &[0, 1, 2, 3][..]), ("1 column", &[2][..])] {
+                group.bench_function(BenchmarkId::new(format!("{name}, {what}"), size), |b| {
+                    b.iter(|| {
+                        next = (next + 1) % BATCHES;
+                        black_box(table.lookup(&access, &probes[next], columns).expect("rows"))
+                    });
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
+fn writes(c: &mut Criterion) {
+    let mut group = c.benchmark_group("write, batches of 8192");
+    group.sample_size(10);
+    let batches = shuffled();
+    group.throughput(Throughput::Elements(ROWS as u64));
+    for (name, key, index) in [
+        ("insert, LONG key", &[0][..], &[][..]),
+        ("insert, STRING key", &[1], &[]),
+        ("insert, LONG key and index", &[0], &[1]),
+        ("insert, no key", &[], &[]),
+    ] {
+        group.bench_function(name, |b| {
+            b.iter_batched(
+                || open("memory", key, index, &[]),
+                |table| {
+                    for rows in &batches {
+                        let mut writer = table.write().expect("a writer");
+                        assert!(writer.insert(rows).expect("an insert").is_empty());
+                        writer.commit().expect("a commit");
+                    }
+                    table
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let mut random = SmallRng::seed_from_u64(5);
+    let changes: Vec<RecordBatch> = (0..BATCHES)
+        .map(|_| {
+            let picked = UInt32Array::from_iter_values((0..BATCH).map(|_| random.random_range(0..BATCH as u32)));
+            let from = &batches[random.random_range(0..batches.len() - 1)];
+            take_record_batch(from, &picked).expect("rows")
+        })
+        .collect();
+    let mut next = 0;
+    for (name, backend, options) in [
+        ("upsert of existing keys", "memory", &[][..]),
+        ("upsert of existing keys, cache", "cache", &[("max_size", "2000000")]),
+    ] {
+        let table = filled(backend, &[0], &[], options);
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                next = (next + 1) % BATCHES;
+                write(&*table, &changes[next]);
+            });
+        });
+        let singles: Vec<RecordBatch> = (0..BATCHES).map(|row| changes[0].slice(row, 1)).collect();
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(format!("{name}, one a commit"), |b| {
+            b.iter(|| {
+                next = (next + 1) % BATCHES;
+                write(&*table, &singles[next]);
+            });
+        });
+        group.throughput(Throughput::Elements(BATCH as u64));
+    }
+    let cache = filled("cache", &[0], &[], &[("max_size", "500000")]);
+    let mut base = ROWS as i64;
+    group.bench_function("insert into a full cache (lru)", |b| {
+        b.iter(|| {
+            write(&*cache, &rows(base..base + BATCH as i64));
+            base += BATCH as i64;
+        });
+    });
+    group.finish();
+}
+
+fn scans(c: &mut Criterion) {
+    let mut group = c.benchmark_group("scan, 1 M rows");
+    let table = filled("memory", &[0], &[], &[]);
+    group.throughput(Throughput::Elements(ROWS as u64));
+    group.bench_function("numbers", |b| b.iter(|| black_box(table.scan(&[0, 2]).expect("rows"))));
+    group.bench_function("all columns", |b| {
+        b.iter(|| black_box(table.scan(&[0, 1, 2, 3]).expect("rows")))
+    });
+    group.finish();
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tables.db").display().to_string();
+    let table = filled("sqlite", &[0], &[], &[("path", &path)]);
+    let mut group = c.benchmark_group("sqlite, 1 M rows");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let mut base = ROWS as i64;
+    group.bench_function("upsert of new keys", |b| {
+        b.iter(|| {
+            write(&*table, &rows(base..base + BATCH as i64));
+            base += BATCH as i64;
+        });
+    });
+    let probes = probes(0, BATCH);
+    let access = Access {
+        equal: vec![0],
+        range: None,
+    };
+    let mut next = 0;
+    group.bench_function("lookup by key", |b| {
+        b.iter(|| {
+            next = (next + 1) % BATCHES;
+            black_box(table.lookup(&access, &probes[next], &[0, 1, 2, 3]).expect("rows"))
+        });
+    });
+    group.finish();
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn sqlite(_: &mut Criterion) {}
+
+criterion_group!(benches, lookups, writes, scans, sqlite);
+criterion_main!(benches);

@@ -1,0 +1,16 @@
+//! Tables below SQL: what every backend must do alike, and what each does by itself.
+
+mod cache;
+mod concurrent;
+mod dml;
+mod lookups;
+mod model;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+mod server;
+mod snapshots;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod support;
+mod types;
