@@ -36,6 +36,7 @@ pub mod error;
 pub mod event;
 pub mod formats;
 pub mod operators;
+pub mod patterns;
 pub mod plan;
 pub mod runtime;
 pub mod tables;

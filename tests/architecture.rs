@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Windows are operators of their own family: the two are one layer.
     ("operators", &["catalog", "error", "event", "tables", "windows"]),
     ("windows", &["catalog", "error", "event", "operators"]),
+    ("patterns", &["catalog", "error", "event", "operators", "windows"]),
     (
         "tables",
         &["catalog", "config", "error", "event", "formats", "operators::state"],
@@ -34,6 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "event",
             "formats",
             "operators",
+            "patterns",
             "tables",
             "windows",
         ],
@@ -208,7 +210,7 @@ fn operators_and_the_compiler_do_no_io_and_see_no_clock() {
         "dbg!",
     ];
     assert_none(
-        containing(&of(&["operators", "plan", "catalog"]), &io, &[]),
+        containing(&of(&["operators", "patterns", "plan", "catalog"]), &io, &[]),
         "IO, threads, locks or a clock",
     );
     assert_none(
@@ -235,7 +237,7 @@ fn the_sql_engine_underneath_stays_in_the_compiler_and_the_operators() {
     ]);
     assert_none(containing(&others, &engine, &except), "uses the SQL engine underneath");
     assert_none(
-        containing(&of(&["operators"]), &["sqlparser"], &[]),
+        containing(&of(&["operators", "patterns"]), &["sqlparser"], &[]),
         "an operator that knows SQL text",
     );
 }

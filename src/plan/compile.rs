@@ -20,6 +20,7 @@ use super::logical::{
 use super::lower_rate::Rate;
 use super::lower_top_n::closes;
 use super::partition::{Scope, with_key, without_key};
+use super::pattern::{PatternSpec, resolve_patterns};
 use super::scoped::CompiledPartition;
 use super::text::Text;
 use super::window_args::{table_function_time, window_kind};
@@ -229,6 +230,15 @@ pub(super) struct Compiler<'a> {
     pub(super) explained: BTreeSet<String>,
     /// The PARTITIONs, in statement order.
     pub(super) scopes: Vec<Arc<Scope>>,
+}
+
+/// A query whose names mean something.
+struct ResolvedQuery {
+    query: Query,
+    /// By relation.
+    windows: Vec<Option<WindowKind>>,
+    /// By relation.
+    patterns: Vec<Option<Arc<PatternSpec>>>,
 }
 
 /// A query waiting to be planned.
@@ -469,11 +479,16 @@ impl Compiler<'_> {
             &self.reads_tables(),
             self.text,
         )?;
-        let (query, windows) = self.resolved(&view.query, None)?;
+        let ResolvedQuery {
+            query,
+            windows,
+            patterns,
+        } = self.resolved(&view.query, None)?;
         let planner = Planner {
             sources: &self.sources,
             functions: self.functions,
             windows: &windows,
+            patterns: &patterns,
         };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
@@ -509,8 +524,9 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn resolved(&self, query: &Query, scope: Option<&Scope>) -> Result<(Query, Vec<Option<WindowKind>>), Diagnostic> {
+    fn resolved(&self, query: &Query, scope: Option<&Scope>) -> Result<ResolvedQuery, Diagnostic> {
         let mut query = query.clone();
+        let patterns = resolve_patterns(&mut query, &self.known, self.functions, self.text)?;
         misplaced::check(&query, self.functions, self.text)?;
         name_columns(&mut query, self.functions, self.text);
         resolve::resolve_query(
@@ -532,7 +548,11 @@ impl Compiler<'_> {
         }
         current_values::wrap_query(&mut query.body, self.functions);
         over::complete(&mut query.body, &over::millisecond_times(&self.streams));
-        Ok((query, windows))
+        Ok(ResolvedQuery {
+            query,
+            windows,
+            patterns,
+        })
     }
 
     /// The windows of a query's relations.
@@ -572,12 +592,17 @@ impl Compiler<'_> {
 
     fn query(&mut self, pending: Pending) -> Result<(), Diagnostic> {
         let scope = pending.scope.as_deref();
-        let (query, windows) = self.resolved(&pending.query, scope)?;
+        let ResolvedQuery {
+            query,
+            windows,
+            patterns,
+        } = self.resolved(&pending.query, scope)?;
         let scoped = scope.map(|scope| self.scoped_sources(scope, &query)).transpose()?;
         let planner = Planner {
             sources: scoped.as_ref().unwrap_or(&self.sources),
             functions: self.functions,
             windows: &windows,
+            patterns: &patterns,
         };
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
         let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;

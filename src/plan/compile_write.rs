@@ -320,7 +320,7 @@ impl WritePlanner<'_> {
             LogicalPlanBuilder::from(events).cross_join(table?.build()?)?.build()
         })();
         let plan = plan.map_err(|error: DataFusionError| self.fail(&error, &expr))?;
-        let context = Context::new(self.planner.sources, self.planner.functions, &[], &[]);
+        let context = Context::new(self.planner.sources, self.planner.functions, &[], &[], &[]);
         let to_rel = SqlToRel::new_with_options(&context, parser_options());
         let planned = to_rel.sql_to_expr(expr.clone(), plan.schema(), &mut PlannerContext::new());
         let projected = planned.and_then(|planned| {

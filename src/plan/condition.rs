@@ -198,7 +198,7 @@ fn type_error(error: impl std::fmt::Display) -> Diagnostic {
 
 fn planned(expr: SqlExpr, schema: &DFSchema, functions: &Functions) -> Result<Expr, Diagnostic> {
     let sources = HashMap::new();
-    let context = Context::new(&sources, functions, &[], &[]);
+    let context = Context::new(&sources, functions, &[], &[], &[]);
     let planner = SqlToRel::new_with_options(&context, parser_options());
     let planned = planner
         .sql_to_expr(expr, schema, &mut PlannerContext::new())

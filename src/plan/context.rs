@@ -16,9 +16,11 @@ use datafusion_expr::{
     TableSource, WindowUDF,
 };
 use eventflux_sqlparser::{RelationSource, StreamRelation};
-use sqlparser::ast::{BinaryOperator, ObjectName, TableFactor};
+use sqlparser::ast::{BinaryOperator, Ident, ObjectName, TableFactor};
 
 use super::event_time_node::EventTimeNode;
+use super::pattern::PatternSpec;
+use super::pattern_node::PatternScan;
 use super::trigger_side_node::TriggerSideNode;
 use super::window_node::WindowNode;
 use crate::catalog::functions::Functions;
@@ -89,14 +91,18 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// For a query that reads `relations`, each with its window if it has one, beside plain streams.
+    /// For a query that reads `relations`, each with its window or its pattern if it has one, beside plain streams.
     pub fn new(
         sources: &'a HashMap<String, Arc<Source>>,
         functions: &'a Functions,
         relations: &[StreamRelation],
         windows: &[Option<WindowKind>],
+        patterns: &[Option<Arc<PatternSpec>>],
     ) -> Self {
-        let lifted = relations.iter().cloned().zip(windows.iter().cloned());
+        let windows = windows.iter().cloned().chain(std::iter::repeat(None));
+        let patterns = patterns.iter().cloned().chain(std::iter::repeat(None));
+        let lifted = relations.iter().cloned().zip(windows).zip(patterns);
+        let lifted = lifted.map(|((relation, window), pattern)| (relation, window, pattern));
         Context {
             sources,
             functions,
@@ -188,7 +194,7 @@ impl TypePlanner for Types {
 
 /// Plans the relations that the dialect lifted out of FROM.
 #[derive(Debug)]
-struct Relations(Vec<(StreamRelation, Option<WindowKind>)>);
+struct Relations(Vec<(StreamRelation, Option<WindowKind>, Option<Arc<PatternSpec>>)>);
 
 impl RelationPlanner for Relations {
     fn plan_relation(
@@ -204,25 +210,23 @@ impl RelationPlanner for Relations {
             .iter()
             .enumerate()
             .find(|(index, _)| name.to_string() == eventflux_sqlparser::relation_name(*index));
-        let Some((_, (lifted, window))) = lifted else {
+        let Some((_, (lifted, window, pattern))) = lifted else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
+        if let Some(spec) = pattern {
+            let streams = spec
+                .streams
+                .iter()
+                .map(|stream| context.plan(named(Ident::with_quote('"', stream))));
+            let node = PatternScan::new(streams.collect::<Result<_>>()?, spec.clone())?;
+            let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
+            let planned = PlannedRelation::new(plan, alias.clone());
+            return Ok(RelationPlanning::Planned(Box::new(planned)));
+        }
         let RelationSource::Stream { name: stream, .. } = &lifted.source else {
             return plan_err!("only streams can be filtered with […]");
         };
-        let table = TableFactor::Table {
-            name: ObjectName::from(vec![stream.clone()]),
-            alias: None,
-            args: None,
-            with_hints: Vec::new(),
-            version: None,
-            with_ordinality: false,
-            partitions: Vec::new(),
-            json_path: None,
-            sample: None,
-            index_hints: Vec::new(),
-        };
-        let mut plan = context.plan(table)?;
+        let mut plan = context.plan(named(stream.clone()))?;
         if let Some(filter) = &lifted.filter {
             let condition = context.sql_to_expr(filter.clone(), plan.schema())?;
             plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
@@ -248,6 +252,22 @@ impl RelationPlanner for Relations {
             plan,
             alias.clone(),
         ))))
+    }
+}
+
+/// A stream by its name, as a relation.
+fn named(stream: Ident) -> TableFactor {
+    TableFactor::Table {
+        name: ObjectName::from(vec![stream]),
+        alias: None,
+        args: None,
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
     }
 }
 

@@ -74,6 +74,19 @@ pub fn diagnose(error: &DataFusionError, query: &Query, planner: &Planner, text:
     text.at(diagnostic, place.unwrap_or(query.span))
 }
 
+/// A condition that could not be planned; its names have been resolved before.
+pub fn of_condition(error: &DataFusionError) -> Diagnostic {
+    if let Some(own) = own_diagnostic(error) {
+        return own;
+    }
+    match error.find_root() {
+        DataFusionError::NotImplemented(what) => {
+            Diagnostic::new(Code::Unsupported, format!("not supported yet: {}", plain(what)))
+        }
+        other => wrong_types(&plain(&other.strip_backtrace()), None),
+    }
+}
+
 /// For `x.symbol` where nothing is called `x`.
 fn unknown_relation(field: &Column, valid: &[Column]) -> Option<Diagnostic> {
     let relation = field.relation.as_ref()?.table();
@@ -248,7 +261,13 @@ struct Located {
 
 /// The smallest expression of the query that cannot be planned or typed by itself. Only looked for when there is an error.
 fn locate(query: &Query, planner: &Planner) -> Option<Located> {
-    let context = Context::new(planner.sources, planner.functions, &query.relations, planner.windows);
+    let context = Context::new(
+        planner.sources,
+        planner.functions,
+        &query.relations,
+        planner.windows,
+        planner.patterns,
+    );
     let sql = SqlToRel::new_with_options(&context, parser_options());
     let mut selects = Vec::new();
     collect_selects(&query.body, &mut selects);

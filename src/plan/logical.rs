@@ -32,6 +32,7 @@ use sqlparser::tokenizer::Span;
 
 use super::context::{Context, Source};
 use super::current_values::aggregates;
+use super::pattern::PatternSpec;
 use super::text::Text;
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
@@ -48,6 +49,8 @@ pub struct Planner<'a> {
     pub functions: &'a Functions,
     /// The windows of the query's relations.
     pub windows: &'a [Option<WindowKind>],
+    /// The patterns of the query's relations.
+    pub patterns: &'a [Option<Arc<PatternSpec>>],
 }
 
 /// How DataFusion reads SQL: names as they are, places remembered, strings as views.
@@ -62,7 +65,7 @@ pub fn parser_options() -> ParserOptions {
 impl Planner<'_> {
     /// The plan as written: names and types resolved, nothing moved.
     pub fn plan(&self, body: &SqlQuery, relations: &[StreamRelation]) -> Result<LogicalPlan, DataFusionError> {
-        let context = Context::new(self.sources, self.functions, relations, self.windows);
+        let context = Context::new(self.sources, self.functions, relations, self.windows, self.patterns);
         let planner = SqlToRel::new_with_options(&context, parser_options());
         let statement = Statement::Query(Box::new(body.clone()));
         planner.sql_statement_to_plan(statement)
@@ -180,6 +183,30 @@ pub fn name_columns(query: &mut Query, functions: &Functions, text: &Text) {
         }
     }
     let _ = VisitMut::visit(&mut *query.body, &mut Namer(functions, text));
+}
+
+/// Gives every unnamed item of a SELECT its name: a column's own, else the text it was written as.
+pub fn name_items(items: &mut [SelectItem], text: &Text) {
+    let mut taken = Vec::new();
+    for item in items {
+        let column = match &*item {
+            SelectItem::UnnamedExpr(SqlExpr::Identifier(ident)) => Some(ident.clone()),
+            SelectItem::UnnamedExpr(SqlExpr::CompoundIdentifier(idents)) => idents.last().cloned(),
+            _ => None,
+        };
+        match (column, &*item) {
+            (Some(column), SelectItem::UnnamedExpr(expr)) => {
+                *item = SelectItem::ExprWithAlias {
+                    expr: expr.clone(),
+                    alias: Ident {
+                        quote_style: Some('"'),
+                        ..column
+                    },
+                };
+            }
+            _ => name_item(item, &mut taken, text),
+        }
+    }
 }
 
 fn name_body(body: &mut SetExpr, functions: &Functions, text: &Text) {

@@ -24,6 +24,7 @@ use super::lower_rate::{Groups, Rate};
 use super::lower_top_n::{closing, top_n};
 use super::meeting::holds_chunks;
 use super::partition::PARTITION_KEY;
+use super::pattern_node::PatternScan;
 use super::physical::{physical_expr, reads_event_time, with_event_time};
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
 use super::trigger_side_node::TriggerSideNode;
@@ -460,6 +461,9 @@ impl<'a> Lowering<'a> {
         }
         if let Some(node) = extension.node.as_any().downcast_ref::<BroadcastNode>() {
             return self.broadcast(node);
+        }
+        if let Some(pattern) = extension.node.as_any().downcast_ref::<PatternScan>() {
+            return self.pattern(pattern);
         }
         if let Some(side) = extension.node.as_any().downcast_ref::<TriggerSideNode>() {
             return self.pipe(&side.input);

@@ -30,6 +30,14 @@ pub fn rewrite(query: &mut Query, text: &Text) -> Result<(), Diagnostic> {
     }
 }
 
+/// Rewrites one condition.
+pub fn rewrite_expr(expr: &mut Expr, text: &Text) -> Result<(), Diagnostic> {
+    match VisitMut::visit(expr, &mut Matches { text }) {
+        ControlFlow::Break(error) => Err(*error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
 struct Matches<'a> {
     text: &'a Text<'a>,
 }

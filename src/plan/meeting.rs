@@ -11,9 +11,10 @@ use super::lower::columns_read;
 use crate::catalog::windows::WindowKind;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 
+use super::pattern_node::PatternScan;
 use super::window_node::WindowNode;
 
-/// The streams by which an event comes to both sides of a join, or to a table both as a change and as a question. The nearest
+/// The streams by which an event comes to both sides of a join, to a pattern as itself and as what is made of it, or to a table both as a change and as a question. The nearest
 /// ones: those from which the ways part.
 pub fn streams_to_split(queries: &[CompiledQuery]) -> BTreeSet<String> {
     let feeds = Feeds::of(queries);
@@ -26,6 +27,15 @@ pub fn streams_to_split(queries: &[CompiledQuery]) -> BTreeSet<String> {
                 && !holds_chunks(node)
             {
                 feeds.parting(&streams(&join.left), &streams(&join.right), &mut split);
+            }
+            if let LogicalPlan::Extension(extension) = node
+                && let Some(pattern) = extension.node.as_any().downcast_ref::<PatternScan>()
+            {
+                for (index, input) in pattern.inputs.iter().enumerate() {
+                    for other in &pattern.inputs[index + 1..] {
+                        feeds.parting(&streams(input), &streams(other), &mut split);
+                    }
+                }
             }
             Ok(TreeNodeRecursion::Continue)
         });

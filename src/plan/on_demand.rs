@@ -128,6 +128,7 @@ impl<'a> OnDemandCompiler<'a> {
             sources: &self.sources,
             functions: self.functions,
             windows: &[],
+            patterns: &[],
         }
     }
 

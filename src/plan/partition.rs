@@ -12,7 +12,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::DataFusionError;
 use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
 
-use eventflux_sqlparser::{OptionDef, Partition, Query, RelationSource, StatementKind};
+use eventflux_sqlparser::{OptionDef, Partition, PatternNode, PatternNodeKind, Query, RelationSource, StatementKind};
 use sqlparser::ast::{Expr, Ident, SelectItem, SetExpr};
 use sqlparser::tokenizer::Span;
 
@@ -69,11 +69,29 @@ impl Scope {
                 name.value = self.inner_name(&name.value);
                 name.quote_style = Some('"');
             }
+            if let RelationSource::Pattern(pattern) = &mut relation.source {
+                self.localise_pattern(&mut pattern.root);
+            }
         }
         if let Some(target) = &mut query.target
             && std::mem::take(&mut target.inner)
         {
             target.name.value = self.inner_name(&target.name.value);
+        }
+    }
+
+    fn localise_pattern(&self, node: &mut PatternNode) {
+        match &mut node.kind {
+            PatternNodeKind::Chain(parts) | PatternNodeKind::And(parts) | PatternNodeKind::Or(parts) => {
+                parts.iter_mut().for_each(|part| self.localise_pattern(part));
+            }
+            PatternNodeKind::Group(inner) => self.localise_pattern(inner),
+            PatternNodeKind::Element(element) | PatternNodeKind::Absent { element, .. } => {
+                if std::mem::take(&mut element.inner) {
+                    element.stream.value = self.inner_name(&element.stream.value);
+                    element.stream.quote_style = Some('"');
+                }
+            }
         }
     }
 

@@ -90,7 +90,7 @@ fn relation(relation: &StreamRelation, text: &Text) -> Result<(), Diagnostic> {
         RelationSource::Stream { fault: true, .. } => "fault streams ('!')",
         RelationSource::Stream { inner: true, .. } => "'#' streams, which live in a PARTITION",
         RelationSource::Stream { .. } => return Ok(()),
-        RelationSource::Pattern(_) => "PATTERN and SEQUENCE",
+        RelationSource::Pattern(_) => return Ok(()),
         RelationSource::MatchRecognize { .. } => "MATCH_RECOGNIZE",
         RelationSource::WindowFind { name, .. } => {
             let error = Diagnostic::new(

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use arrow::datatypes::SchemaRef;
-use eventflux_sqlparser::{RelationSource, StreamRelation, relation_name};
+use eventflux_sqlparser::{
+    PatternElement, PatternNode, PatternNodeKind, RelationSource, StreamRelation, relation_name,
+};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr,
     TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
@@ -37,11 +39,28 @@ pub fn tables(query: &Query, relations: &[StreamRelation]) -> Vec<Ident> {
         .tables
         .iter()
         .filter(|name| !is_placeholder(&name.value, relations));
+    let patterns = relations.iter().filter_map(|relation| match &relation.source {
+        RelationSource::Pattern(pattern) => Some(elements(&pattern.root)),
+        _ => None,
+    });
+    let patterns = patterns.flatten().map(|element| element.stream.clone());
     plain
         .filter(|name| !names.ctes.contains(&name.value))
         .cloned()
         .chain(lifted)
+        .chain(patterns)
         .collect()
+}
+
+/// The elements of a pattern.
+pub fn elements(node: &PatternNode) -> Vec<&PatternElement> {
+    match &node.kind {
+        PatternNodeKind::Chain(parts) | PatternNodeKind::And(parts) | PatternNodeKind::Or(parts) => {
+            parts.iter().flat_map(elements).collect()
+        }
+        PatternNodeKind::Group(inner) => elements(inner),
+        PatternNodeKind::Element(element) | PatternNodeKind::Absent { element, .. } => vec![element],
+    }
 }
 
 fn is_placeholder(name: &str, relations: &[StreamRelation]) -> bool {

@@ -107,6 +107,7 @@ impl Compiler<'_> {
             sources: &self.sources,
             functions: self.functions,
             windows: &[],
+            patterns: &[],
         }
     }
 

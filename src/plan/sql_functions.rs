@@ -190,6 +190,7 @@ impl Declaration<'_> {
             sources: &HashMap::from([(PARAMETERS.to_string(), source)]),
             functions: self.functions,
             windows: &[],
+            patterns: &[],
         };
         let plan = planner.plan(&query.body, &query.relations);
         let plan = plan

@@ -39,7 +39,7 @@ pub(super) fn bound_of(def: &StreamDef, watermark: &WatermarkDef, text: &Text) -
     let schema = schema.map_err(|error| at(Diagnostic::new(Code::Type, error.strip_backtrace())))?;
     let functions = Functions::builtin(&(Arc::new(SystemClock) as Arc<dyn Clock>));
     let sources = HashMap::new();
-    let context = Context::new(&sources, &functions, &[], &[]);
+    let context = Context::new(&sources, &functions, &[], &[], &[]);
     let planner = SqlToRel::new_with_options(&context, parser_options());
     let mut planner_context = PlannerContext::new();
     let planned = planner

@@ -6,6 +6,7 @@ mod diagnostics;
 mod examples;
 mod follow;
 mod partitions;
+mod patterns;
 mod runtime;
 mod support;
 mod tables;

@@ -1,0 +1,100 @@
+//! The parts of a pattern, as the planner gives them.
+
+use crate::event::Micros;
+
+/// The number of an element, in the order of the text.
+pub type ElementId = usize;
+
+/// A set of elements, one bit each.
+pub type Elements = u64;
+
+/// How many elements a pattern may have: one bit each in [`Elements`].
+pub const MAX_ELEMENTS: usize = 64;
+
+/// A part of a pattern.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shape {
+    /// Events of a stream: at least `min`, at most `max`.
+    Events {
+        /// Which element.
+        element: ElementId,
+        /// At least.
+        min: u32,
+        /// At most; without bound if `None`.
+        max: Option<u32>,
+    },
+    /// No event that matches: for a time, or while what it stands beside comes.
+    Absent {
+        /// Which element.
+        element: ElementId,
+        /// For how long.
+        wait: Option<Micros>,
+    },
+    /// One after the other.
+    Chain(Vec<Shape>),
+    /// All, in any order.
+    And(Vec<Shape>),
+    /// Whichever comes first.
+    Or(Vec<Shape>),
+    /// So often.
+    Repeat {
+        /// What is repeated.
+        body: Box<Shape>,
+        /// At least.
+        min: u32,
+        /// At most; without bound if `None`.
+        max: Option<u32>,
+    },
+    /// Again when it is complete.
+    Every(Box<Shape>),
+    /// Within so much time from its first event to its last.
+    Within {
+        /// What is bounded.
+        body: Box<Shape>,
+        /// The time.
+        time: Micros,
+    },
+}
+
+/// PATTERN or SEQUENCE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Events that do not match are skipped.
+    Skipping,
+    /// Each event must match.
+    Strict,
+}
+
+/// WITHIN of a whole pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Last minus first event's time.
+    Time(Micros),
+    /// The number of events of any of its streams, from the first to the last.
+    Events(u64),
+}
+
+impl Shape {
+    /// Its elements.
+    pub fn elements(&self) -> Elements {
+        match self {
+            Shape::Events { element, .. } | Shape::Absent { element, .. } => 1 << element,
+            Shape::Chain(parts) | Shape::And(parts) | Shape::Or(parts) => {
+                parts.iter().fold(0, |all, part| all | part.elements())
+            }
+            Shape::Repeat { body, .. } | Shape::Every(body) | Shape::Within { body, .. } => body.elements(),
+        }
+    }
+
+    /// Whether it is complete without any event having come or time having passed.
+    pub fn may_be_empty(&self) -> bool {
+        match self {
+            Shape::Events { min, .. } => *min == 0,
+            Shape::Absent { wait, .. } => wait.is_none(),
+            Shape::Chain(parts) | Shape::And(parts) => parts.iter().all(Shape::may_be_empty),
+            Shape::Or(parts) => parts.iter().any(Shape::may_be_empty),
+            Shape::Repeat { body, min, .. } => *min == 0 || body.may_be_empty(),
+            Shape::Every(body) | Shape::Within { body, .. } => body.may_be_empty(),
+        }
+    }
+}
