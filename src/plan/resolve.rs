@@ -250,7 +250,10 @@ impl Scope<'_> {
             let schema = table.as_deref().and_then(|table| self.schema_of(table));
             self.aliases.insert(alias.clone(), schema.map(|(_, schema)| schema));
         }
-        self.aliases.extend(names.ctes.iter().map(|cte| (cte.clone(), None)));
+        // A name of WITH that FROM spells otherwise is called as FROM says.
+        let spelled = |cte: &&String| self.aliases.keys().any(|alias| alias.eq_ignore_ascii_case(cte));
+        let ctes: Vec<String> = names.ctes.iter().filter(|cte| !spelled(cte)).cloned().collect();
+        self.aliases.extend(ctes.into_iter().map(|cte| (cte, None)));
         self.columns.extend(names.columns.iter().cloned());
         self.names = names;
     }

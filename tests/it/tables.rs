@@ -3,6 +3,7 @@
 mod cache;
 mod concurrent;
 mod dml;
+mod language;
 mod lookups;
 mod model;
 #[cfg(feature = "postgres")]
