@@ -64,6 +64,8 @@ pub struct Names<'a> {
     text: &'a Text<'a>,
     /// In the query: names that may be results of it.
     pub outputs: Vec<String>,
+    /// In the query: whether it reads other relations, too. What no element has may be theirs.
+    pub has_others: bool,
     /// In the query: columns of PARTITION BY, the same in all elements.
     pub partition_by: &'a [String],
     /// What has been met.
@@ -109,6 +111,7 @@ impl<'a> Names<'a> {
             functions,
             text,
             outputs: Vec::new(),
+            has_others: false,
             partition_by: &[],
             references: Vec::new(),
         }
@@ -161,6 +164,7 @@ impl<'a> Names<'a> {
             {
                 Ok(None)
             }
+            [] if self.has_others => Ok(None),
             [] => Err(self.unknown_column(ident, None)),
             [element] => self.column_of(*element, ident).map(Some),
             [element, ..] if shared => self.column_of(*element, ident).map(Some),
@@ -189,7 +193,10 @@ impl<'a> Names<'a> {
                 let column = self.bare(first)?.unwrap_or(SqlExpr::Identifier(first.clone()));
                 return Ok(Some(field_of(column, &idents[1..])));
             }
-            return Err(self.unknown_alias(first));
+            return match self.has_others {
+                true => Ok(None),
+                false => Err(self.unknown_alias(first)),
+            };
         };
         let column = match self.candidate == Some(element) {
             true => match self.own_column(element, second)? {
@@ -215,6 +222,7 @@ impl<'a> Names<'a> {
         let Some(element) = self.alias(alias)? else {
             return match self.candidate.is_none() && self.elements.iter().any(|element| has_column(element, alias)) {
                 true => Ok(None),
+                false if self.has_others => Ok(None),
                 false => Err(self.unknown_alias(alias)),
             };
         };

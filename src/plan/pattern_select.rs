@@ -88,6 +88,14 @@ impl Selects<'_> {
             })
             .collect();
         self.names.outputs = Vec::new();
+        self.names.has_others = select.from.len() > 1 || select.from.iter().any(|from| !from.joins.is_empty());
+        for from in &mut select.from {
+            for join in &mut from.joins {
+                if let ControlFlow::Break(error) = VisitMut::visit(&mut join.join_operator, &mut self.names) {
+                    return Err(*error);
+                }
+            }
+        }
         for item in &mut select.projection {
             if let SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) = item {
                 self.expr(expr)?;
