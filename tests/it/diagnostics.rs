@@ -482,7 +482,6 @@ fn circles() {
 #[test]
 fn not_built_yet() {
     check("not_built_yet", &errors(&[
-        ("a sequence", query("SELECT a.symbol FROM SEQUENCE (a=Trades, b=Trades);")),
         (
             "MATCH_RECOGNIZE",
             query("SELECT * FROM Trades MATCH_RECOGNIZE (MEASURES A.price AS p PATTERN (A B) DEFINE B AS B.price > 1);")
