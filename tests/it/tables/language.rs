@@ -60,7 +60,9 @@ fn in_a_cache() {
 fn in_sqlite() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |case: usize| folder.path().join(format!("{case}.db")).display().to_string();
-    hold("sqlite", true, |case, _| format!("extension = 'sqlite', path = '{}'", path(case)));
+    hold("sqlite", true, |case, _| {
+        format!("extension = 'sqlite', path = '{}'", path(case))
+    });
 }
 
 #[cfg(feature = "postgres")]
@@ -68,6 +70,9 @@ fn in_sqlite() {
 fn in_postgres() {
     let url = Server::shared().url();
     hold("postgres", false, |case, table| {
-        format!("extension = 'postgres', url = '{url}', table = 'case_{case}_{}'", table.to_lowercase())
+        format!(
+            "extension = 'postgres', url = '{url}', table = 'case_{case}_{}'",
+            table.to_lowercase()
+        )
     });
 }
