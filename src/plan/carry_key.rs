@@ -121,7 +121,7 @@ impl Carrier<'_> {
         match relation {
             TableFactor::Table { name, alias, .. } => {
                 let ident = name.0.last().and_then(|part| part.as_ident())?;
-                let keyless = self.keyless.iter().any(|table| *table == ident.value);
+                let keyless = self.keyless.contains(&ident.value);
                 let called = alias.as_ref().map_or(ident, |alias| &alias.name);
                 (!keyless).then(|| Some(called.clone()))
             }

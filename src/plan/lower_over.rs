@@ -303,8 +303,7 @@ impl Builder<'_> {
             ignore_nulls: false,
         };
         build(&spec, retraction(frame)).map_err(|message| Diagnostic::new(Code::Unsupported, message))?;
-        let written = params.args.iter().map(|argument| written(argument));
-        let written: Vec<String> = written.collect();
+        let written: Vec<String> = params.args.iter().map(written).collect();
         Ok(AggregateColumn {
             text: format!("{}({})", spec.function.name(), written.join(", ")),
             name: String::new(),

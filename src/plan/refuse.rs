@@ -63,10 +63,8 @@ pub type ReadsTables<'a> = &'a dyn Fn(&SqlQuery) -> bool;
 
 /// Refuses what cannot be run of a query, at its place. `reads_window`: one of its relations is a named window.
 pub fn query(query: &Query, reads_window: bool, reads_tables: ReadsTables, text: &Text) -> Result<(), Diagnostic> {
-    if let Some(target) = &query.target {
-        if target.inner {
-            return Err(text.at(unsupported("'#' streams, which live in a PARTITION"), target.name.span));
-        }
+    if let Some(target) = query.target.as_ref().filter(|target| target.inner) {
+        return Err(text.at(unsupported("'#' streams, which live in a PARTITION"), target.name.span));
     }
     for lifted in &query.relations {
         relation(lifted, text)?;

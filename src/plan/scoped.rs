@@ -53,8 +53,8 @@ impl Compiler<'_> {
             let Some(source) = self.sources.get(&table.value) else {
                 continue;
             };
-            let keys = scope.keys.iter().filter(|(stream, _)| *stream == table.value);
-            let source = match keys.last() {
+            let mut keys = scope.keys.iter().filter(|(stream, _)| *stream == table.value);
+            let source = match keys.next_back() {
                 Some((stream, key)) => Source::view(self.keyed(scope, stream, key)?),
                 None if scope.carries(&table.value) || source.table.is_some() => continue,
                 None => self.broadcast(scope, &table.value, source)?,

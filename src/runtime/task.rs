@@ -11,7 +11,7 @@
 //! time-out decide.
 //!
 //! # Other tasks
-//! What they send is taken message by message, in turn with the sources ([`super::exchange`]).
+//! What they send is taken message by message, in turn with the sources (`exchange`).
 //!
 //! # Snapshots
 //! Taken between two batches. The position that came with the last batch of each source belongs to that cut.

@@ -245,7 +245,7 @@ fn a_stop_while_every_channel_is_full() {
           INSERT INTO Out SELECT v AS k, count(*) AS n FROM S WINDOW('length', 3);
         END;";
     within_deadline("a stop under load", move || {
-        let app = EventFlux::builder().sql(&text).parallelism(2).build().unwrap();
+        let app = EventFlux::builder().sql(text).parallelism(2).build().unwrap();
         let seen = Arc::new(Mutex::new(0));
         let count = seen.clone();
         app.on("Out", move |batch| {

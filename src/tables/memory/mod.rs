@@ -1,8 +1,8 @@
 //! `memory` and `cache`: tables whose rows live in this process.
 //!
 //! Rows are columns in chunks of 4096 ([`column`]), found by hash indexes that hold hashes and positions only
-//! ([`index`]). Readers share a lock and hold it for one batch of lookups; a scan takes the chunks' buffers and lets go. A writer
-//! works beside the table ([`writer`]) and holds the lock alone to commit; chunks that a scan still holds are copied then, all
+//! (`index`). Readers share a lock and hold it for one batch of lookups; a scan takes the chunks' buffers and lets go. A writer
+//! works beside the table (`writer`) and holds the lock alone to commit; chunks that a scan still holds are copied then, all
 //! others are written in place.
 //!
 //! *Cost.* A lookup by key or index: one hash, one look into the index, the row. In memory, beside the values: 9 bytes a row, 14

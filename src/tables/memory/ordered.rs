@@ -89,12 +89,11 @@ impl Ordered {
     }
 }
 
+/// From where to where, as pairs of value and position.
+type Edges<K> = (Edge<(K, Position)>, Edge<(K, Position)>);
+
 /// The bounds as pairs of value and position: before all rows of the value, or behind them. `None`: nothing is between.
-fn edges<K: Clone>(
-    low: Limit<'_>,
-    high: Limit<'_>,
-    value: impl Fn(&Keys, usize) -> Option<K>,
-) -> Option<(Edge<(K, Position)>, Edge<(K, Position)>)> {
+fn edges<K: Clone>(low: Limit<'_>, high: Limit<'_>, value: impl Fn(&Keys, usize) -> Option<K>) -> Option<Edges<K>> {
     let from = match low {
         None => Edge::Unbounded,
         Some((keys, row, Bound::Inclusive)) => Edge::Included((value(keys, row)?, 0)),
@@ -109,11 +108,7 @@ fn edges<K: Clone>(
     Some((from, to))
 }
 
-fn between<K: Ord>(
-    set: &BTreeSet<(K, Position)>,
-    edges: Option<(Edge<(K, Position)>, Edge<(K, Position)>)>,
-    found: &mut Vec<Position>,
-) {
+fn between<K: Ord>(set: &BTreeSet<(K, Position)>, edges: Option<Edges<K>>, found: &mut Vec<Position>) {
     let Some((from, to)) = edges else { return };
     // A B-tree does not take bounds that are the wrong way round.
     if let (Edge::Included(from) | Edge::Excluded(from), Edge::Included(to) | Edge::Excluded(to)) = (&from, &to)

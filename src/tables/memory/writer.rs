@@ -337,7 +337,7 @@ impl TableWriter for MemoryWriter<'_> {
         first.reserve(rows.num_rows());
         let mut last: Vec<u32> = (0..rows.num_rows() as u32).collect();
         let mut order = Vec::with_capacity(rows.num_rows());
-        for row in 0..rows.num_rows() {
+        for (row, holder) in holders.iter().enumerate() {
             let tag = hashed.tags[row];
             let fault = self.fault(&incoming, row);
             let earlier = match fault {
@@ -345,9 +345,9 @@ impl TableWriter for MemoryWriter<'_> {
                 None => first.head(tag, |other| same(&incoming.keys, other as usize, row)),
             };
             // What is there already, in this batch or in the table, gives its bytes back.
-            let old = |writer: &Self, bytes: &[usize]| match (earlier, holders[row]) {
+            let old = |writer: &Self, bytes: &[usize]| match (earlier, holder) {
                 (Some(first), _) => bytes[last[first as usize] as usize],
-                (None, Some(holder)) => writer.bytes_of(holder),
+                (None, Some(holder)) => writer.bytes_of(*holder),
                 (None, None) => 0,
             };
             match (fault.or_else(|| self.grow(&incoming, row, old)), earlier) {

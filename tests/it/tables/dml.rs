@@ -308,7 +308,7 @@ fn many_rows_come_and_go() {
         // All but each hundredth go; what stays is still found by key and by index, in its order.
         let mut writer = table.write().unwrap();
         let gone: ArrayRef = Arc::new((0..20_000).filter(|id| id % 100 != 7).map(Some).collect::<Int64Array>());
-        writer.delete_keys(&[gone.clone()], gone.len()).unwrap();
+        writer.delete_keys(std::slice::from_ref(&gone), gone.len()).unwrap();
         writer.commit().unwrap();
         assert_eq!(table.len().unwrap(), 200);
         write(some(&mut (20_000..20_100)));
