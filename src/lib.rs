@@ -41,6 +41,8 @@ pub mod plan;
 pub mod runtime;
 pub mod tables;
 pub mod testing;
+#[cfg(test)]
+mod watched;
 pub mod windows;
 
 pub use app::{App, Builder, EventFlux, Input, Rows, Subscription};

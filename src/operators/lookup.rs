@@ -16,6 +16,11 @@ use crate::tables::{Access, Matches, Probe, RowId};
 /// At most so many pairs of an event and a row are looked at together.
 const MOST_PAIRS: usize = 65_536;
 
+/// How many events may be looked at together if each meets all rows of a table.
+pub fn events_at_a_time(rows: usize) -> usize {
+    (MOST_PAIRS / rows.max(1)).max(1)
+}
+
 /// How the rows for an event are found.
 #[derive(Debug, Clone)]
 pub struct LookupPlan {
@@ -209,7 +214,7 @@ impl Lookup {
         let count = all.rows.num_rows();
         let mut probes = Vec::new();
         let mut picks: Vec<u32> = Vec::new();
-        let step = (MOST_PAIRS / count.max(1)).max(1);
+        let step = events_at_a_time(count);
         for from in (0..events.num_rows()).step_by(step) {
             let to = (from + step).min(events.num_rows());
             let event = (from..to).flat_map(|event| std::iter::repeat_n(event as u32, count));

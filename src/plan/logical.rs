@@ -62,7 +62,17 @@ pub fn parser_options() -> ParserOptions {
         .with_support_varchar_with_length(true)
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    /// For queries without windows and patterns.
+    pub fn new(sources: &'a HashMap<String, Arc<Source>>, functions: &'a Functions) -> Self {
+        Planner {
+            sources,
+            functions,
+            windows: &[],
+            patterns: &[],
+        }
+    }
+
     /// The plan as written: names and types resolved, nothing moved.
     pub fn plan(&self, body: &SqlQuery, relations: &[StreamRelation]) -> Result<LogicalPlan, DataFusionError> {
         let context = Context::new(self.sources, self.functions, relations, self.windows, self.patterns);

@@ -160,7 +160,7 @@ pub fn with_providers(plan: LogicalPlan) -> Result<LogicalPlan, Diagnostic> {
         let LogicalPlan::TableScan(scan) = node else {
             return Ok(Transformed::no(node));
         };
-        let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+        let source = Source::of(&scan);
         Ok(match source.and_then(|source| source.table.clone()) {
             Some(slot) => {
                 let source = provider_as_source(Arc::new(SlotProvider(slot)));

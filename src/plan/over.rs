@@ -379,7 +379,7 @@ fn is_event_time(expr: &PlanExpr, input: &LogicalPlan, streams: &[Arc<StreamDef>
 fn is_time_column(index: usize, plan: &LogicalPlan, streams: &[Arc<StreamDef>]) -> bool {
     match plan {
         LogicalPlan::TableScan(scan) => {
-            let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+            let source = Source::of(scan);
             let stream = source.and_then(|source| streams.iter().find(|stream| stream.name == source.stream));
             let column = scan
                 .projection

@@ -186,12 +186,8 @@ impl Declaration<'_> {
         name_fields(&mut query);
         match_text::rewrite(&mut query, text)?;
         let source = Arc::new(Source::stream(PARAMETERS, parameters.clone()));
-        let planner = Planner {
-            sources: &HashMap::from([(PARAMETERS.to_string(), source)]),
-            functions: self.functions,
-            windows: &[],
-            patterns: &[],
-        };
+        let sources = HashMap::from([(PARAMETERS.to_string(), source)]);
+        let planner = Planner::new(&sources, self.functions);
         let plan = planner.plan(&query.body, &query.relations);
         let plan = plan
             .and_then(|plan| planner.analyze(plan))
