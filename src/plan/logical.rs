@@ -24,9 +24,10 @@ use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext};
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
+use eventflux_sqlparser::walk::WalkMut;
 use eventflux_sqlparser::{Query, StreamRelation};
 use sqlparser::ast::{
-    Expr as SqlExpr, Ident, Query as SqlQuery, Select, SelectItem, SetExpr, Spanned, Statement, VisitMut, VisitorMut,
+    Expr as SqlExpr, Ident, Query as SqlQuery, Select, SelectItem, SetExpr, Spanned, Statement, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -192,7 +193,7 @@ pub fn name_columns(query: &mut Query, functions: &Functions, text: &Text) {
             std::ops::ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(&mut *query.body, &mut Namer(functions, text));
+    let _ = WalkMut::walk_mut(&mut *query.body, &mut Namer(functions, text));
 }
 
 /// Gives every unnamed item of a SELECT its name: a column's own, else the text it was written as.
@@ -262,7 +263,7 @@ pub fn name_fields(query: &mut Query) {
             std::ops::ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(&mut *query.body, &mut Namer);
+    let _ = WalkMut::walk_mut(&mut *query.body, &mut Namer);
 }
 
 fn name_item(item: &mut SelectItem, taken: &mut Vec<String>, text: &Text) {
@@ -323,7 +324,7 @@ fn having_to_where(select: &mut Select) {
             std::ops::ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(&mut having, &mut Outputs(&select.projection));
+    let _ = WalkMut::walk_mut(&mut having, &mut Outputs(&select.projection));
     select.selection = Some(match select.selection.take() {
         None => having,
         Some(selection) => SqlExpr::BinaryOp {

@@ -21,8 +21,9 @@ use datafusion_expr::{
 };
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_physical_expr::PhysicalExpr;
+use eventflux_sqlparser::walk::Walk;
 use eventflux_sqlparser::{CreateFunction, Query, Statement, StatementKind};
-use sqlparser::ast::{Expr as SqlExpr, Spanned, Visit, Visitor};
+use sqlparser::ast::{Expr as SqlExpr, Spanned, Visitor};
 
 use super::context::Source;
 use super::logical::{Planner, name_fields};
@@ -222,7 +223,7 @@ impl Declaration<'_> {
                 }
             }
         }
-        match query.body.visit(&mut Calls(self, text)) {
+        match query.body.walk(&mut Calls(self, text)) {
             ControlFlow::Break(error) => Err(*error),
             ControlFlow::Continue(()) => Ok(()),
         }

@@ -200,9 +200,15 @@ fn interval() -> Vec<Question> {
     let mut questions = Vec::new();
     for kind in KINDS {
         for on in ["a.k = b.k", "a.k = b.k AND a.v < b.v", "TRUE"] {
-            for (low, high) in [("- 1 SECOND", "+ 500 MILLISECONDS"), ("- 3 SECONDS", ""), ("+ 1 SECOND", "+ 2 SECONDS")] {
+            for (low, high) in [
+                ("- 1 SECOND", "+ 500 MILLISECONDS"),
+                ("- 3 SECONDS", ""),
+                ("+ 1 SECOND", "+ 2 SECONDS"),
+            ] {
                 let of = |a: &str, b: &str, low: &str, high: &str| {
-                    format!("SELECT {PAIR} FROM {a} {kind} JOIN {b} ON {on} AND b.ts BETWEEN a.ts {low} AND a.ts {high}")
+                    format!(
+                        "SELECT {PAIR} FROM {a} {kind} JOIN {b} ON {on} AND b.ts BETWEEN a.ts {low} AND a.ts {high}"
+                    )
                 };
                 let standard = |bound: &str| match bound.split_once(' ') {
                     Some((sign, span)) => format!("{sign} INTERVAL '{}'", span.to_lowercase()),
@@ -222,7 +228,13 @@ fn interval() -> Vec<Question> {
 fn windowed(n: i64, m: i64) -> Vec<Question> {
     let mut questions = Vec::new();
     for on in CONDITIONS {
-        for (kind, alone) in [("", ""), ("LEFT", ""), ("RIGHT", ""), ("FULL", ""), ("LEFT", "UNIDIRECTIONAL")] {
+        for (kind, alone) in [
+            ("", ""),
+            ("LEFT", ""),
+            ("RIGHT", ""),
+            ("FULL", ""),
+            ("LEFT", "UNIDIRECTIONAL"),
+        ] {
             let query = format!(
                 "SELECT {PAIR} FROM A WINDOW('length', {n}) AS a {alone} {kind} JOIN B WINDOW('length', {m}) AS b ON {on}"
             );
@@ -233,10 +245,14 @@ fn windowed(n: i64, m: i64) -> Vec<Question> {
                 parts.push(format!("SELECT {PAIR} FROM a JOIN b ON {held_by_a}"));
             }
             if matches!(kind, "LEFT" | "FULL") {
-                parts.push(format!("SELECT {PAIR} FROM a LEFT JOIN b ON {held_by_b} WHERE b.i IS NULL"));
+                parts.push(format!(
+                    "SELECT {PAIR} FROM a LEFT JOIN b ON {held_by_b} WHERE b.i IS NULL"
+                ));
             }
             if matches!(kind, "RIGHT" | "FULL") {
-                parts.push(format!("SELECT {PAIR} FROM b LEFT JOIN a ON {held_by_a} WHERE a.i IS NULL"));
+                parts.push(format!(
+                    "SELECT {PAIR} FROM b LEFT JOIN a ON {held_by_a} WHERE a.i IS NULL"
+                ));
             }
             questions.push(Question {
                 query,
@@ -272,7 +288,11 @@ fn with_table() -> Vec<Question> {
     }
     let tests = [
         "a.k IN (SELECT b.k FROM # b WHERE b.v > 1)",
+        "a.v NOT IN (SELECT b.v FROM # b)",
         "a.v NOT IN (SELECT b.v FROM # b WHERE b.v IS NOT NULL)",
+        "a.v NOT IN (SELECT b.v FROM # b WHERE b.v > 2)",
+        "a.i NOT IN (SELECT b.i FROM # b WHERE b.k < 2)",
+        "a.v NOT IN (SELECT max(b.v) FROM # b GROUP BY b.k)",
         "EXISTS (SELECT 1 FROM # b WHERE b.k = a.k AND b.v > a.v)",
         "NOT EXISTS (SELECT 1 FROM # b WHERE b.k = a.k)",
         "a.v > (SELECT min(b.v) FROM # b)",

@@ -56,9 +56,18 @@ const BY_EVENTS: &[(&str, &str)] = &[
 
 /// The same text for both; `?1`, `?2` and `?3` are values.
 const ON_DEMAND: &[(&str, &str)] = &[
-    ("INSERT INTO T VALUES (?1, ?2, ?3)", "INSERT OR IGNORE INTO T VALUES (?1, ?2, ?3)"),
-    ("UPSERT INTO T VALUES (?1, ?2, ?3)", "INSERT OR REPLACE INTO T VALUES (?1, ?2, ?3)"),
-    ("UPDATE T SET v = v + ?3 WHERE g = ?2", "UPDATE T SET v = v + ?3 WHERE g = ?2"),
+    (
+        "INSERT INTO T VALUES (?1, ?2, ?3)",
+        "INSERT OR IGNORE INTO T VALUES (?1, ?2, ?3)",
+    ),
+    (
+        "UPSERT INTO T VALUES (?1, ?2, ?3)",
+        "INSERT OR REPLACE INTO T VALUES (?1, ?2, ?3)",
+    ),
+    (
+        "UPDATE T SET v = v + ?3 WHERE g = ?2",
+        "UPDATE T SET v = v + ?3 WHERE g = ?2",
+    ),
     (
         "UPDATE T SET v = ?3 WHERE id = ?1 OR v IS NULL",
         "UPDATE T SET v = ?3 WHERE id = ?1 OR v IS NULL",
