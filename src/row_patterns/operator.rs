@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, UInt32Array};
+use arrow::array::{Int64Array, UInt32Array};
 use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices};
 
 use super::matcher::{Matcher, MatcherPlan};
@@ -150,7 +150,7 @@ impl RowPatternOperator {
         }
         let due = all.take(due)?;
         let rows = due.num_rows();
-        let times = arrow::array::Int64Array::new(due.times().to_buffer(rows), None);
+        let times = Int64Array::new(due.times().to_buffer(rows), None);
         let mut columns = vec![SortColumn {
             values: Arc::new(times),
             options: None,
@@ -160,8 +160,7 @@ impl RowPatternOperator {
             options: Some(*options),
         }));
         // Ties in the order they came.
-        let arrival: UInt32Array = (0..rows as u32).collect::<Vec<_>>().into();
-        debug_assert_eq!(arrival.len(), rows);
+        let arrival = UInt32Array::from_iter_values(0..rows as u32);
         columns.push(SortColumn {
             values: Arc::new(arrival),
             options: None,
