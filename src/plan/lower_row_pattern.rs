@@ -8,7 +8,7 @@ use datafusion_common::{Column, DFSchema};
 use datafusion_expr::{Aggregate, EmptyRelation, Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use super::lineage::is_time;
-use super::lower::{Flow, Lowering, Pipe};
+use super::lower::{Flow, Lowering, Pipe, cannot_retract};
 use super::lower_aggregate::AggregateColumns;
 use super::lower_slices::Bounds;
 use super::partition::PARTITION_KEY;
@@ -145,12 +145,21 @@ impl Lowering<'_> {
         let pipe = self.pipe(&node.input);
         (self.in_order, self.retracts, self.holds) = (in_order, retracts, holds);
         let mut pipe = pipe?;
-        if pipe.flow != Flow::Inserts {
-            let error = Diagnostic::new(
-                Code::Unstreamable,
-                "MATCH_RECOGNIZE is over events, not over what leaves a window or is taken back",
-            );
-            return Err(error.hint("send the rows to a stream with INSERT INTO, and match that"));
+        match pipe.flow {
+            Flow::Inserts => {}
+            Flow::Changelog => {
+                return Err(cannot_retract(
+                    "MATCH_RECOGNIZE is over events, and those of a changelog may be taken back",
+                ));
+            }
+            flow => {
+                // What a window gives as it changes or closes are events.
+                pipe = self.flushed(pipe, node.input.schema())?;
+                let output = std::mem::replace(&mut self.output, ALL);
+                let events = self.events_of(pipe.from, pipe.errors, flow);
+                self.output = output;
+                (pipe.from, pipe.flow) = (events?, Flow::Inserts);
+            }
         }
         if pipe.projection.is_some() {
             pipe = self.flushed(pipe, node.input.schema())?;

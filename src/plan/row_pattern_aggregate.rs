@@ -17,7 +17,6 @@ use super::failure;
 use super::pattern::planned;
 use super::row_pattern_names::{Names, arguments, field_of, name_of, quoted};
 use crate::catalog::functions::EVENT_TIMESTAMP;
-use crate::catalog::types;
 use crate::error::{Code, Diagnostic};
 use crate::operators::filter_project::EVENT_TIME;
 use crate::row_patterns::leaf::{Leaf, Scope};
@@ -65,7 +64,7 @@ impl Names<'_> {
         let fail = |error| self.text.at(failure::of_condition(&error), span);
         let schema = self.argument_schema().map_err(fail)?;
         let call = planned(whole, &schema, self.functions).map_err(fail)?;
-        let data_type = types::canonical(&call.get_type(&schema).map_err(fail)?);
+        let data_type = call.get_type(&schema).map_err(fail)?;
         let spec = AggregateSpec {
             text,
             variables,

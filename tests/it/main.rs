@@ -7,6 +7,7 @@ mod examples;
 mod follow;
 mod partitions;
 mod patterns;
+mod row_patterns;
 mod runtime;
 mod support;
 mod tables;
