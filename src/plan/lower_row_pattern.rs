@@ -17,7 +17,7 @@ use super::physical::{physical_expr, with_event_time};
 use super::row_pattern::{OutputColumn, RowPatternSpec, UNMATCHED, leaf_schema};
 use super::row_pattern_aggregate::{AggregateSpec, LABEL_COLUMN, NUMBER_COLUMN};
 use super::row_pattern_explain::lines;
-use super::row_pattern_names::LeafColumn;
+use super::row_pattern_names::{LeafColumn, MARK};
 use super::row_pattern_node::RowPatternNode;
 use super::stream_plan::{NodeId, StreamId};
 use crate::catalog::types;
@@ -75,7 +75,14 @@ impl Lowering<'_> {
             return Err(error.hint("declare WATERMARK FOR <column>, or order by the event time alone"));
         }
         let keys = spec.keys.iter().map(|key| builder.place(*key));
+        let numbers = |leaves: &[Leaf], aggregates: &[Aggregated]| {
+            leaves.contains(&Leaf::Number) || aggregates.iter().any(|aggregate| aggregate.numbers)
+        };
+        let forgets = !spec.program.has_start
+            && !numbers(&measures.leaves, &measures.aggregates)
+            && !numbers(&used_leaves(spec), &conditions.aggregates);
         let matcher = MatcherPlan {
+            forgets,
             program: spec.program.clone(),
             variables: spec.variables.clone(),
             conditions,
@@ -334,12 +341,14 @@ impl Builder<'_> {
             };
             exprs.push(physical_expr(&expr, &gathered)?);
         }
+        // What is printed of a row on which a measure fails.
+        let shown = fields.iter().map(|field| field.clone().with_name(field.name().replace(MARK, "")));
         Ok(MeasuresPlan {
             given: spec.given,
             leaves,
             aggregates: self.aggregates(&spec.aggregates)?,
             passed,
-            schema: Arc::new(Schema::new(fields)),
+            schema: Arc::new(Schema::new(shown.collect::<Vec<_>>())),
             project: FilterProjectPlan {
                 input: None,
                 event_time: false,

@@ -36,7 +36,7 @@ use crate::row_patterns::pattern::{Pattern, Variable, only};
 use crate::row_patterns::program::{MAX_INSTRUCTIONS, Program, TooLarge};
 
 /// A column that is true for rows in no match.
-pub const UNMATCHED: &str = "__unmatched";
+pub const UNMATCHED: &str = "unmatched\u{200b}";
 
 /// MATCH_RECOGNIZE with its names resolved.
 #[derive(Debug)]

@@ -48,6 +48,8 @@ pub struct MatcherPlan {
     pub measured_ahead: u64,
     /// The columns that come in.
     pub input: SchemaRef,
+    /// Whether a partition without rows is as one that has not been met: nothing asks for its first row or counts its matches.
+    pub forgets: bool,
     /// The most rows of a partition that are held.
     pub max_rows: usize,
     /// The most threads of an attempt.
@@ -105,7 +107,12 @@ pub struct Matcher {
     touched: Vec<GroupId>,
     gone: Vec<RowId>,
     ids: Vec<GroupId>,
+    /// At how many partitions those of which nothing is left are looked for next.
+    sweep_at: usize,
 }
+
+/// So few partitions are not worth looking for those that can be forgotten.
+const FEW: usize = 65_536;
 
 /// So many attempts that are over are kept for others.
 const SPARE: usize = 256;
@@ -135,6 +142,7 @@ impl Matcher {
             touched: Vec::new(),
             gone: Vec::new(),
             ids: Vec::new(),
+            sweep_at: FEW,
             plan,
         })
     }
@@ -505,7 +513,21 @@ impl Matcher {
         for row in std::mem::take(&mut self.gone) {
             self.store.remove(row);
         }
+        if self.keys.len() > self.sweep_at && self.plan.forgets {
+            self.sweep();
+        }
         self.store.settle()
+    }
+
+    /// Forgets partitions of which nothing is left. O(1) a partition, amortised.
+    fn sweep(&mut self) {
+        let mut empty = self.keys.live();
+        empty.retain(|id| self.tracks[*id as usize].is_empty());
+        for &id in &empty {
+            self.tracks[id as usize] = Track::default();
+        }
+        self.keys.forget(&empty);
+        self.sweep_at = FEW.max(2 * self.keys.len());
     }
 
     /// How many rows after the next start the first row is whose time something may go out with.

@@ -116,6 +116,11 @@ impl Track {
         self.rows.len()
     }
 
+    /// Whether nothing of it is left but counts.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.found.is_empty() && self.attempt.is_none()
+    }
+
     /// Forgets the rows before a number.
     pub fn drop_before(&mut self, number: RowNumber, mut gone: impl FnMut(RowId)) {
         while self.base < number
