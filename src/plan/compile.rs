@@ -26,8 +26,7 @@ use super::scoped::CompiledPartition;
 use super::text::Text;
 use super::window_args::{table_function_time, window_kind};
 use super::{
-    current_values, failure, match_text, misplaced, over, refuse, resolve, session_keys, sql_functions,
-    wildcard,
+    current_values, failure, match_text, misplaced, over, refuse, resolve, session_keys, sql_functions, wildcard,
 };
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};

@@ -30,7 +30,9 @@ impl Compiler<'_> {
             views.push(view);
         }
         views.extend(subqueries::lift(query, stem));
-        let other = views.iter().find(|view| !self.row_patterns.contains_key(&view.name.value));
+        let other = views
+            .iter()
+            .find(|view| !self.row_patterns.contains_key(&view.name.value));
         if let (Some(_), Some(view)) = (scope, other) {
             let error = Diagnostic::new(
                 Code::Unsupported,

@@ -58,10 +58,12 @@ impl Lowering<'_> {
         let conditions = builder.conditions()?;
         let measures = builder.measures(&schema)?;
         let row_leaves = conditions.leaves.iter();
-        let shifts = row_leaves.map(|leaf| leaf.shift).fold((0, 0), |(back, ahead), shift| match shift < 0 {
-            true => (shift.unsigned_abs().max(back), ahead),
-            false => (back, shift.unsigned_abs().max(ahead)),
-        });
+        let shifts = row_leaves
+            .map(|leaf| leaf.shift)
+            .fold((0, 0), |(back, ahead), shift| match shift < 0 {
+                true => (shift.unsigned_abs().max(back), ahead),
+                false => (back, shift.unsigned_abs().max(ahead)),
+            });
         let past = reach(used_leaves(spec).iter());
         let measured = reach(measures.leaves.iter());
         let order = spec.order.iter().skip(1);
@@ -90,7 +92,10 @@ impl Lowering<'_> {
             skip: spec.skip.clone(),
             within: spec.within,
             keys: keys.collect::<Result<_, _>>()?,
-            in_block: spec.keys.first().is_some_and(|key| spec.columns.field(*key).name() == PARTITION_KEY),
+            in_block: spec
+                .keys
+                .first()
+                .is_some_and(|key| spec.columns.field(*key).name() == PARTITION_KEY),
             back: shifts.0.max(past.0).max(measured.0),
             ahead: shifts.1.max(past.1),
             measured_ahead: measured.1,
@@ -131,8 +136,8 @@ impl Lowering<'_> {
         };
         let name = spec.columns.field(first.column).name();
         let column = node.input.schema().index_of_column_by_name(None, name);
-        let is_event_time = name == EVENT_TIME
-            || column.is_some_and(|column| is_time(&node.input, column, &self.plan.time_columns));
+        let is_event_time =
+            name == EVENT_TIME || column.is_some_and(|column| is_time(&node.input, column, &self.plan.time_columns));
         match is_event_time {
             true => Ok(()),
             false => Err(error.clone()),
@@ -182,7 +187,11 @@ impl Lowering<'_> {
         let mut places = HashMap::new();
         let input = node.input.schema();
         for (index, (qualifier, field)) in input.iter().enumerate() {
-            let column = spec.columns.index_of(field.name()).ok().filter(|column| read.contains(column));
+            let column = spec
+                .columns
+                .index_of(field.name())
+                .ok()
+                .filter(|column| read.contains(column));
             // Rows of which nothing is read still come: a batch without columns would not say how many.
             if column.is_none() && !(index + 1 == input.fields().len() && fields.is_empty()) {
                 continue;
@@ -231,7 +240,12 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn place(&self, column: usize) -> Result<usize, Diagnostic> {
-        let missing = || missing(format!("the column '{}' was not kept", self.spec.columns.field(column).name()));
+        let missing = || {
+            missing(format!(
+                "the column '{}' was not kept",
+                self.spec.columns.field(column).name()
+            ))
+        };
         self.places.get(&column).copied().ok_or_else(missing)
     }
 
@@ -294,7 +308,9 @@ impl Builder<'_> {
         let mut reads: Vec<Read> = Vec::with_capacity(used.len());
         for leaf in &used {
             let leaf = self.leaf(leaf.leaf)?;
-            reads.push(registers.read(&leaf, count, |index| (aggregates[index].variables, aggregates[index].labels)));
+            reads.push(registers.read(&leaf, count, |index| {
+                (aggregates[index].variables, aggregates[index].labels)
+            }));
         }
         let expr = physical_expr(expr, &schema)?;
         let schema: SchemaRef = Arc::new(schema.as_arrow().clone());
@@ -342,7 +358,9 @@ impl Builder<'_> {
             exprs.push(physical_expr(&expr, &gathered)?);
         }
         // What is printed of a row on which a measure fails.
-        let shown = fields.iter().map(|field| field.clone().with_name(field.name().replace(MARK, "")));
+        let shown = fields
+            .iter()
+            .map(|field| field.clone().with_name(field.name().replace(MARK, "")));
         Ok(MeasuresPlan {
             given: spec.given,
             leaves,
@@ -503,7 +521,9 @@ fn grows(spec: &RowPatternSpec) -> Option<Diagnostic> {
         Skip::PastLastRow => "",
         _ => "; its rows are held until it is decided",
     };
-    Some(error.hint(format!("bound it with WITHIN after PATTERN (…), such as WITHIN 10 MINUTES{skips}")))
+    Some(error.hint(format!(
+        "bound it with WITHIN after PATTERN (…), such as WITHIN 10 MINUTES{skips}"
+    )))
 }
 
 /// What goes in counts.

@@ -17,8 +17,8 @@ use eventflux_sqlparser::{
 use sqlparser::ast::{Expr as SqlExpr, Ident, OrderByExpr, Spanned};
 use sqlparser::tokenizer::Span;
 
-use super::pattern::{columns_of, planned};
 use super::partition::PARTITION_KEY;
+use super::pattern::{columns_of, planned};
 use super::row_pattern_aggregate::AggregateSpec;
 use super::row_pattern_names::{Around, LeafColumn, MARK, Names, is_candidate, name_of};
 use super::row_pattern_variables::VariableNames;
@@ -148,7 +148,10 @@ impl RowPatternSpec {
             defined: 0,
         };
         if clause.defines.is_empty() {
-            let error = Diagnostic::new(Code::Syntax, "MATCH_RECOGNIZE needs DEFINE, which says what its variables are");
+            let error = Diagnostic::new(
+                Code::Syntax,
+                "MATCH_RECOGNIZE needs DEFINE, which says what its variables are",
+            );
             let error = error.hint("write it after PATTERN: DEFINE A AS price > 10");
             return Err(text.at(error, clause.span));
         }
@@ -157,14 +160,22 @@ impl RowPatternSpec {
         }
         let mut measures = Vec::with_capacity(clause.measures.len());
         let (past_leaves, past_aggregates) = builder.take_leaves();
-        let unmatched = given == Given::All { empty: true, unmatched: true };
+        let unmatched = given
+            == Given::All {
+                empty: true,
+                unmatched: true,
+            };
         for measure in &clause.measures {
             measures.push(builder.measure(measure, unmatched)?);
         }
         let (leaves, aggregates) = builder.take_leaves();
         let outputs = outputs(given, &keys, &order, measures.len(), &columns);
         let spec = RowPatternSpec {
-            text: text.slice(clause.pattern.span).split_whitespace().collect::<Vec<_>>().join(" "),
+            text: text
+                .slice(clause.pattern.span)
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" "),
             variables: variables.names(),
             pattern,
             program: Arc::new(program),
@@ -246,7 +257,10 @@ fn given(clause: &MatchRecognize, text: &Text) -> Result<Given, Diagnostic> {
     if given == all(true, true)
         && let Some(span) = exclusion(&clause.pattern)
     {
-        let error = Diagnostic::new(Code::Unstreamable, "WITH UNMATCHED ROWS gives all rows, and {- -} leaves some out");
+        let error = Diagnostic::new(
+            Code::Unstreamable,
+            "WITH UNMATCHED ROWS gives all rows, and {- -} leaves some out",
+        );
         return Err(text.at(error.hint("leave one of the two out"), span));
     }
     Ok(given)
@@ -311,7 +325,13 @@ fn not_time(first: &OrderByExpr, text: &Text) -> Diagnostic {
 }
 
 /// `SELECT *`: with all rows the keys, the order, the measures, the rest; with one row the keys and the measures.
-fn outputs(given: Given, keys: &[usize], order: &[OrderKey], measures: usize, columns: &SchemaRef) -> Vec<OutputColumn> {
+fn outputs(
+    given: Given,
+    keys: &[usize],
+    order: &[OrderKey],
+    measures: usize,
+    columns: &SchemaRef,
+) -> Vec<OutputColumn> {
     let time = columns.fields().len() - 1;
     // The key of a PARTITION goes along behind everything.
     let block = columns.index_of(PARTITION_KEY).ok();
@@ -356,7 +376,8 @@ impl Names<'_> {
     fn order(&self, keys: &[OrderByExpr]) -> Result<Vec<OrderKey>, Diagnostic> {
         let mut order = Vec::with_capacity(keys.len());
         for (place, key) in keys.iter().enumerate() {
-            let is_time = matches!(&key.expr, SqlExpr::Function(call) if name_of(call).eq_ignore_ascii_case(EVENT_TIMESTAMP));
+            let is_time =
+                matches!(&key.expr, SqlExpr::Function(call) if name_of(call).eq_ignore_ascii_case(EVENT_TIMESTAMP));
             let column = match is_time {
                 true => self.columns.fields().len() - 1,
                 false => self.key(&key.expr, "ORDER BY")?,
@@ -427,7 +448,9 @@ impl Builder<'_> {
         let (expr, schema, data_type) = self.planned(&define.condition, Around::Define(variable))?;
         let expr = match data_type {
             DataType::Boolean => expr,
-            DataType::Null => expr.cast_to(&DataType::Boolean, &schema).map_err(|error| text.at(failure::of_condition(&error), span))?,
+            DataType::Null => expr
+                .cast_to(&DataType::Boolean, &schema)
+                .map_err(|error| text.at(failure::of_condition(&error), span))?,
             other => {
                 let message = format!("a condition is true or false, not {}", types::name(&other));
                 let error = Diagnostic::new(Code::Type, message).hint("compare it with something");

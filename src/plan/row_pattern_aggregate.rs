@@ -8,8 +8,8 @@ use arrow::datatypes::{DataType, Field};
 use datafusion_common::DFSchema;
 use datafusion_expr::{Expr, ExprSchemable};
 use sqlparser::ast::{
-    Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Spanned, VisitMut,
-    VisitorMut,
+    Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Spanned,
+    VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -172,18 +172,24 @@ impl VisitorMut for Columns<'_, '_> {
             SqlExpr::Identifier(ident) if [LABEL_COLUMN, NUMBER_COLUMN, EVENT_TIME].contains(&ident.value.as_str()) => {
                 return ControlFlow::Continue(());
             }
-            SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_) => self.names.column_of(expr).map(|(_, column, fields)| {
-                let name = self.names.columns.field(column).name();
-                Some(field_of(quoted(name, expr.span()), &fields))
-            }),
+            SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_) => {
+                self.names.column_of(expr).map(|(_, column, fields)| {
+                    let name = self.names.columns.field(column).name();
+                    Some(field_of(quoted(name, expr.span()), &fields))
+                })
+            }
             SqlExpr::Function(call) => Ok(match name_of(call).as_str() {
                 "classifier" => Some(quoted(LABEL_COLUMN, expr.span())),
                 "match_number" => Some(quoted(NUMBER_COLUMN, expr.span())),
-                _ if call.name.to_string().eq_ignore_ascii_case(EVENT_TIMESTAMP) => Some(quoted(EVENT_TIME, expr.span())),
-                _ => return match self.names.check_function(call) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(error) => ControlFlow::Break(Box::new(error)),
-                },
+                _ if call.name.to_string().eq_ignore_ascii_case(EVENT_TIMESTAMP) => {
+                    Some(quoted(EVENT_TIME, expr.span()))
+                }
+                _ => {
+                    return match self.names.check_function(call) {
+                        Ok(()) => ControlFlow::Continue(()),
+                        Err(error) => ControlFlow::Break(Box::new(error)),
+                    };
+                }
             }),
             _ => return ControlFlow::Continue(()),
         };

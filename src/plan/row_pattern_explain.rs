@@ -22,7 +22,10 @@ pub fn lines(spec: &RowPatternSpec, matcher: &MatcherPlan, domain: TimeDomain) -
     let mut lines = vec![format!("pattern {}{within} by {domain}", spec.text)];
     let column = |column: &usize| spec.columns.field(*column).name().clone();
     if !spec.keys.is_empty() {
-        lines.push(format!("by {}", spec.keys.iter().map(column).collect::<Vec<_>>().join(", ")));
+        lines.push(format!(
+            "by {}",
+            spec.keys.iter().map(column).collect::<Vec<_>>().join(", ")
+        ));
     }
     if spec.order.len() > 1 {
         let keys = spec.order[1..].iter();

@@ -118,7 +118,9 @@ impl Names<'_> {
             _ => &[],
         };
         match idents {
-            [] => Err(self.text.at(Diagnostic::new(Code::Syntax, "a column is missing"), expr.span())),
+            [] => Err(self
+                .text
+                .at(Diagnostic::new(Code::Syntax, "a column is missing"), expr.span())),
             [only] => {
                 if self.column(only).is_err() && self.variables.find(only).is_some() {
                     let message = format!("'{}' is a variable, not a column", only.value);
@@ -144,7 +146,10 @@ impl Names<'_> {
         let names = || fields.iter().map(|field| field.name().as_str());
         let error = match resolve(&ident.value, names()) {
             Resolved::One(exact) => {
-                return Ok(fields.iter().position(|field| field.name() == exact).unwrap_or_default());
+                return Ok(fields
+                    .iter()
+                    .position(|field| field.name() == exact)
+                    .unwrap_or_default());
             }
             Resolved::Ambiguous(candidates) => {
                 let message = format!("'{}' could be {}", ident.value, candidates.join(" or "));
@@ -170,7 +175,9 @@ impl Names<'_> {
     fn call(&mut self, call: &Function, span: Span) -> Rewritten {
         if call.over.is_some() {
             let error = Diagnostic::new(Code::Unsupported, "not supported yet: OVER in MATCH_RECOGNIZE");
-            return Err(self.text.at(error.hint("compute it before, in a subquery, or after"), span));
+            return Err(self
+                .text
+                .at(error.hint("compute it before, in a subquery, or after"), span));
         }
         let name = name_of(call);
         match name.as_str() {
@@ -186,7 +193,9 @@ impl Names<'_> {
                 self.no_arguments(call, span)?;
                 self.leaf(Leaf::Number, span).map(Some)
             }
-            _ if call.name.to_string().eq_ignore_ascii_case(EVENT_TIMESTAMP) => self.event_timestamp(call, span).map(Some),
+            _ if call.name.to_string().eq_ignore_ascii_case(EVENT_TIMESTAMP) => {
+                self.event_timestamp(call, span).map(Some)
+            }
             _ if is_aggregate(call, self.functions) => self.aggregate(call, Scope::Running, span).map(Some),
             _ => self.check_function(call).map(|()| None),
         }
@@ -199,7 +208,10 @@ impl Names<'_> {
             Scope::Final => "FINAL",
         };
         if scope == Scope::Final && matches!(self.around, Around::Define(_)) {
-            let error = Diagnostic::new(Code::Unstreamable, "a condition sees the rows so far: FINAL cannot stand there");
+            let error = Diagnostic::new(
+                Code::Unstreamable,
+                "a condition sees the rows so far: FINAL cannot stand there",
+            );
             return Err(self.text.at(error.hint("leave FINAL out"), span));
         }
         if let Some(SqlExpr::Function(inner)) = arguments(call).first().copied() {
@@ -235,7 +247,11 @@ impl Names<'_> {
                     if inner_scope == Some(Scope::Final) && matches!(self.around, Around::Define(_)) {
                         return self.scoped(inner, Scope::Final, span);
                     }
-                    target.from = if name_of(inner) == "first" { From::First } else { From::Last };
+                    target.from = if name_of(inner) == "first" {
+                        From::First
+                    } else {
+                        From::Last
+                    };
                     target.offset = self.offset(inner_offset.unwrap_or(0), span)?;
                     target.scope = inner_scope.unwrap_or(Scope::Running);
                     argument = innermost.clone();
@@ -244,7 +260,10 @@ impl Names<'_> {
         }
         let used = self.variables_in(&argument, &name)?;
         let Some(variables) = used else {
-            let message = format!("{} reads a row, and its argument names no column of it", name.to_uppercase());
+            let message = format!(
+                "{} reads a row, and its argument names no column of it",
+                name.to_uppercase()
+            );
             let error = Diagnostic::new(Code::Type, message).hint("name a column, or CLASSIFIER()");
             return Err(self.text.at(error, span));
         };
@@ -277,10 +296,15 @@ impl Names<'_> {
         let name = name_of(call).to_uppercase();
         let wrong = |message: String| {
             let error = Diagnostic::new(Code::Type, message);
-            self.text.at(error.hint(format!("such as {name}(A.price), or {name}(A.price, 2)")), span)
+            self.text.at(
+                error.hint(format!("such as {name}(A.price), or {name}(A.price, 2)")),
+                span,
+            )
         };
         if call.filter.is_some() || has_clauses(call) {
-            return Err(wrong(format!("{name} in MATCH_RECOGNIZE takes neither DISTINCT, ORDER BY nor FILTER")));
+            return Err(wrong(format!(
+                "{name} in MATCH_RECOGNIZE takes neither DISTINCT, ORDER BY nor FILTER"
+            )));
         }
         match arguments(call).as_slice() {
             [argument] if all_plain(call) => Ok((argument, None)),
@@ -390,7 +414,9 @@ impl Names<'_> {
             },
             _ => {
                 let error = Diagnostic::new(Code::Type, "CLASSIFIER takes a variable, or nothing");
-                Err(self.text.at(error.hint("CLASSIFIER() or CLASSIFIER(A)"), call.name.span()))
+                Err(self
+                    .text
+                    .at(error.hint("CLASSIFIER() or CLASSIFIER(A)"), call.name.span()))
             }
         }
     }
@@ -545,7 +571,12 @@ impl Uses<'_, '_> {
                     names.classifier(call)?.unwrap_or(names.variables.all())
                 }
                 "match_number" => return Ok(()),
-                inner @ ("first" | "last" | "prev" | "next" | eventflux_sqlparser::RUNNING | eventflux_sqlparser::FINAL) => {
+                inner @ ("first"
+                | "last"
+                | "prev"
+                | "next"
+                | eventflux_sqlparser::RUNNING
+                | eventflux_sqlparser::FINAL) => {
                     return Err(self.nested(inner, expr.span()));
                 }
                 inner if is_aggregate(call, names.functions) => return Err(self.nested(inner, expr.span())),
@@ -686,8 +717,18 @@ fn is_strict(expr: &SqlExpr) -> bool {
         SqlExpr::BinaryOp { left, op, right } => {
             let strict = matches!(
                 op,
-                B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo | B::StringConcat
-                    | B::Eq | B::NotEq | B::Lt | B::LtEq | B::Gt | B::GtEq
+                B::Plus
+                    | B::Minus
+                    | B::Multiply
+                    | B::Divide
+                    | B::Modulo
+                    | B::StringConcat
+                    | B::Eq
+                    | B::NotEq
+                    | B::Lt
+                    | B::LtEq
+                    | B::Gt
+                    | B::GtEq
             );
             strict && (is_strict(left) || is_strict(right))
         }

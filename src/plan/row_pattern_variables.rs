@@ -81,7 +81,8 @@ impl VariableNames {
         for subset in subsets {
             let name = &subset.name;
             let taken = |known: &str| known == name.value;
-            if self.names.iter().any(|known| taken(&known.value)) || self.subsets.iter().any(|(known, _)| taken(known)) {
+            if self.names.iter().any(|known| taken(&known.value)) || self.subsets.iter().any(|(known, _)| taken(known))
+            {
                 let message = format!("two variables are called '{}'", name.value);
                 return Err(text.at(Diagnostic::new(Code::Duplicate, message), name.span));
             }
@@ -185,6 +186,7 @@ impl VariableNames {
 
     /// The same before a column, with the dot.
     pub fn prefix(&self, variables: Variables) -> String {
-        self.called(variables).map_or_else(String::new, |name| format!("{name}."))
+        self.called(variables)
+            .map_or_else(String::new, |name| format!("{name}."))
     }
 }

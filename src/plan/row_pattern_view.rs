@@ -10,9 +10,7 @@ use datafusion_expr::{Extension, LogicalPlan};
 use eventflux_sqlparser::{
     CreateView, MatchRecognize, Query, RelationSource, StatementKind, StreamRelation, relation_name,
 };
-use sqlparser::ast::{
-    Cte, Ident, ObjectName, Query as SqlQuery, SetExpr, TableAlias, TableFactor, visit_relations,
-};
+use sqlparser::ast::{Cte, Ident, ObjectName, Query as SqlQuery, SetExpr, TableAlias, TableFactor, visit_relations};
 
 use super::compile::Compiler;
 use super::partition::Scope;
@@ -44,7 +42,10 @@ pub fn lift(
             continue;
         };
         refuse(&query.relations[index], text)?;
-        let called = query.relations[index].alias.as_ref().map_or("match", |alias| alias.value.as_str());
+        let called = query.relations[index]
+            .alias
+            .as_ref()
+            .map_or("match", |alias| alias.value.as_str());
         // What begins with '#' carries the key of its PARTITION.
         let block = if scope.is_some() { "#" } else { "" };
         let name = Ident::with_quote('"', format!("{block}{called}@{stem}.m{index}"));
@@ -77,7 +78,10 @@ fn refuse(relation: &StreamRelation, text: &Text) -> Result<(), Diagnostic> {
     if relation.window.is_none() && relation.time_column.is_none() && !relation.unidirectional {
         return Ok(());
     }
-    let error = Diagnostic::new(Code::Unstreamable, "a relation has a window or MATCH_RECOGNIZE, not both");
+    let error = Diagnostic::new(
+        Code::Unstreamable,
+        "a relation has a window or MATCH_RECOGNIZE, not both",
+    );
     let hint = "put one of them into a subquery: FROM (SELECT … FROM S MATCH_RECOGNIZE (…)) AS m WINDOW(…)";
     Err(text.at(error.hint(hint), relation.span))
 }
@@ -118,7 +122,12 @@ fn input_query(
                 fault: false,
                 inner: false,
             } if filter.is_none() => {
-                if let TableFactor::Table { name: table, alias: called, .. } = &mut from.relation {
+                if let TableFactor::Table {
+                    name: table,
+                    alias: called,
+                    ..
+                } = &mut from.relation
+                {
                     *table = ObjectName::from(vec![name]);
                     *called = clause.input_alias.clone().map(alias);
                 }

@@ -80,11 +80,8 @@ impl Aggregated {
         let rows = batch_of(self.schema.clone(), columns, rows)?;
         let inputs = self.inputs.iter();
         let inputs = inputs.map(|input| Ok(input.evaluate(&rows)?.into_array(rows.num_rows())?));
-        let arguments: RecordBatch = batch_of(
-            self.plan.input.clone(),
-            inputs.collect::<Result<_>>()?,
-            rows.num_rows(),
-        )?;
+        let arguments: RecordBatch =
+            batch_of(self.plan.input.clone(), inputs.collect::<Result<_>>()?, rows.num_rows())?;
         Ok(EventBatch::inserts(arguments, Times::Same(0)))
     }
 
@@ -220,7 +217,12 @@ impl Tally {
 }
 
 impl Kept {
-    fn with<'v>(self, simple: Simple, row: u32, value: &dyn Fn(u32) -> Result<Value<'v>, Fault>) -> Result<Self, Fault> {
+    fn with<'v>(
+        self,
+        simple: Simple,
+        row: u32,
+        value: &dyn Fn(u32) -> Result<Value<'v>, Fault>,
+    ) -> Result<Self, Fault> {
         if simple.column.is_none() {
             return Ok(Kept {
                 count: self.count + 1,

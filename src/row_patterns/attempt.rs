@@ -85,7 +85,8 @@ impl Attempt {
         self.best = None;
         self.paths.clear();
         self.sets.clear();
-        self.tallies.resize_with(machine.conditions.aggregates.len(), Tally::default);
+        self.tallies
+            .resize_with(machine.conditions.aggregates.len(), Tally::default);
         self.tallies.iter_mut().for_each(Tally::clear);
         let stride = stride(machine.program);
         if failed_before && machine.learns && start >= self.seen_from {
@@ -127,7 +128,14 @@ impl Attempt {
     }
 
     /// Gives the next row to all threads.
-    pub fn step(&mut self, machine: &mut Machine, track: &Track, start: RowNumber, number: RowNumber, matches: u64) -> Outcome {
+    pub fn step(
+        &mut self,
+        machine: &mut Machine,
+        track: &Track,
+        start: RowNumber,
+        number: RowNumber,
+        matches: u64,
+    ) -> Outcome {
         let Some(row) = track.row(number).copied() else {
             return Outcome::Failed;
         };
@@ -209,10 +217,12 @@ impl Attempt {
             if machine.program.at(thread.place) != Instruction::End {
                 continue;
             }
-            let ended = machine.closure.run(machine.program, thread.place, Position::Ended, |stop| match stop {
-                Stop::Match => Wanted::No,
-                _ => Wanted::Yes,
-            });
+            let ended = machine
+                .closure
+                .run(machine.program, thread.place, Position::Ended, |stop| match stop {
+                    Stop::Match => Wanted::No,
+                    _ => Wanted::Yes,
+                });
             if ended == Wanted::No {
                 self.best = Some(thread.path);
                 break;
@@ -318,11 +328,8 @@ impl Attempt {
             return;
         }
         let words = &self.words;
-        let used = (0..self.threads.len()).flat_map(|thread| {
-            set_words
-                .iter()
-                .map(move |word| words[thread * stride + word] as SetId)
-        });
+        let used = (0..self.threads.len())
+            .flat_map(|thread| set_words.iter().map(move |word| words[thread * stride + word] as SetId));
         let places = self.sets.sweep(used.filter(|set| *set != NOTHING));
         for thread in 0..self.threads.len() {
             for word in set_words {

@@ -252,7 +252,9 @@ impl<'a> Reader<'a> {
                 Ok(Arc::new(BooleanArray::from(vec![id != NO_ROW])))
             }
             Read::Label { place, shift, past } => {
-                let label = self.variable(place, shift, past).map(|variable| Label::new(variable, false));
+                let label = self
+                    .variable(place, shift, past)
+                    .map(|variable| Label::new(variable, false));
                 Ok(names(std::iter::once(label), self.candidate.variables))
             }
             Read::Number => Ok(Arc::new(Int64Array::from(vec![self.candidate.number as i64]))),
@@ -284,7 +286,9 @@ impl<'a> Reader<'a> {
     fn whole(&self, aggregated: &Aggregated, set: SetId) -> Result<ArrayRef> {
         let members = self.candidate.sets.members(set);
         let track = self.candidate.track;
-        let ids = members.iter().map(|member| track.id(Some(self.candidate.start + u64::from(member.row))));
+        let ids = members
+            .iter()
+            .map(|member| track.id(Some(self.candidate.start + u64::from(member.row))));
         let ids: Vec<u32> = ids.collect();
         let located = Located::new(self.candidate.store, &ids);
         let mut columns = Vec::with_capacity(aggregated.schema.fields().len());
@@ -297,7 +301,10 @@ impl<'a> Reader<'a> {
             columns.push(names(labels, self.candidate.variables));
         }
         if aggregated.numbers {
-            columns.push(Arc::new(Int64Array::from(vec![self.candidate.number as i64; members.len()])));
+            columns.push(Arc::new(Int64Array::from(vec![
+                self.candidate.number as i64;
+                members.len()
+            ])));
         }
         aggregated.of(columns, members.len())
     }

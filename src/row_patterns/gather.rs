@@ -45,10 +45,7 @@ impl Located {
             None => Found::Nowhere,
             Some(chunk) if same => Found::One {
                 chunk,
-                rows: places
-                    .iter()
-                    .map(|place| place.map(|(_, row)| row as u32))
-                    .collect(),
+                rows: places.iter().map(|place| place.map(|(_, row)| row as u32)).collect(),
             },
             Some(_) => several(&places),
         };

@@ -333,7 +333,8 @@ impl Matcher {
         }
         if track.held_rows() > self.plan.max_rows {
             let most = self.plan.max_rows;
-            let why = format!("a partition holds more than {most} rows for a match that is not decided: it was dropped");
+            let why =
+                format!("a partition holds more than {most} rows for a match that is not decided: it was dropped");
             self.give_up(track, &why, out)?;
         }
         self.release(track);
@@ -377,7 +378,12 @@ impl Matcher {
                 Some(within) if is_over(within, track, track.next) => attempt.cut(&machine),
                 _ => attempt.step(&mut machine, track, start, track.next, track.matches),
             };
-            if outcome == Outcome::Open && self.plan.within.is_some_and(|within| is_over(within, track, track.next)) {
+            if outcome == Outcome::Open
+                && self
+                    .plan
+                    .within
+                    .is_some_and(|within| is_over(within, track, track.next))
+            {
                 // Only `$` is waited for, and here is a row.
                 outcome = attempt.step(&mut machine, track, start, track.next, track.matches);
             }
@@ -471,7 +477,10 @@ impl Matcher {
 
     /// Notes the rows that nothing needs any more, and when WITHIN ends the attempt.
     fn give(&mut self, track: &mut Track) {
-        let first = track.found.front().map_or(track.start, |found| found.start.min(track.start));
+        let first = track
+            .found
+            .front()
+            .map_or(track.start, |found| found.start.min(track.start));
         let gone = &mut self.gone;
         track.drop_before(first.saturating_sub(self.plan.back), |row| gone.push(row));
         self.spare.truncate(SPARE);
@@ -501,7 +510,10 @@ impl Matcher {
                 track.due = due;
                 due.into_iter().for_each(|due| self.due.push(due, id));
             }
-            let waits = track.found.front().map(|found| found.start + found.labels.len().max(1) as u64 - 1);
+            let waits = track
+                .found
+                .front()
+                .map(|found| found.start + found.labels.len().max(1) as u64 - 1);
             let next = waits.unwrap_or(track.start + least);
             let held = track.row(next).map(|row| row.time).filter(|_| !self.ended);
             if held != track.held {
@@ -541,7 +553,8 @@ impl Matcher {
     fn tidy(&mut self) {
         let tracks = &self.tracks;
         let track = |id: GroupId| tracks.get(id as usize);
-        self.due.tidy(|at, id| track(id).is_some_and(|track| track.due == Some(at)));
+        self.due
+            .tidy(|at, id| track(id).is_some_and(|track| track.due == Some(at)));
         let holds = |at, id| track(id).is_some_and(|track| track.held == Some(at));
         self.holds.tidy(holds);
         while let Some((at, id)) = self.holds.pop(Micros::MAX) {

@@ -159,7 +159,11 @@ impl Measures {
             labels,
             current: &current,
         };
-        let offsets: Vec<u32> = self.fed.iter_mut().map(|fed| fed.take(&given, &self.plan, self.matches, number)).collect();
+        let offsets: Vec<u32> = self
+            .fed
+            .iter_mut()
+            .map(|fed| fed.take(&given, &self.plan, self.matches, number))
+            .collect();
         for (leaf, picks) in self.plan.leaves.iter().zip(&mut self.read) {
             match (leaf, picks) {
                 (Leaf::Column { target, .. }, Picks::Rows(rows)) => {

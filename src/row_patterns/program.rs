@@ -239,13 +239,7 @@ impl Compiler {
         Ok(())
     }
 
-    fn repeat(
-        &mut self,
-        body: &Pattern,
-        min: u64,
-        max: Option<u64>,
-        preference: Preference,
-    ) -> Result<(), TooLarge> {
+    fn repeat(&mut self, body: &Pattern, min: u64, max: Option<u64>, preference: Preference) -> Result<(), TooLarge> {
         let nullable = body.is_nullable();
         match max {
             // The last iteration that is needed is the loop's own body.
@@ -361,7 +355,13 @@ impl Closure {
 
     /// Calls `stop` with each stop from `place` on, the preferred first, until it says that no more are wanted. Places met since
     /// [`Closure::renew`] are left out: what is there is known.
-    pub fn run(&mut self, program: &Program, place: Place, at: Position, mut stop: impl FnMut(Stop) -> Wanted) -> Wanted {
+    pub fn run(
+        &mut self,
+        program: &Program,
+        place: Place,
+        at: Position,
+        mut stop: impl FnMut(Stop) -> Wanted,
+    ) -> Wanted {
         self.waiting.clear();
         self.waiting.push((place, NONE_FRESH));
         while let Some((place, fresh)) = self.waiting.pop() {

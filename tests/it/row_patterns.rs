@@ -165,7 +165,11 @@ impl Condition {
             Condition::LabelBefore(variable) => format!("PREV(CLASSIFIER()) = '{}'", NAMES[*variable]),
             Condition::LastLabel(of, variable) => {
                 let of = of.prefix();
-                format!("LAST(CLASSIFIER({}), 1) = '{}'", of.trim_end_matches('.'), NAMES[*variable])
+                format!(
+                    "LAST(CLASSIFIER({}), 1) = '{}'",
+                    of.trim_end_matches('.'),
+                    NAMES[*variable]
+                )
             }
             Condition::Modulo(of) => format!("abs(v + LAST({}v, 1)) % 2 = 0", of.prefix()),
             Condition::Gathered(of, most) => format!("array_length(array_agg({}v)) <= {most}", of.prefix()),
@@ -198,11 +202,13 @@ impl Condition {
                 !values.is_empty() && (values.iter().sum::<i64>() as f64 / values.len() as f64) < *most as f64 + 0.5
             }
             Condition::MaxIs(who, most) => of(*who).iter().max().is_some_and(|max| max <= most),
-            Condition::LabelBefore(variable) => {
-                labels.len() > 1 && labels[labels.len() - 2].0 == *variable
-            }
+            Condition::LabelBefore(variable) => labels.len() > 1 && labels[labels.len() - 2].0 == *variable,
             Condition::LastLabel(who, variable) => {
-                let own: Vec<usize> = labels.iter().map(|label| label.0).filter(|label| who.has(*label)).collect();
+                let own: Vec<usize> = labels
+                    .iter()
+                    .map(|label| label.0)
+                    .filter(|label| who.has(*label))
+                    .collect();
                 own.iter().rev().nth(1) == Some(variable)
             }
             Condition::Modulo(who) => back(&of(*who), 1).is_some_and(|last| (v + last) % 2 == 0),
@@ -271,17 +277,28 @@ impl<'o> Oracle<'o> {
     fn chain(&mut self, parts: &[Tree], labels: &mut Vec<Label>, excluded: bool, then: Then<'_, 'o>) -> bool {
         match parts {
             [] => then(self, labels),
-            [first, rest @ ..] => self.go(first, labels, excluded, &mut |oracle, labels| oracle.chain(rest, labels, excluded, then)),
+            [first, rest @ ..] => self.go(first, labels, excluded, &mut |oracle, labels| {
+                oracle.chain(rest, labels, excluded, then)
+            }),
         }
     }
 
-    fn permuted(&mut self, parts: &[Tree], left: &[usize], labels: &mut Vec<Label>, excluded: bool, then: Then<'_, 'o>) -> bool {
+    fn permuted(
+        &mut self,
+        parts: &[Tree],
+        left: &[usize],
+        labels: &mut Vec<Label>,
+        excluded: bool,
+        then: Then<'_, 'o>,
+    ) -> bool {
         if left.is_empty() {
             return then(self, labels);
         }
         left.iter().any(|part| {
             let rest: Vec<usize> = left.iter().copied().filter(|other| other != part).collect();
-            self.go(&parts[*part], labels, excluded, &mut |oracle, labels| oracle.permuted(parts, &rest, labels, excluded, then))
+            self.go(&parts[*part], labels, excluded, &mut |oracle, labels| {
+                oracle.permuted(parts, &rest, labels, excluded, then)
+            })
         })
     }
 
@@ -337,7 +354,14 @@ fn text(value: Option<impl ToString>) -> String {
 }
 
 /// What a row of a match shows; `current` is the last row that it sees, in the match.
-fn shown(rows: &[Event], start: usize, labels: &[Label], current: Option<usize>, number: Option<usize>, id: Option<i64>) -> String {
+fn shown(
+    rows: &[Event],
+    start: usize,
+    labels: &[Label],
+    current: Option<usize>,
+    number: Option<usize>,
+    id: Option<i64>,
+) -> String {
     let Some(number) = number else {
         return format!("{}|-|-|-|-|-|-|-|-|-|-|-", text(id));
     };
@@ -464,8 +488,14 @@ impl Spec {
             Skip::Last(variable) => format!("TO LAST {}", NAMES[variable]),
             Skip::LastUnion => "TO U".to_string(),
         };
-        let within = self.within.map_or_else(String::new, |within| format!(" WITHIN {within} ms"));
-        let id = if self.rows == Rows::One { "'-'" } else { "CAST(m.id AS STRING)" };
+        let within = self
+            .within
+            .map_or_else(String::new, |within| format!(" WITHIN {within} ms"));
+        let id = if self.rows == Rows::One {
+            "'-'"
+        } else {
+            "CAST(m.id AS STRING)"
+        };
         // Every variable must be in the pattern: those that are not stand where they cannot match.
         let mut pattern = self.tree.sql();
         for variable in (0..NAMES.len()).filter(|variable| !self.tree.uses(*variable)) {
@@ -498,7 +528,9 @@ struct Shown {
 type Lines = Arc<Mutex<BTreeMap<i64, Vec<String>>>>;
 
 fn start(sql: &str, output: &Lines, snapshot: Option<&Snapshot>) -> App {
-    let builder = EventFlux::builder().sql(sql).virtual_clock(Arc::new(VirtualClock::new(0)));
+    let builder = EventFlux::builder()
+        .sql(sql)
+        .virtual_clock(Arc::new(VirtualClock::new(0)));
     let builder = match snapshot {
         Some(snapshot) => builder.restore(Snapshot::from_bytes(&snapshot.to_bytes().unwrap()).unwrap()),
         None => builder,
@@ -631,7 +663,12 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
             now += step;
             // One key has most rows.
             let k = if id % 3 == 0 { k } else { 0 };
-            rows.push(Event { id: id as i64, k, v, ts: now });
+            rows.push(Event {
+                id: id as i64,
+                k,
+                v,
+                ts: now,
+            });
         }
         rows
     })
@@ -657,14 +694,7 @@ proptest! {
 /// Patterns on which a matcher that tries one way after the other takes exponential or quadratic time.
 #[test]
 fn many_ways_to_match_cost_no_more_than_one() {
-    let rows: Vec<Event> = (0..10_000)
-        .map(|id| Event {
-            id,
-            k: 0,
-            v: 1,
-            ts: id,
-        })
-        .collect();
+    let rows: Vec<Event> = (0..10_000).map(|id| Event { id, k: 0, v: 1, ts: id }).collect();
     let patterns = [
         ("(A+)+ B", "B AS v > 1", 0),
         ("(A*)* B", "B AS v > 1", 0),
@@ -690,6 +720,10 @@ fn many_ways_to_match_cost_no_more_than_one() {
         let begun = Instant::now();
         let found = engine(&sql, few, &[1_000], None);
         assert_eq!(found.values().map(Vec::len).sum::<usize>(), matches, "{pattern}");
-        assert!(begun.elapsed() < Duration::from_secs(30), "{pattern}: {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "{pattern}: {:?}",
+            begun.elapsed()
+        );
     }
 }
