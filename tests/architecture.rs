@@ -19,6 +19,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("operators", &["catalog", "error", "event", "tables", "windows"]),
     ("windows", &["catalog", "error", "event", "operators"]),
     ("patterns", &["catalog", "error", "event", "operators", "windows"]),
+    // Values are compared as patterns do.
+    (
+        "row_patterns",
+        &["catalog", "error", "event", "operators", "patterns::columns", "windows"],
+    ),
     (
         "tables",
         &["catalog", "config", "error", "event", "formats", "operators::state"],
@@ -36,6 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "formats",
             "operators",
             "patterns",
+            "row_patterns",
             "tables",
             "windows",
         ],

@@ -26,6 +26,7 @@ use super::meeting::holds_chunks;
 use super::partition::PARTITION_KEY;
 use super::pattern_node::PatternScan;
 use super::physical::{physical_expr, reads_event_time, with_event_time};
+use super::row_pattern_node::RowPatternNode;
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
 use super::trigger_side_node::TriggerSideNode;
 use super::window_node::WindowNode;
@@ -464,6 +465,9 @@ impl<'a> Lowering<'a> {
         }
         if let Some(pattern) = extension.node.as_any().downcast_ref::<PatternScan>() {
             return self.pattern(pattern);
+        }
+        if let Some(rows) = extension.node.as_any().downcast_ref::<RowPatternNode>() {
+            return self.row_pattern(rows);
         }
         if let Some(side) = extension.node.as_any().downcast_ref::<TriggerSideNode>() {
             return self.pipe(&side.input);

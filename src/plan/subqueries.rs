@@ -79,7 +79,7 @@ fn subquery(query: &Query, index: usize) -> Option<(Ident, Vec<Ident>, SqlQuery)
 }
 
 /// A query that sees the names of a WITH around it.
-fn with_ctes(query: &SqlQuery, outer: &[Cte]) -> SqlQuery {
+pub(super) fn with_ctes(query: &SqlQuery, outer: &[Cte]) -> SqlQuery {
     let mut query = query.clone();
     if outer.is_empty() {
         return query;
@@ -100,7 +100,7 @@ fn with_ctes(query: &SqlQuery, outer: &[Cte]) -> SqlQuery {
 }
 
 /// Gives a query the relations of another that it reads, numbered anew.
-fn take_relations(query: &mut Query, from: &Query) {
+pub(super) fn take_relations(query: &mut Query, from: &Query) {
     struct Renumber<'a> {
         from: &'a Query,
         taken: Vec<usize>,
