@@ -257,6 +257,21 @@ fn the_dialect_depends_on_sqlparser_only() {
 }
 
 #[test]
+fn syntax_trees_are_walked_by_the_one_compiled_visitor() {
+    let own_walk = [
+        "Visit::visit(",
+        "VisitMut::visit(",
+        "visit_expressions(",
+        "visit_expressions_mut(",
+    ];
+    let found = containing(&of(&["plan"]), &own_walk, &[]);
+    assert_none(
+        found,
+        "sqlparser's walk is compiled for every visitor: use eventflux_sqlparser::walk",
+    );
+}
+
+#[test]
 fn nothing_panics_on_purpose() {
     let panics = [
         ".unwrap()",
