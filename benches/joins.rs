@@ -121,7 +121,10 @@ fn spec(kind: JoinKind, filtered: bool) -> JoinSpec {
 struct Windows {
     windows: [Box<dyn Operator>; 2],
     join: Box<dyn Operator>,
+    /// What the windows give.
     out: Output,
+    /// What the join gives.
+    joined: Output,
 }
 
 impl Windows {
@@ -149,6 +152,7 @@ impl Windows {
             windows: Side::BOTH.map(|_| window.build().expect("it builds")),
             join: join.build().expect("it builds"),
             out: Output::new(0),
+            joined: Output::new(0),
         }
     }
 
@@ -159,11 +163,11 @@ impl Windows {
                 .expect("it takes the batch");
             for batch in self.out.take().batches {
                 self.join
-                    .process(port, batch, &mut self.out)
+                    .process(port, batch, &mut self.joined)
                     .expect("it takes the batch");
             }
         }
-        rows_out(&mut self.out)
+        rows_out(&mut self.joined)
     }
 }
 

@@ -9,12 +9,16 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewAr
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use eventflux::EventFlux;
 use eventflux::catalog::tables::TableDef;
 use eventflux::config::options::{Options, RawOption};
 use eventflux::tables::registry::{Backends, Opening};
 use eventflux::tables::{Access, Probe, Table};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROWS: usize = 1_000_000;
 const BATCH: usize = 8192;
@@ -256,5 +260,104 @@ fn sqlite(c: &mut Criterion) {
 #[cfg(not(feature = "sqlite"))]
 fn sqlite(_: &mut Criterion) {}
 
-criterion_group!(benches, lookups, writes, scans, sqlite);
+/// PostgreSQL, if `EVENTFLUX_BENCH_POSTGRES` names one.
+#[cfg(feature = "postgres")]
+fn postgres(c: &mut Criterion) {
+    let Ok(url) = std::env::var("EVENTFLUX_BENCH_POSTGRES") else {
+        return;
+    };
+    let name = format!("bench_{}", std::process::id());
+    let table = open("postgres", &[0], &[], &[("url", &url), ("table", &name)]);
+    let mut group = c.benchmark_group("postgres");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let mut base = 0;
+    group.bench_function("upsert of new keys", |b| {
+        b.iter(|| {
+            write(&*table, &rows(base..base + BATCH as i64));
+            base += BATCH as i64;
+        });
+    });
+    let probes = probes(0, BATCH);
+    let access = Access {
+        equal: vec![0],
+        range: None,
+    };
+    let mut next = 0;
+    group.bench_function("lookup by key", |b| {
+        b.iter(|| {
+            next = (next + 1) % BATCHES;
+            black_box(table.lookup(&access, &probes[next], &[0, 1, 2, 3]).expect("rows"))
+        });
+    });
+    group.finish();
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres(_: &mut Criterion) {}
+
+/// Whole statements, from their text to their rows; and streams that are joined with a table or go into one.
+fn apps(c: &mut Criterion) {
+    let app = EventFlux::builder()
+        .sql(
+            "CREATE STREAM S (id LONG, name STRING, price DOUBLE, volume LONG);
+             CREATE STREAM Asked (id LONG, volume LONG);
+             CREATE TABLE T (id LONG PRIMARY KEY, name STRING, price DOUBLE, volume LONG);
+             UPSERT INTO T SELECT id, name, price, volume FROM S;
+             INSERT INTO Joined SELECT a.id, t.name, t.price * a.volume AS worth FROM Asked AS a JOIN T AS t ON t.id = a.id;",
+        )
+        .inline()
+        .build()
+        .expect("a valid app");
+    app.on("Joined", |batch| {
+        black_box(batch.num_rows());
+    })
+    .expect("the stream exists");
+    app.start().expect("it starts");
+    let input = app.input("S").expect("the stream exists");
+    for from in (0..ROWS as i64).step_by(BATCH) {
+        input.send_batch(rows(from..from + BATCH as i64)).expect("it is taken");
+    }
+    let mut group = c.benchmark_group("apps, 1 M rows");
+    group.throughput(Throughput::Elements(1));
+    let mut random = SmallRng::seed_from_u64(7);
+    group.bench_function("on demand by key", |b| {
+        b.iter(|| {
+            let id = random.random_range(0..ROWS);
+            let sql = format!("SELECT name, price FROM T WHERE id = {id}");
+            black_box(app.query(&sql).expect("rows"))
+        });
+    });
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let asked = app.input("Asked").expect("the stream exists");
+    let schema = asked.stream().schema.clone();
+    let mut batch = || {
+        let ids = (0..BATCH).map(|_| random.random_range(0..ROWS as i64));
+        let ids: Int64Array = ids.map(Some).collect();
+        let columns: Vec<ArrayRef> = vec![Arc::new(ids.clone()), Arc::new(ids)];
+        RecordBatch::try_new(schema.clone(), columns).expect("a batch")
+    };
+    group.bench_function("stream joined by key", |b| {
+        b.iter_batched(
+            &mut batch,
+            |batch| asked.send_batch(batch).expect("it is taken"),
+            BatchSize::SmallInput,
+        );
+    });
+    let mut base = ROWS as i64 * 2;
+    let mut next = || {
+        base += BATCH as i64;
+        rows(base - BATCH as i64..base)
+    };
+    group.bench_function("stream into the table, new keys", |b| {
+        b.iter_batched(
+            &mut next,
+            |batch| input.send_batch(batch).expect("it is taken"),
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, lookups, writes, scans, sqlite, postgres, apps);
 criterion_main!(benches);
