@@ -145,7 +145,6 @@ impl Lowering<'_> {
     }
 
     /// The rows, with the columns that are read; where each column of the specification is among them.
-    #[expect(clippy::type_complexity, reason = "a node, whose errors, and its columns")]
     fn row_pattern_input(
         &mut self,
         node: &RowPatternNode,

@@ -180,7 +180,7 @@ fn select_all(index: usize, clause: &MatchRecognize, text: &Text) -> Result<SqlQ
 }
 
 /// The names of a WITH that a relation sees: those before the one that it stands in.
-fn ctes_before<'q>(query: &'q Query, index: usize) -> &'q [Cte] {
+fn ctes_before(query: &Query, index: usize) -> &[Cte] {
     let ctes: &[Cte] = query.body.with.as_ref().map_or(&[], |with| &with.cte_tables);
     let name = relation_name(index);
     let own = ctes.iter().position(|cte| {

@@ -102,6 +102,7 @@ pub struct Matcher {
     first: Option<Variables>,
     learns: bool,
     /// Attempts to be used again.
+    #[expect(clippy::vec_box, reason = "they go from here to partitions and back")]
     spare: Vec<Box<Attempt>>,
     failures: Vec<(RowNumber, String)>,
     touched: Vec<GroupId>,
