@@ -52,6 +52,7 @@ mod resolve;
 mod row_pattern;
 mod row_pattern_aggregate;
 mod row_pattern_explain;
+mod row_pattern_expr;
 mod row_pattern_names;
 mod row_pattern_node;
 mod row_pattern_variables;

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use sqlparser::ast::{
-    CaseWhen, Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Spanned, UnaryOperator, Value, VisitMut, VisitorMut,
+    AccessExpr, CaseWhen, Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, Spanned, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -650,6 +650,43 @@ fn logical(argument: &SqlExpr) -> Option<(&Function, Option<Scope>)> {
         }
         _ => None,
     }
+}
+
+/// Writes `A.m['x'].f` so that what is before the first bracket is one name, and fields after it are calls: names after dots would be
+/// taken for columns.
+pub fn join_names(expr: &mut SqlExpr) {
+    struct Join;
+    impl VisitorMut for Join {
+        type Break = ();
+        fn post_visit_expr(&mut self, expr: &mut SqlExpr) -> ControlFlow<()> {
+            if let SqlExpr::CompoundFieldAccess { root, access_chain } = expr {
+                *expr = joined(root, access_chain);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(expr, &mut Join);
+}
+
+fn joined(root: &SqlExpr, chain: &[AccessExpr]) -> SqlExpr {
+    let mut expr = root.clone();
+    for access in chain {
+        expr = match (expr, access) {
+            (SqlExpr::Identifier(first), AccessExpr::Dot(SqlExpr::Identifier(next))) => {
+                SqlExpr::CompoundIdentifier(vec![first, next.clone()])
+            }
+            (SqlExpr::CompoundIdentifier(mut names), AccessExpr::Dot(SqlExpr::Identifier(next))) => {
+                names.push(next.clone());
+                SqlExpr::CompoundIdentifier(names)
+            }
+            (inner, AccessExpr::Dot(SqlExpr::Identifier(next))) => field_of(inner, std::slice::from_ref(next)),
+            (inner, other) => SqlExpr::CompoundFieldAccess {
+                root: Box::new(inner),
+                access_chain: vec![other.clone()],
+            },
+        };
+    }
+    expr
 }
 
 /// A function's name in small letters.
