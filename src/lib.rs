@@ -42,6 +42,8 @@ pub mod row_patterns;
 pub mod runtime;
 pub mod tables;
 pub mod testing;
+#[cfg(test)]
+mod watched;
 pub mod windows;
 
 pub use app::{App, Builder, EventFlux, Input, Rows, Subscription};

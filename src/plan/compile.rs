@@ -651,12 +651,8 @@ impl Compiler<'_> {
             bare,
             write: None,
             output: output_events(&query),
-            changes: query.emit.as_ref().is_some_and(|emit| emit.kind == EmitKind::Changes),
-            rate: query
-                .output
-                .as_ref()
-                .map(|output| Rate::new(output, self.text))
-                .transpose()?,
+            changes: emits_changes(&query),
+            rate: Rate::of(&query, self.text)?,
         });
         Ok(())
     }
@@ -705,6 +701,10 @@ impl Compiler<'_> {
         }
         Ok(())
     }
+}
+
+pub(super) fn emits_changes(query: &Query) -> bool {
+    query.emit.as_ref().is_some_and(|emit| emit.kind == EmitKind::Changes)
 }
 
 pub(super) fn output_events(query: &Query) -> OutputEventsPlan {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use datafusion_expr::LogicalPlan;
-use eventflux_sqlparser::{EmitKind, Query, StreamRelation};
+use eventflux_sqlparser::{Query, StreamRelation};
 use sqlparser::ast::TableWithJoins;
 
-use super::compile::{CompiledQuery, Compiler, Pending, output_events};
+use super::compile::{CompiledQuery, Compiler, Pending, emits_changes, output_events};
 use super::compile_write::{Statement as TableStatement, WritePlanner, as_excluded, events_query};
 use super::logical::Planner;
 use super::lower_rate::Rate;
@@ -122,12 +122,8 @@ impl Compiler<'_> {
             span: query.span,
             bare: false,
             output: output_events(query),
-            changes: query.emit.as_ref().is_some_and(|emit| emit.kind == EmitKind::Changes),
-            rate: query
-                .output
-                .as_ref()
-                .map(|output| Rate::new(output, self.text))
-                .transpose()?,
+            changes: emits_changes(query),
+            rate: Rate::of(query, self.text)?,
             write: Some(write),
         })
     }

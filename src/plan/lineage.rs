@@ -44,7 +44,7 @@ pub fn time_columns<'a>(
 pub fn is_time(plan: &LogicalPlan, column: usize, times: &BTreeMap<String, usize>) -> bool {
     match plan {
         LogicalPlan::TableScan(scan) => {
-            let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+            let source = Source::of(scan);
             let index = scan.projection.as_ref().map_or(Some(&column), |read| read.get(column));
             let time = source
                 .filter(|source| source.table.is_none())

@@ -526,7 +526,7 @@ impl<'a> Lowering<'a> {
     }
 
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Pipe, Diagnostic> {
-        let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+        let source = Source::of(scan);
         if let Some(table) = source.and_then(|source| source.table.as_ref()) {
             let message = format!(
                 "'{}' is a table: it has nothing that sets a query going",
@@ -727,7 +727,7 @@ pub(super) fn constant(what: &str) -> Diagnostic {
 pub fn columns_read(plan: &LogicalPlan, read: &mut BTreeMap<String, std::collections::BTreeSet<usize>>) {
     let _ = plan.apply(|node| {
         if let LogicalPlan::TableScan(scan) = node
-            && let Some(source) = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>()
+            && let Some(source) = Source::of(scan)
             && source.table.is_none()
         {
             let columns = read.entry(source.stream.clone()).or_default();

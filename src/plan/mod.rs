@@ -69,4 +69,5 @@ mod wildcard;
 mod window_args;
 mod window_node;
 mod window_values;
+mod wire_stream;
 mod wiring;

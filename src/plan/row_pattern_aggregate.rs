@@ -7,9 +7,10 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field};
 use datafusion_common::DFSchema;
 use datafusion_expr::{Expr, ExprSchemable};
+use eventflux_sqlparser::walk::WalkMut;
 use sqlparser::ast::{
     Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Spanned,
-    VisitMut, VisitorMut,
+    VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -58,7 +59,7 @@ impl Names<'_> {
             return Err(self.text.at(Diagnostic::new(Code::Type, message), span));
         }
         let mut columns = Columns { names: self };
-        if let ControlFlow::Break(error) = VisitMut::visit(&mut whole, &mut columns) {
+        if let ControlFlow::Break(error) = WalkMut::walk_mut(&mut whole, &mut columns) {
             return Err(*error);
         }
         let fail = |error| self.text.at(failure::of_condition(&error), span);

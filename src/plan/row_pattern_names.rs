@@ -6,9 +6,10 @@
 use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, SchemaRef};
+use eventflux_sqlparser::walk::{Walk, WalkMut};
 use sqlparser::ast::{
     AccessExpr, CaseWhen, Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, Spanned, UnaryOperator, Value, VisitMut, VisitorMut,
+    FunctionArguments, Ident, ObjectName, Spanned, UnaryOperator, Value, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -85,7 +86,7 @@ impl VisitorMut for Names<'_> {
 impl Names<'_> {
     /// Rewrites an expression.
     pub fn rewrite(&mut self, expr: &mut SqlExpr) -> Result<(), Diagnostic> {
-        match VisitMut::visit(expr, self) {
+        match WalkMut::walk_mut(expr, self) {
             ControlFlow::Break(error) => Err(*error),
             ControlFlow::Continue(()) => Ok(()),
         }
@@ -339,7 +340,7 @@ impl Names<'_> {
             inside: 0,
             found: None,
         };
-        match sqlparser::ast::Visit::visit(argument, &mut uses) {
+        match Walk::walk(argument, &mut uses) {
             ControlFlow::Break(error) => Err(*error),
             ControlFlow::Continue(()) => Ok(uses.found),
         }
@@ -364,7 +365,7 @@ impl Names<'_> {
                 }
             }
         }
-        match VisitMut::visit(argument, &mut Down { names: self, target }) {
+        match WalkMut::walk_mut(argument, &mut Down { names: self, target }) {
             ControlFlow::Break(error) => Err(*error),
             ControlFlow::Continue(()) => Ok(()),
         }
@@ -665,7 +666,7 @@ pub fn join_names(expr: &mut SqlExpr) {
             ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(expr, &mut Join);
+    let _ = WalkMut::walk_mut(expr, &mut Join);
 }
 
 fn joined(root: &SqlExpr, chain: &[AccessExpr]) -> SqlExpr {

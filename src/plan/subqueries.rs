@@ -4,10 +4,9 @@
 
 use std::ops::ControlFlow;
 
+use eventflux_sqlparser::walk::WalkMut;
 use eventflux_sqlparser::{CreateView, Query, RelationSource, relation_name};
-use sqlparser::ast::{
-    Cte, Ident, ObjectName, Query as SqlQuery, Spanned, TableAlias, TableFactor, VisitMut, VisitorMut, With,
-};
+use sqlparser::ast::{Cte, Ident, ObjectName, Query as SqlQuery, Spanned, TableAlias, TableFactor, VisitorMut, With};
 
 use crate::catalog::names::{Resolved, resolve};
 
@@ -121,7 +120,7 @@ pub(super) fn take_relations(query: &mut Query, from: &Query) {
         from,
         taken: Vec::new(),
     };
-    let _ = VisitMut::visit(&mut *query.body, &mut renumber);
+    let _ = WalkMut::walk_mut(&mut *query.body, &mut renumber);
     let taken = renumber.taken.iter().map(|&index| from.relations[index].clone());
     query.relations = taken.collect();
 }
@@ -146,5 +145,5 @@ fn name_relation(body: &mut SqlQuery, index: usize, alias: Ident) {
             ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(body, &mut Name(relation_name(index), alias));
+    let _ = WalkMut::walk_mut(body, &mut Name(relation_name(index), alias));
 }

@@ -5,6 +5,7 @@ mod cli;
 mod diagnostics;
 mod examples;
 mod follow;
+mod joins;
 mod partitions;
 mod patterns;
 mod row_patterns;
