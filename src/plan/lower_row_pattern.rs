@@ -511,7 +511,7 @@ fn simple(
 
 /// A warning about rows that are held for ever.
 fn grows(spec: &RowPatternSpec) -> Option<Diagnostic> {
-    if spec.within.is_some() || !spec.pattern.is_unbounded() {
+    if spec.within.is_some() || !spec.pattern.has_no_limit() {
         return None;
     }
     let message = "a match may take any number of rows, so its memory grows as long as none is decided";

@@ -55,6 +55,7 @@ mod row_pattern_explain;
 mod row_pattern_expr;
 mod row_pattern_names;
 mod row_pattern_node;
+mod row_pattern_syntax;
 mod row_pattern_variables;
 mod row_pattern_view;
 mod scoped;

@@ -16,7 +16,8 @@ use sqlparser::tokenizer::Span;
 
 use super::failure;
 use super::row_pattern_expr::{Form, finished};
-use super::row_pattern_names::{Names, arguments, field_of, name_of, quoted};
+use super::row_pattern_names::Names;
+use super::row_pattern_syntax::{arguments, field_of, name_of, quoted};
 use crate::catalog::functions::EVENT_TIMESTAMP;
 use crate::error::{Code, Diagnostic};
 use crate::operators::filter_project::EVENT_TIME;

@@ -332,7 +332,7 @@ impl Matcher {
                 }
             }
         }
-        if track.held_rows() > self.plan.max_rows {
+        if track.undecided_rows() > self.plan.max_rows {
             let most = self.plan.max_rows;
             let why =
                 format!("a partition holds more than {most} rows for a match that is not decided: it was dropped");

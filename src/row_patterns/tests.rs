@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+
 use crate::event::{VirtualClock, pretty};
 use crate::{App, EventFlux};
 
@@ -28,7 +30,16 @@ type Row = (i64, i64, i64);
 fn send(app: &App, rows: &[Row], cut: usize) {
     let input = app.input("S").expect("the stream exists");
     for rows in rows.chunks(cut) {
-        input.send_rows(rows).expect("it takes the rows");
+        let column = |of: fn(&Row) -> i64| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<Int64Array>()) };
+        let columns = [
+            ("k", column(|row| row.0)),
+            ("ts", column(|row| row.1)),
+            ("v", column(|row| row.2)),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)));
+        input
+            .send_batch(batch.expect("three columns"))
+            .expect("it takes the rows");
     }
 }
 
