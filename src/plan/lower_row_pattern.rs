@@ -145,7 +145,6 @@ impl Lowering<'_> {
     }
 
     /// The rows, with the columns that are read; where each column of the specification is among them.
-    #[expect(clippy::type_complexity, reason = "a node, whose errors, and its columns")]
     fn row_pattern_input(
         &mut self,
         node: &RowPatternNode,
@@ -512,7 +511,7 @@ fn simple(
 
 /// A warning about rows that are held for ever.
 fn grows(spec: &RowPatternSpec) -> Option<Diagnostic> {
-    if spec.within.is_some() || !spec.pattern.is_unbounded() {
+    if spec.within.is_some() || !spec.pattern.has_no_limit() {
         return None;
     }
     let message = "a match may take any number of rows, so its memory grows as long as none is decided";

@@ -18,9 +18,11 @@ use sqlparser::ast::{Expr as SqlExpr, Ident, OrderByExpr, Spanned};
 use sqlparser::tokenizer::Span;
 
 use super::partition::PARTITION_KEY;
-use super::pattern::{columns_of, planned};
+use super::pattern::columns_of;
 use super::row_pattern_aggregate::AggregateSpec;
-use super::row_pattern_names::{Around, LeafColumn, MARK, Names, is_candidate, name_of};
+use super::row_pattern_expr::{Form, finished};
+use super::row_pattern_names::{Around, LeafColumn, MARK, Names, is_candidate};
+use super::row_pattern_syntax::{join_names, name_of};
 use super::row_pattern_variables::VariableNames;
 use super::text::Text;
 use super::{failure, match_text};
@@ -426,11 +428,12 @@ impl Builder<'_> {
         let text = self.names.text;
         let mut expr = expr.clone();
         match_text::rewrite_expr(&mut expr, text)?;
+        join_names(&mut expr);
         self.names.around = around;
         self.names.rewrite(&mut expr)?;
         let fail = |error: DataFusionError| text.at(failure::of_condition(&error), span);
         let schema = leaf_schema(&self.names.leaves).map_err(fail)?;
-        let expr = planned(expr, &schema, self.names.functions).map_err(fail)?;
+        let expr = finished(expr, &schema, Form::Value, self.names.functions).map_err(fail)?;
         let data_type = expr.get_type(&schema).map_err(fail)?;
         Ok((expr, schema, data_type))
     }

@@ -15,8 +15,9 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::failure;
-use super::pattern::planned;
-use super::row_pattern_names::{Names, arguments, field_of, name_of, quoted};
+use super::row_pattern_expr::{Form, finished};
+use super::row_pattern_names::Names;
+use super::row_pattern_syntax::{arguments, field_of, name_of, quoted};
 use crate::catalog::functions::EVENT_TIMESTAMP;
 use crate::error::{Code, Diagnostic};
 use crate::operators::filter_project::EVENT_TIME;
@@ -64,7 +65,7 @@ impl Names<'_> {
         }
         let fail = |error| self.text.at(failure::of_condition(&error), span);
         let schema = self.argument_schema().map_err(fail)?;
-        let call = planned(whole, &schema, self.functions).map_err(fail)?;
+        let call = finished(whole, &schema, Form::Aggregate, self.functions).map_err(fail)?;
         let data_type = call.get_type(&schema).map_err(fail)?;
         let spec = AggregateSpec {
             text,

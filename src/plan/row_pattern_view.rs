@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion_expr::{Extension, LogicalPlan};
+use eventflux_sqlparser::walk::Walk;
 use eventflux_sqlparser::{
     CreateView, MatchRecognize, Query, RelationSource, StatementKind, StreamRelation, relation_name,
 };
-use sqlparser::ast::{Cte, Ident, ObjectName, Query as SqlQuery, SetExpr, TableAlias, TableFactor, visit_relations};
+use sqlparser::ast::{Cte, Ident, ObjectName, Query as SqlQuery, SetExpr, TableAlias, TableFactor, Visitor};
 
 use super::compile::Compiler;
 use super::partition::Scope;
@@ -179,17 +180,27 @@ fn select_all(index: usize, clause: &MatchRecognize, text: &Text) -> Result<SqlQ
     }
 }
 
-/// The names of a WITH that a relation sees: those before the one that it stands in.
-fn ctes_before<'q>(query: &'q Query, index: usize) -> &'q [Cte] {
-    let ctes: &[Cte] = query.body.with.as_ref().map_or(&[], |with| &with.cte_tables);
-    let name = relation_name(index);
-    let own = ctes.iter().position(|cte| {
-        let reads = |relation: &ObjectName| match relation.to_string() == name {
+/// Stops at a relation.
+struct Reads<'a>(&'a str);
+
+impl Visitor for Reads<'_> {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+        match relation.to_string() == self.0 {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
-        };
-        visit_relations(&cte.query, reads).is_break()
-    });
+        }
+    }
+}
+
+/// The names of a WITH that a relation sees: those before the one that it stands in.
+fn ctes_before(query: &Query, index: usize) -> &[Cte] {
+    let ctes: &[Cte] = query.body.with.as_ref().map_or(&[], |with| &with.cte_tables);
+    let name = relation_name(index);
+    let own = ctes
+        .iter()
+        .position(|cte| Walk::walk(&*cte.query, &mut Reads(&name)).is_break());
     &ctes[..own.unwrap_or(ctes.len())]
 }
 

@@ -1,6 +1,5 @@
 //! Columns made of rows of the store, in any order.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, StringViewArray, UInt32Array, new_null_array};
@@ -47,7 +46,7 @@ impl Located {
                 chunk,
                 rows: places.iter().map(|place| place.map(|(_, row)| row as u32)).collect(),
             },
-            Some(_) => several(&places),
+            Some(_) => several(&places, store.num_chunks()),
         };
         Located { rows: ids.len(), found }
     }
@@ -79,17 +78,18 @@ impl Located {
     }
 }
 
-fn several(places: &[Option<(usize, usize)>]) -> Found {
-    let mut slots: HashMap<usize, usize> = HashMap::new();
+fn several(places: &[Option<(usize, usize)>], of: usize) -> Found {
+    const NONE: usize = usize::MAX;
+    let mut slots = vec![NONE; of];
     let mut chunks = Vec::new();
     for (chunk, _) in places.iter().flatten() {
-        slots.entry(*chunk).or_insert_with(|| {
+        if slots[*chunk] == NONE {
+            slots[*chunk] = chunks.len();
             chunks.push(*chunk);
-            chunks.len() - 1
-        });
+        }
     }
     let pick = |place: &Option<(usize, usize)>| match place {
-        Some((chunk, row)) => (slots[chunk], *row),
+        Some((chunk, row)) => (slots[*chunk], *row),
         None => (chunks.len(), 0),
     };
     let picks = places.iter().map(pick).collect();

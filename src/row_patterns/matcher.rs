@@ -102,6 +102,7 @@ pub struct Matcher {
     first: Option<Variables>,
     learns: bool,
     /// Attempts to be used again.
+    #[expect(clippy::vec_box, reason = "they go from here to partitions and back")]
     spare: Vec<Box<Attempt>>,
     failures: Vec<(RowNumber, String)>,
     touched: Vec<GroupId>,
@@ -331,7 +332,7 @@ impl Matcher {
                 }
             }
         }
-        if track.held_rows() > self.plan.max_rows {
+        if track.undecided_rows() > self.plan.max_rows {
             let most = self.plan.max_rows;
             let why =
                 format!("a partition holds more than {most} rows for a match that is not decided: it was dropped");

@@ -35,3 +35,6 @@ pub mod registers;
 mod saved;
 pub mod scalar;
 pub mod track;
+
+#[cfg(test)]
+mod tests;

@@ -117,10 +117,9 @@ fn kept(nodes: usize, ends: impl Iterator<Item = u32>, before: impl Fn(u32) -> u
             at = before(at);
         }
     }
-    let mut next = 0;
-    for place in places.iter_mut().filter(|place| **place == KEPT) {
+    let kept = places.iter_mut().filter(|place| **place == KEPT);
+    for (next, place) in (0..).zip(kept) {
         *place = next;
-        next += 1;
     }
     places
 }
@@ -219,5 +218,89 @@ impl Sets {
         self.nodes.truncate(to);
         self.limit = 2 * to;
         places
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reproducible random numbers.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, limit: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 >> 11) as usize % limit
+        }
+    }
+
+    /// Threads fork, step and die, as in an attempt: their labels stay what they were, and what is gone does not stay.
+    #[test]
+    fn paths_are_the_same_after_any_number_of_sweeps() {
+        let mut random = Random(5);
+        let mut paths = Paths::default();
+        let mut threads: Vec<(PathId, Vec<Label>)> = vec![(NOTHING, Vec::new())];
+        for _ in 0..20_000 {
+            let at = random.below(threads.len());
+            let (before, mut labels) = threads[at].clone();
+            let label = Label::new(random.below(3) as Variable, random.below(2) == 0);
+            labels.push(label);
+            let stepped = (paths.push(before, label), labels);
+            match random.below(3) {
+                0 if threads.len() < 8 => threads.push(stepped),
+                1 if threads.len() > 2 => {
+                    threads.swap_remove(at);
+                }
+                _ => threads[at] = stepped,
+            }
+            if paths.is_full() {
+                paths.sweep(threads.iter_mut().map(|(path, _)| path));
+                let longest: usize = threads.iter().map(|(_, labels)| labels.len()).sum();
+                assert!(paths.len() <= longest, "{} of {longest}", paths.len());
+            }
+        }
+        for (path, labels) in threads {
+            assert_eq!(paths.labels(path), labels);
+        }
+    }
+
+    /// Sets are equal when their numbers are, also after sweeps.
+    #[test]
+    fn sets_are_made_once() {
+        let mut random = Random(9);
+        let mut sets = Sets::default();
+        let mut threads: Vec<(SetId, Vec<Member>)> = vec![(NOTHING, Vec::new()); 4];
+        for row in 0..10_000 {
+            for thread in &mut threads {
+                let member = Member {
+                    row,
+                    variable: random.below(2) as Variable,
+                };
+                if random.below(20) > 0 {
+                    thread.0 = sets.with(thread.0, member);
+                    thread.1.push(member);
+                }
+            }
+            if random.below(5) == 0 {
+                let from = random.below(4);
+                let to = random.below(4);
+                threads[to] = threads[from].clone();
+            }
+            if sets.is_full() {
+                let places = sets.sweep(threads.iter().map(|(set, _)| *set).filter(|set| *set != NOTHING));
+                threads.iter_mut().for_each(|(set, _)| *set = place_in(&places, *set));
+            }
+            for (set, members) in &threads {
+                for (other, others) in &threads {
+                    assert_eq!(set == other, members == others);
+                }
+            }
+        }
+        for (set, members) in threads {
+            assert_eq!(sets.members(set), members);
+        }
     }
 }

@@ -97,14 +97,14 @@ impl Pattern {
     }
 
     /// Whether a match may have any number of rows.
-    pub fn is_unbounded(&self) -> bool {
+    pub fn has_no_limit(&self) -> bool {
         match self {
             Pattern::Empty | Pattern::Start | Pattern::End | Pattern::Row(_) => false,
             Pattern::Concat(parts) | Pattern::Permute(parts) | Pattern::Alternation(parts) => {
-                parts.iter().any(Pattern::is_unbounded)
+                parts.iter().any(Pattern::has_no_limit)
             }
-            Pattern::Exclude(body) => body.is_unbounded(),
-            Pattern::Repeat { body, max, .. } => max.is_none() || body.is_unbounded(),
+            Pattern::Exclude(body) => body.has_no_limit(),
+            Pattern::Repeat { body, max, .. } => max.is_none() || body.has_no_limit(),
         }
     }
 }

@@ -218,8 +218,8 @@ impl Compiler {
         let mut begin = vec![Place::MAX; sets];
         // Jumps to nodes that come later: every part leads to a larger set.
         let mut jumps: Vec<(Place, usize)> = Vec::new();
-        for set in 0..full {
-            begin[set] = self.place();
+        for (set, begin) in begin[..full].iter_mut().enumerate() {
+            *begin = self.place();
             let missing: Vec<usize> = (0..parts.len()).filter(|part| set >> part & 1 == 0).collect();
             for (index, part) in missing.iter().enumerate() {
                 let last = index + 1 == missing.len();

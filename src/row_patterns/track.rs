@@ -111,9 +111,9 @@ impl Track {
         number.and_then(|number| self.row(number)).map_or(NO_ROW, |row| row.id)
     }
 
-    /// How many rows are held.
-    pub fn held_rows(&self) -> usize {
-        self.rows.len()
+    /// How many rows are held because it is not decided what they are.
+    pub fn undecided_rows(&self) -> usize {
+        (self.arrived() - self.start.min(self.arrived())) as usize
     }
 
     /// Whether nothing of it is left but counts.
