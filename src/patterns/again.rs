@@ -2,8 +2,8 @@
 //!
 //! An EVERY makes a second attempt of one: what was before it stays, its own events and those of what follows it go. In an AND or
 //! OR the events of what stands beside it stay, too. It begins again when its part is complete and takes no more: when that is
-//! seen after a step, or, if the step ends the round of a group or decides an OR that it stands in, right before that. An EVERY
-//! around another begins again once, whatever the inner one made of it.
+//! seen after a step, or, if the step ends the round of a group or decides an OR that it stands in, right before that. EVERYs
+//! around it and before it begin again once, out of the attempt that goes on, whatever it made of that.
 
 use super::captures::{LinkId, NOTHING, Uses};
 use super::program::{ElementKind, PartId, PartKind};
@@ -155,7 +155,9 @@ impl Step<'_> {
             again.leave_everies(leaves);
             self.events.links.retain(again.link);
             match keeps {
-                true => self.forget(&mut again, resets, before),
+                true => {
+                    self.forget(&mut again, resets, before);
+                }
                 false => self.go_back(&mut again, before),
             }
         }
@@ -195,22 +197,25 @@ impl Step<'_> {
         }
     }
 
-    /// A group with less events than it had: its time is that of the first that stays.
+    /// A group that is complete no more.
     fn reopen_group(&mut self, again: &mut Attempt, group: PartId) {
+        if let PartKind::Within { number, .. } = self.program.part(group).kind
+            && let Some(slots) = &mut again.slots
+        {
+            slots.ended &= !(1 << number);
+        }
+        self.start_group_anew(again, group);
+    }
+
+    /// A group with less events than it had: its time is that of the first that stays.
+    fn start_group_anew(&mut self, again: &mut Attempt, group: PartId) {
         let program = self.program;
         let PartKind::Within {
-            limit,
-            mark,
-            origin,
-            number,
-            ..
+            limit, mark, origin, ..
         } = program.part(group).kind
         else {
             return;
         };
-        if let Some(slots) = &mut again.slots {
-            slots.ended &= !(1 << number);
-        }
         let origin = again.link_mark(program, origin);
         let Some(first) = self.oldest(again.link, origin, program.part(group).elements) else {
             again.set_mark(program, mark, NOT_STARTED);
@@ -279,8 +284,26 @@ impl Step<'_> {
         attempt.link = link;
     }
 
-    /// Forgets the events of some elements that came after a link. O(events after it).
-    pub(super) fn forget(&mut self, attempt: &mut Attempt, elements: Elements, origin: LinkId) {
+    /// Forgets the events of some elements that came after a link; if the first event of the attempt or of a group is among
+    /// them, its time begins with the first that stays.
+    pub(super) fn lose(&mut self, attempt: &mut Attempt, elements: Elements, origin: LinkId) {
+        if !self.forget(attempt, elements, origin) {
+            return;
+        }
+        let program = self.program;
+        for &group in &program.withins {
+            if let PartKind::Within { mark, .. } = program.part(group).kind
+                && program.part(group).elements & elements != 0
+                && attempt.mark(program, mark) != NOT_STARTED
+            {
+                self.start_group_anew(attempt, group);
+            }
+        }
+        self.start_anew(attempt, NOTHING);
+    }
+
+    /// Forgets the events of some elements that came after a link; whether there were any. O(events after it).
+    fn forget(&mut self, attempt: &mut Attempt, elements: Elements, origin: LinkId) -> bool {
         let mut chain = Vec::new();
         let mut next = attempt.link;
         while next != origin && next != NOTHING {
@@ -291,7 +314,7 @@ impl Step<'_> {
         // Those before the first that goes stay as they are.
         while chain.pop_if(|(_, link)| elements >> link.element & 1 == 0).is_some() {}
         let Some((_, first)) = chain.last() else {
-            return;
+            return false;
         };
         let mut new = first.before;
         self.events.links.retain(new);
@@ -314,5 +337,6 @@ impl Step<'_> {
                 attempt.set_mark(self.program, mark, mark_of(*new));
             }
         }
+        true
     }
 }

@@ -72,7 +72,7 @@ impl Matcher {
             true => self.time_out(id, moment.time),
             false => self.finish(id, true, false, was, moment.time, Vec::new()),
         }
-        self.add_all(again, u64::MAX);
+        self.add_all(again, false);
     }
 
     fn silence(&mut self, id: AttemptId, element: usize, moment: Moment) {
@@ -94,19 +94,20 @@ impl Matcher {
         if !matched && self.plan.program.mode == Mode::Strict && self.attempts.get(id).begun {
             self.make_room(id);
         }
-        self.add_all(again, u64::MAX);
+        self.add_all(again, false);
     }
 
     /// The WITHIN of an attempt is over.
     fn expire(&mut self, id: AttemptId, moment: Moment) {
         let attempt = self.attempts.get(id);
-        if !attempt.has_started() {
+        // It may have lost its first event since.
+        if !attempt.has_started() || !self.is_too_late(attempt, moment) {
             return;
         }
         let mut step = Step::new(&self.plan.program, &mut self.events, moment);
         let again = step.again_in_time(attempt);
         self.time_out(id, moment.time);
-        self.add_all(again.into_iter().collect(), u64::MAX);
+        self.add_all(again.into_iter().collect(), false);
     }
 
     /// Takes an attempt away that has timed out; it goes out with what it has if that is asked for.

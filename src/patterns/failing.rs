@@ -89,7 +89,7 @@ impl Step<'_> {
                     if attempt.waits & program.part(parent).elements != 0 {
                         if let Some(origin) = origin {
                             let origin = attempt.link_mark(program, *origin);
-                            self.forget(attempt, lost.elements, origin);
+                            self.lose(attempt, lost.elements, origin);
                         }
                         return;
                     }

@@ -122,6 +122,7 @@ pub(super) struct Partition {
 pub(super) struct Was {
     begun: bool,
     started: bool,
+    first: u64,
 }
 
 impl Was {
@@ -129,6 +130,7 @@ impl Was {
         Was {
             begun: attempt.begun,
             started: attempt.has_started(),
+            first: attempt.first,
         }
     }
 }
@@ -483,7 +485,7 @@ impl Matcher {
         }
     }
 
-    fn is_too_late(&self, attempt: &Attempt, moment: Moment) -> bool {
+    pub(super) fn is_too_late(&self, attempt: &Attempt, moment: Moment) -> bool {
         attempt.has_started()
             && match self.plan.program.limit {
                 Some(Limit::Time(time)) => moment.time.saturating_sub(attempt.started) > time,
@@ -596,7 +598,9 @@ impl Matcher {
             open = false;
         }
         self.finish(id, open, matched, was, moment.time, timers);
-        self.add_all(again, took);
+        // A start that took the event itself is not offered it again.
+        let offers = was.begun && took & self.leading() == 0;
+        self.add_all(again, offers);
         (open.then_some(id), took)
     }
 
@@ -613,7 +617,7 @@ impl Matcher {
         let now = Was::of(self.attempts.get(id));
         if now.begun && !was.begun {
             self.note_age(id);
-        } else if now.started && !was.started {
+        } else if now.started && (!was.started || now.first != was.first) {
             self.note_first(id);
         }
         if open {
@@ -630,17 +634,21 @@ impl Matcher {
         self.remove(id);
     }
 
-    /// Takes in what EVERY begins again after a step in which these elements took the event.
-    pub(super) fn add_all(&mut self, again: Vec<Begun>, took: Elements) {
+    /// The elements of the EVERY at the start.
+    fn leading(&self) -> Elements {
         let program = &self.plan.program;
-        let leading = program.leading_every.map_or(0, |every| program.part(every).elements);
+        program.leading_every.map_or(0, |every| program.part(every).elements)
+    }
+
+    /// Takes in what EVERY begins again. `offers`: in a SEQUENCE the start that waits again is offered the event, too.
+    pub(super) fn add_all(&mut self, again: Vec<Begun>, offers: bool) {
         for (attempt, timers) in again {
             if self.ending {
                 self.events.release(attempt.link);
             } else {
                 let begun = attempt.begun;
                 let id = self.add((attempt, timers));
-                if !begun && took & leading == 0 {
+                if !begun && offers {
                     self.revived = Some(id);
                 }
             }

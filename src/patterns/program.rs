@@ -50,7 +50,7 @@ pub struct Program {
     pub links: Vec<usize>,
     /// The elements that must not come.
     pub absents: Elements,
-    /// Whether an EVERY stands in an AND or OR: what begins again then keeps events beside it, and their places in time.
+    /// Whether what begins again of an EVERY may keep events that came since, and their places in time.
     pub keeps_beside: bool,
 }
 
@@ -111,10 +111,10 @@ pub enum PartKind {
         mark: Option<usize>,
         /// What is taken back to begin again: its own elements and those after it.
         resets: Elements,
-        /// Whether events beside it stay: it stands in an AND or OR.
+        /// Whether events that came since it began stay: it stands in an AND or OR, or after a collection that is still open.
         keeps: bool,
-        /// The EVERY parts, by number, in which what begins again is not: those around this one, which began once for all that
-        /// comes of it, those in it, and those after it.
+        /// The EVERY parts, by number, in which what begins again is not: those in it and after it, and those around it and
+        /// before it, which begin again once, out of the attempt that goes on.
         leaves: u64,
     },
     /// A part in limited time or events.
@@ -147,7 +147,7 @@ pub struct Element {
     pub withins: Vec<PartId>,
     /// Whether it may take events more than once: a collection, or a part of a repeated group.
     pub collects: bool,
-    /// Guards that stand right before it in a chain, as their slots.
+    /// Guards that stand right before it, or a part that it is in, in a chain, as their slots.
     pub guards: Vec<usize>,
 }
 
@@ -290,6 +290,7 @@ impl Program {
                     .map(|next| parts[next..].iter().fold(0, |all, part| all | part.elements()))
                     .collect();
                 let outer = context.after;
+                let around = context.guards.clone();
                 for (index, part) in parts.iter().enumerate() {
                     context.after = outer | after[index];
                     let added = self.add(part, Some((id, index)), &context);
@@ -297,10 +298,11 @@ impl Program {
                     // A guard comes to nothing: what follows it is still the start.
                     context.leading = false;
                     context.closes |= part.elements();
+                    context.open_before |= !part.is_closed_when_complete();
                     self.repeats_in(added, &mut context.leaves);
                     context.guards = match self.guard_slot(added) {
                         Some(slot) => context.guards.iter().copied().chain([slot]).collect(),
-                        None => Vec::new(),
+                        None => around.clone(),
                     };
                 }
                 PartKind::Chain(ids)
@@ -361,7 +363,7 @@ impl Program {
                     body: part,
                     mark,
                     resets,
-                    keeps: context.in_logical,
+                    keeps: context.in_logical || context.open_before,
                     leaves: 0,
                 }
             }
@@ -416,7 +418,13 @@ impl Program {
 
     /// Whether attempts may lose their first events and go on: then each event's place among all must be known.
     pub fn keeps_order(&self) -> bool {
-        self.keeps_beside || !self.counted.is_empty()
+        let loses = |part: &Part| {
+            matches!(
+                part.kind,
+                PartKind::Repeat { .. } | PartKind::Or { origin: Some(_), .. }
+            )
+        };
+        self.keeps_beside || !self.counted.is_empty() || self.parts.iter().any(loses)
     }
 
     /// The repeated groups in a part.
@@ -451,8 +459,8 @@ impl Program {
                 continue;
             };
             let gone = everies.iter().enumerate().filter(|(other, part)| {
-                let elements = self.parts[**part].elements;
-                *other != number && (elements & !resets == 0 || self.is_in(every, **part))
+                let reset = self.parts[**part].elements & !resets == 0;
+                *other != number && (reset || !self.stand_beside(every, **part))
             });
             let gone = gone.fold(0, |all, (other, _)| all | 1 << other);
             if let PartKind::Every { leaves, keeps, .. } = &mut self.parts[every].kind {
@@ -460,6 +468,19 @@ impl Program {
                 self.keeps_beside |= *keeps;
             }
         }
+    }
+
+    /// Whether two parts stand in different operands of an AND or OR.
+    fn stand_beside(&self, part: PartId, other: PartId) -> bool {
+        let mut around = part;
+        while let Some((parent, _)) = self.parts[around].parent {
+            if self.is_in(other, parent) {
+                let logical = matches!(self.parts[parent].kind, PartKind::And { .. } | PartKind::Or { .. });
+                return logical && other != parent;
+            }
+            around = parent;
+        }
+        false
     }
 
     /// Whether a part is another or stands in it.
@@ -512,6 +533,8 @@ struct Context {
     withins: Vec<PartId>,
     collects: bool,
     in_logical: bool,
+    /// Something before it in its chains may take events while it waits.
+    open_before: bool,
     /// The AND whose operand this is.
     and: Option<PartId>,
     /// The guards right before it.

@@ -151,9 +151,6 @@ impl<'a> Step<'a> {
         for (index, &part) in parts.iter().enumerate() {
             let known = self.forks.len();
             taken |= self.offer_to(attempt, part, takers, event);
-            if self.matched {
-                break;
-            }
             let mut begun = self.forks.split_off(known);
             for (fork, timers) in &mut begun {
                 let own_timers = std::mem::replace(&mut self.timers, std::mem::take(timers));
@@ -186,6 +183,9 @@ impl<'a> Step<'a> {
         if guards.any(|guard| self.moment.time <= attempt.quiet_until(program, *guard)) {
             return false;
         }
+        for &repeat in &place.leaves {
+            self.leave(attempt, repeat);
+        }
         if !attempt.has_started() {
             attempt.started = self.moment.time;
             attempt.order = self.moment.order;
@@ -193,9 +193,6 @@ impl<'a> Step<'a> {
             if let Some(Limit::Time(time)) = program.limit {
                 self.timers.push((after(self.moment.clock, time), Due::Expiry));
             }
-        }
-        for &repeat in &place.leaves {
-            self.leave(attempt, repeat);
         }
         attempt.waits &= !place.closes;
         attempt.link = self.events.links.push(attempt.link, element, event);
@@ -264,7 +261,7 @@ impl<'a> Step<'a> {
         let origin = attempt.link_mark(self.program, mark);
         attempt.waits &= !part.elements;
         attempt.leave_everies(part.everies);
-        self.forget(attempt, part.elements, origin);
+        self.lose(attempt, part.elements, origin);
     }
 
     /// A part has what it needs: what follows begins. It may go on taking events.
@@ -300,7 +297,7 @@ impl<'a> Step<'a> {
                     attempt.leave_everies(program.part(parent).everies & !program.part(part).everies);
                     if let Some(origin) = origin {
                         let origin = attempt.link_mark(program, *origin);
-                        self.forget(attempt, lost, origin);
+                        self.lose(attempt, lost, origin);
                     }
                 }
                 PartKind::Repeat {
@@ -315,6 +312,7 @@ impl<'a> Step<'a> {
                     attempt.set_counter(*count, rounds);
                     attempt.leave_everies(program.part(*body).everies);
                     let more = max.is_none_or(|max| rounds < u64::from(max));
+                    attempt.begun |= !self.beginning;
                     if more && (!self.ending || rounds < u64::from(*min)) {
                         attempt.set_mark(program, *mark, mark_of(attempt.link));
                         attempt.waits &= !program.part(*body).elements;

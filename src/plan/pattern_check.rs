@@ -29,6 +29,15 @@ impl Check {
     /// The whole pattern.
     pub fn whole(&self, shape: &Shape, span: Span, text: &Text) -> Checked {
         stands_alone(shape, span, text)?;
+        if let Some(first) = endless(shape, false) {
+            let every = self.everies.iter().find(|(element, _)| *element == first);
+            return refuse(
+                "EVERY of what is complete without any event would begin again without end",
+                "give it a minimum of 1",
+                every.map_or(span, |(_, span)| *span),
+                text,
+            );
+        }
         match shape.may_be_empty() {
             true => refuse(
                 "the pattern is complete without any event",
@@ -238,6 +247,23 @@ fn ends_in_open_every(shape: &Shape) -> bool {
         Shape::And(parts) | Shape::Or(parts) => parts.iter().any(ends_in_open_every),
         Shape::Within { body, .. } => ends_in_open_every(body),
         Shape::Events { .. } | Shape::Absent { .. } | Shape::Repeat { .. } => false,
+    }
+}
+
+/// An EVERY that is complete when it begins, and after which nothing must come: by its first element.
+fn endless(shape: &Shape, followed: bool) -> Option<ElementId> {
+    match shape {
+        Shape::Events { .. } | Shape::Absent { .. } => None,
+        Shape::Chain(parts) => parts.iter().enumerate().find_map(|(index, part)| {
+            let later = parts[index + 1..].iter().any(|part| !part.may_be_empty());
+            endless(part, followed || later)
+        }),
+        Shape::And(parts) => parts.iter().find_map(|part| endless(part, followed)),
+        // What is decided, or a round, is over at once.
+        Shape::Or(parts) => parts.iter().find_map(|part| endless(part, false)),
+        Shape::Repeat { body, .. } => endless(body, false),
+        Shape::Every(body) if body.may_be_empty() && !followed => Some(shape.elements().trailing_zeros() as ElementId),
+        Shape::Every(body) | Shape::Within { body, .. } => endless(body, followed),
     }
 }
 
