@@ -168,9 +168,24 @@ impl Step<'_> {
         again.begun = !leading;
         let was = std::mem::replace(&mut self.beginning, leading);
         self.begin(&mut again, part);
+        self.go_on_after_rounds(&mut again, part);
         self.beginning = was;
         let timers = std::mem::replace(&mut self.timers, own_timers);
         (again, timers)
+    }
+
+    /// What follows a group that has its rounds waits beside the round that an EVERY in it begins again.
+    fn go_on_after_rounds(&mut self, again: &mut Attempt, every: PartId) {
+        let program = self.program;
+        let mut inner = every;
+        while let Some((parent, _)) = program.part(inner).parent {
+            if let PartKind::Repeat { min, count, .. } = program.part(parent).kind
+                && again.counter(count) >= u64::from(min)
+            {
+                self.complete(again, parent);
+            }
+            inner = parent;
+        }
     }
 
     /// What an EVERY stands in is not complete any more.

@@ -116,7 +116,8 @@ impl Shape {
             Shape::Absent { .. } => true,
             Shape::Chain(parts) => parts.last().is_none_or(Shape::is_closed_when_complete),
             Shape::And(parts) | Shape::Or(parts) => parts.iter().all(Shape::is_closed_when_complete),
-            Shape::Repeat { body, min, max } => *max == Some(*min) && body.is_closed_when_complete(),
+            // A round is over when it is complete.
+            Shape::Repeat { min, max, .. } => *max == Some(*min),
             Shape::Every(body) | Shape::Within { body, .. } => body.is_closed_when_complete(),
         }
     }

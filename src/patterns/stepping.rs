@@ -48,6 +48,8 @@ pub struct Step<'a> {
     pub(super) forks: Vec<Begun>,
     /// Parts are begun for the first time: nothing has happened yet.
     pub(super) beginning: bool,
+    /// The ANDs whose operands the event is being offered to.
+    holding: Vec<PartId>,
     /// Elements that began to wait with this event: they wait for the next.
     renewed: Elements,
     /// Events have ended: a group does not take more rounds than it must.
@@ -68,6 +70,7 @@ impl<'a> Step<'a> {
             timers: Vec::new(),
             forks: Vec::new(),
             beginning: false,
+            holding: Vec::new(),
             renewed: 0,
             ending: false,
         }
@@ -128,7 +131,7 @@ impl<'a> Step<'a> {
                 let mut parts = parts.iter().rev();
                 parts.any(|&part| self.offer_to(attempt, part, takers, event))
             }
-            PartKind::And { parts, guards, .. } => {
+            PartKind::And { parts, guards, done } => {
                 if let Some(slots) = &mut attempt.slots
                     && slots.violated & guards != 0
                 {
@@ -136,7 +139,16 @@ impl<'a> Step<'a> {
                     slots.violated &= !guards;
                     return false;
                 }
-                self.offer_to_all(attempt, parts, takers, event)
+                // It is complete when all operands have met the event.
+                let was_done = attempt.counter(*done).count_ones() as usize == parts.len();
+                self.holding.push(part);
+                let taken = self.offer_to_all(attempt, parts, takers, event);
+                self.holding.pop();
+                if !was_done && attempt.counter(*done).count_ones() as usize == parts.len() {
+                    attempt.waits &= !(program.part(part).elements & program.absents);
+                    self.complete(attempt, part);
+                }
+                taken
             }
             PartKind::Or { parts, .. } => self.offer_to_each(attempt, parts, takers, event),
             PartKind::Repeat { body, .. } | PartKind::Every { body, .. } | PartKind::Within { body, .. } => {
@@ -284,7 +296,7 @@ impl<'a> Step<'a> {
                 PartKind::And { parts, done, .. } => {
                     let all = attempt.counter(*done) | 1 << index;
                     attempt.set_counter(*done, all);
-                    if all.count_ones() as usize != parts.len() {
+                    if all.count_ones() as usize != parts.len() || self.holding.contains(&parent) {
                         return;
                     }
                     // Guards need not wait any longer.
@@ -313,9 +325,9 @@ impl<'a> Step<'a> {
                     attempt.leave_everies(program.part(*body).everies);
                     let more = max.is_none_or(|max| rounds < u64::from(max));
                     attempt.begun |= !self.beginning;
+                    attempt.waits &= !program.part(*body).elements;
                     if more && (!self.ending || rounds < u64::from(*min)) {
                         attempt.set_mark(program, *mark, mark_of(attempt.link));
-                        attempt.waits &= !program.part(*body).elements;
                         self.begin(attempt, *body);
                     }
                     if rounds != u64::from(*min) {
@@ -351,9 +363,9 @@ impl<'a> Step<'a> {
                 let done_at_once = parts.iter().enumerate().filter(|(_, part)| guard(part));
                 let done_at_once = done_at_once.fold(0, |all, (index, _)| all | 1 << index);
                 attempt.set_counter(*done, done_at_once);
-                for &part in parts {
-                    self.begin(attempt, part);
-                }
+                // Guards first: what may be empty completes the AND at once, and with it them.
+                let (first, then): (Vec<PartId>, Vec<PartId>) = parts.iter().partition(|part| guard(part));
+                first.into_iter().chain(then).for_each(|part| self.begin(attempt, part));
             }
             PartKind::Or { parts, origin } => {
                 if let Some(origin) = origin {

@@ -87,6 +87,9 @@ struct Walk<'a> {
     too_many: bool,
 }
 
+/// The time of a silence that has lost its place.
+const NEVER: i64 = i64::MAX;
+
 const fn us(ms: i64) -> i64 {
     ms * 1_000
 }
@@ -233,7 +236,9 @@ impl Walk<'_> {
                     done: false,
                 },
             ) => {
-                all.push((*due, *number, attempt.id, Due::Silence(path.clone())));
+                if *due != NEVER {
+                    all.push((*due, *number, attempt.id, Due::Silence(path.clone())));
+                }
             }
             (Node::Within(_, bound), State::Within { body, over: false }) => {
                 if let (Bound::Time(bound), Some(first)) = (bound, earliest(body))
@@ -512,8 +517,11 @@ impl Walk<'_> {
         let (number, clock) = (self.next_timer(), self.clock);
         match (node_at(&self.spec.root, path), state_at(&mut attempt.root, path)) {
             (Node::Silence(_, _, wait), State::Silence { due, number: own, .. }) if !attempt.begun && restarts => {
-                *due = clock + us(*wait);
-                *own = number;
+                // At the same moment it is the same timer.
+                if *due != clock + us(*wait) {
+                    *due = clock + us(*wait);
+                    *own = number;
+                }
                 Fails::No
             }
             (Node::Guard(..), State::Guard { violated, .. })
@@ -1202,7 +1210,7 @@ fn waiting(node: &Node, state: &State) -> Vec<usize> {
             {
                 elements.push(*e);
             }
-            (Node::Silence(e, ..), State::Silence { done: false, .. }) => elements.push(*e),
+            (Node::Silence(e, ..), State::Silence { done: false, due, .. }) if *due != NEVER => elements.push(*e),
             (Node::Guard(e, _), State::Guard { closed: false, .. }) => elements.push(*e),
             _ => {}
         },
@@ -1244,7 +1252,7 @@ fn close_element(node: &Node, state: &mut State, element: usize) {
     match state_at(state, &path) {
         State::Take { closed, .. } | State::Guard { closed, .. } => *closed = true,
         // It will never be.
-        State::Silence { due, .. } => *due = i64::MAX,
+        State::Silence { due, .. } => *due = NEVER,
         _ => {}
     }
 }
