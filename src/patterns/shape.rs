@@ -114,11 +114,33 @@ impl Shape {
         match self {
             Shape::Events { min, max, .. } => *max == Some(*min),
             Shape::Absent { .. } => true,
-            Shape::Chain(parts) => parts.last().is_none_or(Shape::is_closed_when_complete),
+            Shape::Chain(_) => self.ends().iter().all(|part| part.is_closed_when_complete()),
             Shape::And(parts) | Shape::Or(parts) => parts.iter().all(Shape::is_closed_when_complete),
             // A round is over when it is complete.
             Shape::Repeat { min, max, .. } => *max == Some(*min),
             Shape::Every(body) | Shape::Within { body, .. } => body.is_closed_when_complete(),
+        }
+    }
+
+    /// Of a chain the parts that may still take events when it is complete, as far as their kind goes: an event that a part
+    /// takes closes those before it, time that passes does not.
+    pub fn ends(&self) -> &[Shape] {
+        let Shape::Chain(parts) = self else {
+            return std::slice::from_ref(self);
+        };
+        let from = parts.iter().rposition(Shape::takes_events).unwrap_or(0);
+        &parts[from..]
+    }
+
+    /// Whether it takes an event in any case.
+    fn takes_events(&self) -> bool {
+        match self {
+            Shape::Events { min, .. } => *min > 0,
+            Shape::Absent { .. } => false,
+            Shape::Chain(parts) | Shape::And(parts) => parts.iter().any(Shape::takes_events),
+            Shape::Or(parts) => parts.iter().all(Shape::takes_events),
+            Shape::Repeat { body, min, .. } => *min > 0 && body.takes_events(),
+            Shape::Every(body) | Shape::Within { body, .. } => body.takes_events(),
         }
     }
 

@@ -145,7 +145,7 @@ impl<'a> Step<'a> {
                 let taken = self.offer_to_all(attempt, parts, takers, event);
                 self.holding.pop();
                 if !was_done && attempt.counter(*done).count_ones() as usize == parts.len() {
-                    attempt.waits &= !(program.part(part).elements & program.absents);
+                    attempt.waits &= !guards;
                     self.complete(attempt, part);
                 }
                 taken
@@ -293,14 +293,14 @@ impl<'a> Step<'a> {
                         return;
                     }
                 }
-                PartKind::And { parts, done, .. } => {
+                PartKind::And { parts, done, guards } => {
                     let all = attempt.counter(*done) | 1 << index;
                     attempt.set_counter(*done, all);
                     if all.count_ones() as usize != parts.len() || self.holding.contains(&parent) {
                         return;
                     }
                     // Guards need not wait any longer.
-                    attempt.waits &= !(program.part(parent).elements & program.absents);
+                    attempt.waits &= !guards;
                 }
                 PartKind::Or { origin, .. } => {
                     self.begin_again_in(attempt, part, Closed::ByItself);

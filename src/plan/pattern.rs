@@ -8,8 +8,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, DFSchema, DataFusionError};
+use datafusion_expr::simplify::SimplifyContext;
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
@@ -468,7 +469,16 @@ pub fn planned(expr: SqlExpr, schema: &DFSchema, functions: &Functions) -> Resul
     let context = Context::new(&sources, functions, &[], &[], &[]);
     let planner = SqlToRel::new_with_options(&context, parser_options());
     let expr = planner.sql_to_expr(expr, schema, &mut PlannerContext::new())?;
-    ExprSimplifier::new(Default::default()).coerce(expr, schema)
+    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone()));
+    let simplifier = ExprSimplifier::new(context.build());
+    // Some functions are there only to be simplified to others. An aggregate stays what it is.
+    match simplifier.coerce(expr, schema)? {
+        aggregate @ Expr::AggregateFunction(_) => {
+            let simplified = aggregate.map_children(|part| Ok(Transformed::yes(simplifier.simplify(part)?)))?;
+            Ok(simplified.data)
+        }
+        expr => simplifier.simplify(expr),
+    }
 }
 
 /// The names of the columns in an expression.

@@ -243,7 +243,7 @@ fn nothing_comes(span: Span, text: &Text) -> Checked {
 fn ends_in_open_every(shape: &Shape) -> bool {
     match shape {
         Shape::Every(body) => !body.is_closed_when_complete() || ends_in_open_every(body),
-        Shape::Chain(parts) => parts.last().is_some_and(ends_in_open_every),
+        Shape::Chain(_) => shape.ends().iter().any(ends_in_open_every),
         Shape::And(parts) | Shape::Or(parts) => parts.iter().any(ends_in_open_every),
         Shape::Within { body, .. } => ends_in_open_every(body),
         Shape::Events { .. } | Shape::Absent { .. } | Shape::Repeat { .. } => false,

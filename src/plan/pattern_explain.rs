@@ -2,6 +2,7 @@
 
 use super::pattern_node::PatternScan;
 use crate::catalog::types;
+use crate::patterns::bounds::{Bound, DEFAULT_BOUND};
 use crate::patterns::matcher::{ElementPlan, MatcherPlan};
 use crate::patterns::shape::{Limit, Mode, Shape};
 use crate::windows::TimeDomain;
@@ -19,6 +20,10 @@ pub fn lines(scan: &PatternScan, matcher: &MatcherPlan, domain: TimeDomain) -> V
     let mut lines = vec![format!("{mode} {}{within} by {domain}", shape(&spec.shape, &name))];
     if !spec.partition_by.is_empty() {
         lines.push(format!("by {}", spec.partition_by.join(", ")));
+    }
+    if spec.bound != DEFAULT_BOUND {
+        let Bound { most, overflow } = spec.bound;
+        lines.push(format!("at most {most} open, then {}", overflow.name()));
     }
     lines.extend(
         matcher

@@ -6,6 +6,8 @@
 //!
 //! `EVENTFLUX_PATTERN_CASES=200000 cargo test --test it patterns::` for a long run.
 
+mod bounds;
+mod errors;
 mod oracle;
 mod tree;
 

@@ -138,11 +138,22 @@ impl Node {
         }
     }
 
+    fn takes_events(&self) -> bool {
+        match self {
+            Node::Take(_, _, min, _) => *min > 0,
+            Node::Silence(..) | Node::Guard(..) => false,
+            Node::Chain(parts) | Node::And(parts) => parts.iter().any(Node::takes_events),
+            Node::Or(parts) => parts.iter().all(Node::takes_events),
+            Node::Repeat(body, min, _) => *min > 0 && body.takes_events(),
+            Node::Every(body) | Node::Within(body, _) => body.takes_events(),
+        }
+    }
+
     fn is_closed_when_complete(&self) -> bool {
         match self {
             Node::Take(_, _, min, max) => *max == Some(*min),
             Node::Silence(..) | Node::Guard(..) => true,
-            Node::Chain(parts) => parts.last().unwrap().is_closed_when_complete(),
+            Node::Chain(parts) => ends(parts).iter().all(Node::is_closed_when_complete),
             Node::And(parts) | Node::Or(parts) => parts.iter().all(Node::is_closed_when_complete),
             Node::Repeat(_, min, max) => *max == Some(*min),
             Node::Every(body) | Node::Within(body, _) => body.is_closed_when_complete(),
@@ -152,7 +163,7 @@ impl Node {
     fn ends_in_open_every(&self) -> bool {
         match self {
             Node::Every(body) => !body.is_closed_when_complete() || body.ends_in_open_every(),
-            Node::Chain(parts) => parts.last().unwrap().ends_in_open_every(),
+            Node::Chain(parts) => ends(parts).iter().any(Node::ends_in_open_every),
             Node::And(parts) | Node::Or(parts) => parts.iter().any(Node::ends_in_open_every),
             Node::Within(body, _) => body.ends_in_open_every(),
             _ => false,
@@ -305,6 +316,11 @@ impl Node {
             _ => format!("({})", self.sql(spec)),
         }
     }
+}
+
+/// The parts of a chain that no event of a later one closes.
+fn ends(parts: &[Node]) -> &[Node] {
+    &parts[parts.iter().rposition(Node::takes_events).unwrap_or(0)..]
 }
 
 fn element(known: &[Element], asks: &Asks, collects: bool, absent: bool) -> Element {
