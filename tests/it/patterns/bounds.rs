@@ -60,15 +60,15 @@ fn the_oldest_are_dropped_and_that_is_told_once_a_burst() {
     let found = pairs(&app, |input| {
         // One event a batch: each is a call of its own.
         for row in rows("A", 0, 10) {
-            input.send_rows(&[row]).unwrap();
+            input.send_rows([row]).unwrap();
         }
-        input.send_rows(&rows("B", 10, 1)).unwrap();
-        input.send_rows(&rows("A", 20, 5)).unwrap();
+        input.send_rows(rows("B", 10, 1)).unwrap();
+        input.send_rows(rows("A", 20, 5)).unwrap();
         let stats = app.stats().unwrap();
         let pattern = stats.queries[0].pattern.clone().unwrap();
         assert_eq!((pattern.open, pattern.matches, pattern.dropped), (3, 3, 9));
         assert!(pattern.bytes > 3 * 64, "{} bytes", pattern.bytes);
-        input.send_rows(&rows("B", 30, 1)).unwrap();
+        input.send_rows(rows("B", 30, 1)).unwrap();
     });
     assert_eq!(found, [(7, 10), (8, 10), (9, 10), (22, 30), (23, 30), (24, 30)]);
     let told = "more than 3 attempts at the pattern are open: the oldest are dropped";
@@ -84,8 +84,8 @@ fn the_newest_do_not_begin() {
         .unwrap();
     let (app, errors) = start(PAIRS, layers);
     let found = pairs(&app, |input| {
-        input.send_rows(&rows("A", 0, 5)).unwrap();
-        input.send_rows(&rows("B", 10, 1)).unwrap();
+        input.send_rows(rows("A", 0, 5)).unwrap();
+        input.send_rows(rows("B", 10, 1)).unwrap();
     });
     assert_eq!(found, [(0, 10), (1, 10)]);
     assert_eq!(errors.lock().unwrap().len(), 1);
@@ -99,12 +99,12 @@ fn an_attempt_that_makes_two_of_one_stays_one() {
         Layers::default(),
     );
     let found = pairs(&app, |input| {
-        input.send_rows(&rows("A", 0, 1)).unwrap();
-        input.send_rows(&rows("B", 1, 4)).unwrap();
-        input.send_rows(&rows("C", 10, 1)).unwrap();
+        input.send_rows(rows("A", 0, 1)).unwrap();
+        input.send_rows(rows("B", 1, 4)).unwrap();
+        input.send_rows(rows("C", 10, 1)).unwrap();
         // There is room again.
-        input.send_rows(&rows("B", 20, 1)).unwrap();
-        input.send_rows(&rows("C", 30, 1)).unwrap();
+        input.send_rows(rows("B", 20, 1)).unwrap();
+        input.send_rows(rows("C", 30, 1)).unwrap();
     });
     assert_eq!(found, [(0, 1), (0, 20)]);
     assert_eq!(errors.lock().unwrap().len(), 1);
@@ -118,8 +118,8 @@ fn or_the_app_stops() {
     );
     app.start().unwrap();
     let input = app.input("E").unwrap();
-    input.send_rows(&rows("A", 0, 2)).unwrap();
-    let error = input.send_rows(&rows("A", 2, 1)).unwrap_err();
+    input.send_rows(rows("A", 0, 2)).unwrap();
+    let error = input.send_rows(rows("A", 2, 1)).unwrap_err();
     assert!(error.to_string().contains("more than 2 attempts"), "{error}");
 }
 
@@ -139,7 +139,7 @@ fn an_every_that_is_dropped_begins_again() {
             ("B", 101),
             ("C", 102),
         ] {
-            input.send_rows(&rows(t, v, 1)).unwrap();
+            input.send_rows(rows(t, v, 1)).unwrap();
         }
     });
     assert_eq!(found, [(4, 100), (3, 102)]);
@@ -151,8 +151,8 @@ fn time_outs_are_counted_and_leave_nothing_open() {
     let (app, _) = start(query, Layers::default());
     app.start().unwrap();
     let input = app.input("E").unwrap();
-    input.send_rows(&rows("A", 0, 100)).unwrap();
-    input.send_rows(&rows("X", 1_000, 1)).unwrap();
+    input.send_rows(rows("A", 0, 100)).unwrap();
+    input.send_rows(rows("X", 1_000, 1)).unwrap();
     let pattern = app.stats().unwrap().queries[0].pattern.clone().unwrap();
     assert_eq!(
         (pattern.open, pattern.matches, pattern.timeouts, pattern.dropped),
