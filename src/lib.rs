@@ -38,9 +38,12 @@ pub mod formats;
 pub mod operators;
 pub mod patterns;
 pub mod plan;
+pub mod row_patterns;
 pub mod runtime;
 pub mod tables;
 pub mod testing;
+#[cfg(test)]
+mod watched;
 pub mod windows;
 
 pub use app::{App, Builder, EventFlux, Input, Rows, Subscription};

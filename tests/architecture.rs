@@ -1,6 +1,6 @@
 //! The invariants of `docs/architecture.md` that can be checked by reading the source.
 //!
-//! What is checked is the code: comments and test code (`#[cfg(test)] mod …`, files called `tests.rs` or `testing.rs`) are left out.
+//! What is checked is the code: comments and test code (`#[cfg(test)] mod …`, files called `tests.rs`, what they share) are left out.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,6 +19,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("operators", &["catalog", "error", "event", "tables", "windows"]),
     ("windows", &["catalog", "error", "event", "operators"]),
     ("patterns", &["catalog", "error", "event", "operators", "windows"]),
+    // Values are compared as patterns do.
+    (
+        "row_patterns",
+        &["catalog", "error", "event", "operators", "patterns::columns", "windows"],
+    ),
     (
         "tables",
         &["catalog", "config", "error", "event", "formats", "operators::state"],
@@ -36,6 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "formats",
             "operators",
             "patterns",
+            "row_patterns",
             "tables",
             "windows",
         ],
@@ -110,8 +116,8 @@ fn sources() -> Vec<Source> {
 
 /// A file's code without comments and tests.
 fn code(name: &str, text: &str) -> String {
-    let is_test = name.starts_with("src/formats/testing.rs") || name.starts_with("src/connectors/testing.rs");
-    if is_test || name.ends_with("/tests.rs") || name.contains("/tests/") {
+    let shared_by_tests = ["src/formats/testing.rs", "src/connectors/testing.rs", "src/watched.rs"];
+    if shared_by_tests.contains(&name) || name.ends_with("/tests.rs") || name.contains("/tests/") {
         return String::new();
     }
     // Tests stand at the end of a file.
@@ -248,6 +254,21 @@ fn the_dialect_depends_on_sqlparser_only() {
     let manifest: toml::Table = fs::read_to_string(manifest).expect("a manifest").parse().expect("TOML");
     let dependencies: Vec<&String> = manifest["dependencies"].as_table().expect("a table").keys().collect();
     assert_eq!(dependencies, ["sqlparser"]);
+}
+
+#[test]
+fn syntax_trees_are_walked_by_the_one_compiled_visitor() {
+    let own_walk = [
+        "Visit::visit(",
+        "VisitMut::visit(",
+        "visit_expressions(",
+        "visit_expressions_mut(",
+    ];
+    let found = containing(&of(&["plan"]), &own_walk, &[]);
+    assert_none(
+        found,
+        "sqlparser's walk is compiled for every visitor: use eventflux_sqlparser::walk",
+    );
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl BatchAggregate {
     pub fn new(plan: AggregatePlan) -> Result<Self> {
         Ok(BatchAggregate {
             aggregates: Built::new(&plan)?,
-            forever: Forever::new(&plan)?,
+            forever: Forever::of_windows(&plan)?,
             plan,
         })
     }
@@ -54,7 +54,7 @@ impl BatchAggregate {
 
     fn remember(&mut self, keys: &[ArrayRef], values: &mut [ArrayRef]) -> Result<()> {
         match &mut self.forever {
-            Some(forever) => forever.merge(keys, values),
+            Some(forever) => forever.merge_windows(keys, values),
             None => Ok(()),
         }
     }

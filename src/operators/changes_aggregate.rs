@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use super::aggregate_plan::{AggregatePlan, Built};
 use super::aggregates::GroupId;
 use super::batch_aggregate::BatchAggregate;
-use super::forever::RunningForever;
+use super::forever::Forever;
 use super::group_table::GroupTable;
 use super::state::{StateReader, StateWriter};
 use super::{Operator, Output, Port};
@@ -31,7 +31,7 @@ pub struct ChangesAggregate {
     groups: GroupTable,
     aggregates: Built,
     emissions: BatchAggregate,
-    forever: Option<RunningForever>,
+    forever: Option<Forever>,
     ids: Vec<GroupId>,
 }
 
@@ -45,7 +45,7 @@ impl ChangesAggregate {
             groups: GroupTable::new(&types)?,
             aggregates: Built::new(&plan)?,
             emissions: BatchAggregate::new(plan.clone())?,
-            forever: RunningForever::new(&plan)?,
+            forever: Forever::of_events(&plan)?,
             ids: Vec::new(),
             plan,
         })
@@ -61,7 +61,7 @@ impl ChangesAggregate {
         let mut columns: Vec<ArrayRef> = self.plan.keys.iter().map(|&key| batch.column(key).clone()).collect();
         let mut values = self.aggregates.running(&self.ids, None, batch)?;
         if let Some(forever) = &mut self.forever {
-            forever.merge(batch, &mut values)?;
+            forever.merge_events(batch, &mut values)?;
         }
         columns.extend(values);
         let columns = RecordBatch::try_new(self.plan.schema.clone(), columns)?;

@@ -15,12 +15,12 @@ use super::state::{StateReader, StateWriter};
 use crate::error::Result;
 use crate::event::EventBatch;
 
-/// The values of groups over all windows that have closed. *State.* A value for each group and aggregate; groups stay. *Cost.*
-/// O(1) a group of a window.
+/// The values of groups so far, whatever their windows. *State.* A value for each group and aggregate; groups stay. *Cost.*
+/// O(1) a row that it takes.
 pub struct Forever {
     /// Which of the plan's aggregates they are.
     columns: Vec<usize>,
-    /// Which of the plan's keys tell groups apart.
+    /// Which columns of what it takes tell groups apart.
     keys: Vec<usize>,
     groups: GroupTable,
     aggregates: Built,
@@ -28,15 +28,12 @@ pub struct Forever {
 }
 
 impl Forever {
-    /// For the aggregates of a plan that need it; `None` without any.
-    pub fn new(plan: &AggregatePlan) -> Result<Option<Self>> {
+    /// Over windows that close, for [`Forever::merge_windows`]; `None` if none of the plan's aggregates needs it.
+    pub fn of_windows(plan: &AggregatePlan) -> Result<Option<Self>> {
         let columns = lasting(plan);
-        if columns.is_empty() {
-            return Ok(None);
-        }
         let keys = (0..plan.keys.len()).filter(|&key| plan.window_keys.contains(&plan.keys[key]));
         let keys: Vec<usize> = keys.collect();
-        let types: Vec<DataType> = keys.iter().map(|&key| plan.key_types()[key].clone()).collect();
+        let types = keys.iter().map(|&key| plan.key_types()[key].clone()).collect();
         // The argument of each is the value of a window.
         let of_values = columns.iter().enumerate().map(|(index, &column)| {
             let column = &plan.aggregates[column];
@@ -55,79 +52,64 @@ impl Forever {
                 filter: None,
             }
         });
+        let of_values = of_values.collect();
+        Self::new(plan, columns, keys, types, of_values)
+    }
+
+    /// Over events one by one, for [`Forever::merge_events`]; `None` if none of the plan's aggregates needs it.
+    pub fn of_events(plan: &AggregatePlan) -> Result<Option<Self>> {
+        let columns = lasting(plan);
+        let keys = plan.window_keys.clone();
+        let types = keys.iter().map(|&key| plan.input.field(key).data_type().clone());
+        let types = types.collect();
+        let aggregates = columns.iter().map(|&column| plan.aggregates[column].clone());
+        let aggregates = aggregates.collect();
+        Self::new(plan, columns, keys, types, aggregates)
+    }
+
+    fn new(
+        plan: &AggregatePlan,
+        columns: Vec<usize>,
+        keys: Vec<usize>,
+        types: Vec<DataType>,
+        aggregates: Vec<AggregateColumn>,
+    ) -> Result<Option<Self>> {
+        if columns.is_empty() {
+            return Ok(None);
+        }
         Ok(Some(Forever {
-            keys,
             groups: GroupTable::new(&types)?,
-            aggregates: Built::of(of_values.collect(), plan.retraction)?,
+            aggregates: Built::of(aggregates, plan.retraction)?,
+            keys,
             columns,
             ids: Vec::new(),
         }))
     }
 
     /// Takes the values of groups, a row for each of a window, and gives in their place those of all windows so far.
-    pub fn merge(&mut self, keys: &[ArrayRef], values: &mut [ArrayRef]) -> Result<()> {
+    pub fn merge_windows(&mut self, keys: &[ArrayRef], values: &mut [ArrayRef]) -> Result<()> {
         let rows = self.columns.first().map_or(0, |&column| values[column].len());
         let keys: Vec<ArrayRef> = self.keys.iter().map(|&key| keys[key].clone()).collect();
         self.groups.assign(&keys, rows, &mut self.ids)?;
         let of_window: Vec<ArrayRef> = self.columns.iter().map(|&column| values[column].clone()).collect();
         let so_far = self.aggregates.running_columns(&self.ids, &of_window)?;
-        for (&column, value) in self.columns.iter().zip(so_far) {
-            values[column] = value;
-        }
+        self.replace(values, so_far);
         Ok(())
-    }
-
-    /// Writes what is remembered.
-    pub fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
-        self.groups.snapshot(state)?;
-        self.aggregates.snapshot(state)
-    }
-
-    /// Reads it back.
-    pub fn restore(&mut self, state: &mut StateReader) -> Result<()> {
-        self.groups.restore(state)?;
-        self.aggregates.restore(state)
-    }
-}
-
-/// The values of groups after each event, whatever its window. *State.*, *Cost.* As those of [`Forever`], for each event.
-pub struct RunningForever {
-    columns: Vec<usize>,
-    /// The columns of the input that tell groups apart.
-    keys: Vec<usize>,
-    groups: GroupTable,
-    aggregates: Built,
-    ids: Vec<GroupId>,
-}
-
-impl RunningForever {
-    /// For the aggregates of a plan that need it; `None` without any.
-    pub fn new(plan: &AggregatePlan) -> Result<Option<Self>> {
-        let columns = lasting(plan);
-        if columns.is_empty() {
-            return Ok(None);
-        }
-        let keys = plan.window_keys.clone();
-        let types = keys.iter().map(|&key| plan.input.field(key).data_type().clone());
-        let aggregates = columns.iter().map(|&column| plan.aggregates[column].clone());
-        Ok(Some(RunningForever {
-            groups: GroupTable::new(&types.collect::<Vec<DataType>>())?,
-            aggregates: Built::of(aggregates.collect(), plan.retraction)?,
-            keys,
-            columns,
-            ids: Vec::new(),
-        }))
     }
 
     /// Takes events, and gives their running values in the place of those of their windows.
-    pub fn merge(&mut self, events: &EventBatch, values: &mut [ArrayRef]) -> Result<()> {
+    pub fn merge_events(&mut self, events: &EventBatch, values: &mut [ArrayRef]) -> Result<()> {
         let keys: Vec<ArrayRef> = self.keys.iter().map(|&key| events.column(key).clone()).collect();
         self.groups.assign(&keys, events.num_rows(), &mut self.ids)?;
-        let running = self.aggregates.running(&self.ids, None, events)?;
-        for (&column, value) in self.columns.iter().zip(running) {
+        let so_far = self.aggregates.running(&self.ids, None, events)?;
+        self.replace(values, so_far);
+        Ok(())
+    }
+
+    fn replace(&self, values: &mut [ArrayRef], so_far: Vec<ArrayRef>) {
+        for (&column, value) in self.columns.iter().zip(so_far) {
             values[column] = value;
         }
-        Ok(())
     }
 
     /// Writes what is remembered.

@@ -6,7 +6,8 @@ use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{filter_record_batch, take, take_record_batch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion_common::DataFusionError;
-use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::utils::collect_columns;
+use datafusion_physical_expr::{PhysicalExpr, conjunction, split_conjunction};
 
 use super::expressions::{Narrowed, mask, values};
 use crate::error::{Error, Result};
@@ -15,6 +16,11 @@ use crate::tables::{Access, Matches, Probe, RowId};
 
 /// At most so many pairs of an event and a row are looked at together.
 const MOST_PAIRS: usize = 65_536;
+
+/// How many events may be looked at together if each meets all rows of a table.
+pub fn events_at_a_time(rows: usize) -> usize {
+    (MOST_PAIRS / rows.max(1)).max(1)
+}
 
 /// How the rows for an event are found.
 #[derive(Debug, Clone)]
@@ -94,12 +100,31 @@ impl LookupPlan {
 
     /// Ready to look up.
     pub fn build(&self) -> Result<Lookup> {
-        let residual = self
-            .residual
-            .as_ref()
-            .map(|residual| Narrowed::new(std::slice::from_ref(residual)));
+        let scans = self.access.equal.is_empty() && self.access.range.is_none();
+        let conditions = self.residual.iter().flat_map(split_conjunction);
+        let width = self.events.fields().len();
+        let mut parts: [Vec<Arc<dyn PhysicalExpr>>; 3] = Default::default();
+        for condition in conditions {
+            let columns = collect_columns(condition);
+            let of_event = columns.iter().all(|column| column.index() < width);
+            let of_row = columns.iter().all(|column| column.index() >= width);
+            // A key finds few rows: what else must hold is asked of the pairs at once.
+            let part = match scans {
+                true if of_event => 0,
+                true if of_row => 1,
+                _ => 2,
+            };
+            parts[part].push(condition.clone());
+        }
+        let narrowed = |part: Vec<Arc<dyn PhysicalExpr>>| match part.is_empty() {
+            true => Ok(None),
+            false => Narrowed::new(&[conjunction(part)]).map(Some),
+        };
+        let [of_event, of_row, residual] = parts.map(narrowed);
         Ok(Lookup {
-            residual: residual.transpose()?,
+            of_event: of_event?,
+            of_row: of_row?,
+            residual: residual?,
             joined: self.joined(),
             plan: self.clone(),
         })
@@ -134,6 +159,10 @@ pub type Reader<'a> = &'a mut dyn FnMut(&Access, &Probe, &[usize]) -> Result<Mat
 pub struct Lookup {
     /// How.
     pub plan: LookupPlan,
+    /// When all rows are looked at: what must hold of the event alone, and of the row alone.
+    of_event: Option<Narrowed>,
+    of_row: Option<Narrowed>,
+    /// What must hold of a pair.
     residual: Option<Narrowed>,
     joined: SchemaRef,
 }
@@ -197,8 +226,21 @@ impl Lookup {
         Ok(contains)
     }
 
-    /// All rows with all events, in pieces; what else must hold decides.
+    /// All rows with all events, in pieces; what else must hold decides, first of each event and each row by itself.
     fn find_in_all(&self, events: &RecordBatch, reader: Reader) -> Result<Found, LookupError> {
+        let width = self.plan.events.fields().len();
+        let considered = match &self.of_event {
+            None => (0..events.num_rows() as u32).collect(),
+            Some(of_event) => holding(of_event, events, 0)?,
+        };
+        if considered.is_empty() {
+            let columns: Vec<usize> = (width..self.joined.fields().len()).collect();
+            return Ok(Found {
+                probes: Vec::new(),
+                rows: RecordBatch::new_empty(Arc::new(self.joined.project(&columns)?)),
+                ids: Vec::new(),
+            });
+        }
         let one = Probe {
             rows: 1,
             equal: Vec::new(),
@@ -206,15 +248,19 @@ impl Lookup {
             high: None,
         };
         let all = reader(&self.plan.access, &one, &self.plan.columns).map_err(LookupError::Table)?;
-        let count = all.rows.num_rows();
+        let candidates = match &self.of_row {
+            None => (0..all.rows.num_rows() as u32).collect(),
+            Some(of_row) => holding(of_row, &all.rows, width)?,
+        };
         let mut probes = Vec::new();
         let mut picks: Vec<u32> = Vec::new();
-        let step = (MOST_PAIRS / count.max(1)).max(1);
-        for from in (0..events.num_rows()).step_by(step) {
-            let to = (from + step).min(events.num_rows());
-            let event = (from..to).flat_map(|event| std::iter::repeat_n(event as u32, count));
+        for part in considered.chunks(events_at_a_time(candidates.len())) {
+            let event = part
+                .iter()
+                .flat_map(|event| std::iter::repeat_n(*event, candidates.len()));
             let event: Vec<u32> = event.collect();
-            let row: Vec<u32> = (from..to).flat_map(|_| 0..count as u32).collect();
+            let row = part.iter().flat_map(|_| candidates.iter().copied());
+            let row: Vec<u32> = row.collect();
             let Some(residual) = &self.residual else {
                 probes.extend(event);
                 picks.extend(row);
@@ -272,6 +318,13 @@ impl Lookup {
         let options = RecordBatchOptions::new().with_row_count(Some(probes.len()));
         Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
     }
+}
+
+/// The rows of a batch for which a condition holds; its columns are counted from `offset`.
+fn holding(condition: &Narrowed, rows: &RecordBatch, offset: usize) -> Result<Vec<u32>, LookupError> {
+    let columns: Vec<usize> = condition.columns.iter().map(|column| column - offset).collect();
+    let holds = mask(&condition.exprs[0], &rows.project(&columns)?)?;
+    Ok(holds.values().set_indices().map(|row| row as u32).collect())
 }
 
 /// The rows at `picks`; also of a batch without columns.

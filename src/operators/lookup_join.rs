@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 
-use super::lookup::{Found, Lookup, LookupError, LookupPlan};
+use super::lookup::{Found, Lookup, LookupError, LookupPlan, events_at_a_time};
 use super::row_errors::{isolate, report_all};
 use super::{Operator, OperatorPlan, Output, Port};
 use crate::error::{ErrorKind, Result};
@@ -109,13 +109,12 @@ impl Operator for LookupJoin {
 impl LookupJoin {
     /// How many events are joined at a time: all, unless each may meet the whole table.
     fn step(&self) -> Result<usize> {
-        const MOST_PAIRS: usize = 65_536;
         let access = &self.plan.lookup.access;
         if !access.equal.is_empty() || access.range.is_some() {
             return Ok(usize::MAX);
         }
-        let rows = self.plan.lookup.table.table()?.len().unwrap_or(MOST_PAIRS);
-        Ok((MOST_PAIRS / rows.max(1)).max(1))
+        let rows = self.plan.lookup.table.table()?.len();
+        Ok(rows.map_or(1, events_at_a_time))
     }
 
     fn join(&self, batch: &EventBatch) -> Result<EventBatch, LookupError> {

@@ -11,7 +11,7 @@ use super::forever::Forever;
 use super::keyed::KeyedForm;
 use super::slice_aggregate::SliceColumn;
 use super::state::{StateReader, StateWriter};
-use super::{END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
+use super::{Operator, OperatorPlan, Output, Port, TimeUpdate};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Times};
 use crate::windows::TimeDomain;
@@ -65,7 +65,7 @@ impl OperatorPlan for SessionAggregatePlan {
         Ok(Box::new(SessionAggregate {
             index: SessionIndex::new(self.gap, self.lateness, &self.aggregate.key_types())?,
             aggregates: Built::new(&self.aggregate)?,
-            forever: Forever::new(&self.aggregate)?,
+            forever: Forever::of_windows(&self.aggregate)?,
             assigned: Assigned::default(),
             plan: self.clone(),
         }))
@@ -85,12 +85,8 @@ impl Operator for SessionAggregate {
     }
 
     fn advance(&mut self, time: TimeUpdate, out: &mut Output) -> Result<()> {
-        match (time, self.plan.domain) {
-            (TimeUpdate::Watermark(now), TimeDomain::Event) | (TimeUpdate::Timer(now), TimeDomain::Processing) => {
-                self.close(now, out)?;
-            }
-            (TimeUpdate::Watermark(END_OF_TIME), _) => self.close(END_OF_TIME, out)?,
-            _ => {}
+        if let Some(now) = self.plan.domain.reached_or_ended(time) {
+            self.close(now, out)?;
         }
         self.set_timer(out);
         Ok(())
@@ -138,7 +134,7 @@ impl SessionAggregate {
         let mut values = self.aggregates.values(&slots)?;
         let keys = self.index.keys(&closed)?;
         if let Some(forever) = &mut self.forever {
-            forever.merge(&keys, &mut values)?;
+            forever.merge_windows(&keys, &mut values)?;
         }
         let rows = self.rows(&closed, &keys, &values)?;
         let rows = self.aggregates.checked(rows, out)?;

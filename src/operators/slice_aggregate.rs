@@ -12,7 +12,7 @@ use arrow::datatypes::DataType;
 
 use super::aggregate_plan::{AggregatePlan, Built, Form};
 use super::aggregates::GroupId;
-use super::forever::{Forever, RunningForever};
+use super::forever::Forever;
 use super::group_table::GroupTable;
 use super::state::{StateReader, StateWriter};
 use super::{END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
@@ -40,7 +40,7 @@ pub struct SliceAggregate {
     /// What outlives the windows that have closed.
     forever: Option<Forever>,
     /// The same after each event, if events give rows.
-    running_forever: Option<RunningForever>,
+    running_forever: Option<Forever>,
     ids: Vec<GroupId>,
 }
 
@@ -94,9 +94,9 @@ impl OperatorPlan for SliceAggregatePlan {
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(SliceAggregate {
             empty: Built::new(&self.aggregate)?,
-            forever: Forever::new(&self.aggregate)?,
+            forever: Forever::of_windows(&self.aggregate)?,
             running_forever: match self.aggregate.form {
-                Form::Changes => RunningForever::new(&self.aggregate)?,
+                Form::Changes => Forever::of_events(&self.aggregate)?,
                 _ => None,
             },
             plan: self.clone(),
@@ -228,7 +228,7 @@ impl SliceAggregate {
         }
         let mut values = slice.aggregates.running(&self.ids, None, events)?;
         if let Some(forever) = &mut self.running_forever {
-            forever.merge(events, &mut values)?;
+            forever.merge_events(events, &mut values)?;
         }
         let end = self.plan.grid.first_end(start);
         let rows = events.with_columns(self.columns(&keys, &values, events.num_rows(), (start, end))?);
@@ -297,7 +297,7 @@ impl SliceAggregate {
     ) -> Result<EventBatch> {
         let rows = keys.first().or(values.first()).map_or(1, |column| column.len());
         if let Some(forever) = &mut self.forever {
-            forever.merge(&keys, &mut values)?;
+            forever.merge_windows(&keys, &mut values)?;
         }
         let columns = self.columns(&keys, &values, rows, (start, end))?;
         Ok(EventBatch::inserts(columns, Times::Same(latest)))

@@ -1,11 +1,9 @@
 //! Properties of all kinds of patterns: a snapshot changes nothing, nor does how events are cut into batches; what is gone
 //! leaves nothing behind.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-
-use crate::event::{Micros, VirtualClock, pretty};
-use crate::{App, EventFlux};
+use crate::App;
+use crate::event::Micros;
+use crate::watched::{Lines, Random, SECOND, Watched, assert_same};
 
 /// Patterns over A and B; `@` is the suffix of the streams.
 const PATTERNS: &[&str] = &[
@@ -34,20 +32,6 @@ const PATTERNS: &[&str] = &[
     "a.v AS a, b.v AS b FROM SEQUENCE (EVERY a=A@+, b=B@) PARTITION BY k",
     "a.v AS a, b.v AS b FROM SEQUENCE (EVERY (NOT B@ FOR 1 SECOND OR b=B@[v > 9]), a=A@)",
 ];
-
-const SECOND: Micros = 1_000_000;
-
-/// Reproducible random numbers.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
-    }
-}
 
 type Row = (Option<String>, i64, i64);
 
@@ -91,29 +75,6 @@ fn app_of_all() -> (String, usize) {
     (sql, queries)
 }
 
-type Lines = Arc<Mutex<BTreeMap<usize, Vec<String>>>>;
-
-fn start(sql: &str, queries: usize, now: Micros, output: &Lines, from: Option<crate::Snapshot>) -> App {
-    let builder = EventFlux::builder()
-        .sql(sql)
-        .virtual_clock(Arc::new(VirtualClock::new(now)));
-    let builder = match from {
-        Some(snapshot) => builder.restore(snapshot),
-        None => builder,
-    };
-    let app = builder.build().expect("a valid app");
-    for query in 0..queries {
-        let output = output.clone();
-        app.on(&format!("T{query}"), move |batch| {
-            let mut output = output.lock().expect("no panic elsewhere");
-            output.entry(query).or_default().extend(pretty::lines(batch));
-        })
-        .expect("the stream exists");
-    }
-    app.start().expect("it starts");
-    app
-}
-
 fn send(app: &App, (at, stream, rows): &Step, cut: usize) {
     app.advance_to(*at).expect("time moves");
     for suffix in ["P", "E"] {
@@ -124,30 +85,10 @@ fn send(app: &App, (at, stream, rows): &Step, cut: usize) {
     }
 }
 
-fn finished(app: &App, output: &Lines) -> BTreeMap<usize, Vec<String>> {
-    app.finish().expect("it ends");
-    app.shutdown().expect("it ends");
-    output.lock().expect("no panic elsewhere").clone()
-}
-
-fn assert_same(
-    sql: &str,
-    got: &BTreeMap<usize, Vec<String>>,
-    expected: &BTreeMap<usize, Vec<String>>,
-    queries: usize,
-    what: &str,
-) {
-    for query in 0..queries {
-        let line = sql.lines().find(|line| line.contains(&format!(" INTO T{query} ")));
-        assert_eq!(got.get(&query), expected.get(&query), "{what}: {line:?}");
-    }
-}
-
-fn undisturbed(sql: &str, queries: usize, steps: &[Step]) -> BTreeMap<usize, Vec<String>> {
-    let output = Lines::default();
-    let app = start(sql, queries, 0, &output, None);
-    steps.iter().for_each(|step| send(&app, step, usize::MAX));
-    finished(&app, &output)
+fn undisturbed(sql: &str, queries: usize, steps: &[Step]) -> Lines {
+    let watched = Watched::start(sql, queries);
+    steps.iter().for_each(|step| send(&watched.app, step, usize::MAX));
+    watched.finish()
 }
 
 #[test]
@@ -161,15 +102,15 @@ fn a_snapshot_anywhere_changes_nothing() {
         expected.keys()
     );
     for cut in [1, 13, 29, 47] {
-        let output = Lines::default();
-        let app = start(&sql, queries, 0, &output, None);
-        steps[..cut].iter().for_each(|step| send(&app, step, usize::MAX));
-        let snapshot = app.snapshot().expect("a snapshot");
-        let snapshot = crate::Snapshot::from_bytes(&snapshot.to_bytes().expect("bytes")).expect("a snapshot");
-        let app = start(&sql, queries, steps[cut - 1].0, &output, Some(snapshot));
-        steps[cut..].iter().for_each(|step| send(&app, step, usize::MAX));
-        let got = finished(&app, &output);
-        assert_same(&sql, &got, &expected, queries, &format!("cut at {cut}"));
+        let watched = Watched::start(&sql, queries);
+        steps[..cut]
+            .iter()
+            .for_each(|step| send(&watched.app, step, usize::MAX));
+        let watched = watched.restart(steps[cut - 1].0);
+        steps[cut..]
+            .iter()
+            .for_each(|step| send(&watched.app, step, usize::MAX));
+        assert_same(&sql, &watched.finish(), &expected, &format!("cut at {cut}"));
     }
 }
 
@@ -179,14 +120,12 @@ fn how_events_are_cut_into_batches_changes_nothing() {
     for seed in [3, 11] {
         let steps = steps(60, seed);
         let expected = undisturbed(&sql, queries, &steps);
-        let output = Lines::default();
-        let app = start(&sql, queries, 0, &output, None);
-        steps.iter().for_each(|step| send(&app, step, 1));
-        let got = finished(&app, &output);
+        let watched = Watched::start(&sql, queries);
+        steps.iter().for_each(|step| send(&watched.app, step, 1));
+        let got = watched.finish();
         // In one batch a late event is not late yet: only streams without event time see the same.
-        let processing =
-            |lines: BTreeMap<usize, Vec<String>>| lines.into_iter().filter(|(query, _)| query % 2 == 0).collect();
+        let processing = |lines: Lines| lines.into_iter().filter(|(query, _)| query % 2 == 0).collect();
         let (got, expected) = (processing(got), processing(expected));
-        assert_same(&sql, &got, &expected, queries, &format!("seed {seed}"));
+        assert_same(&sql, &got, &expected, &format!("seed {seed}"));
     }
 }

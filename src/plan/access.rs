@@ -245,7 +245,7 @@ impl TableSide {
     pub fn of(plan: &LogicalPlan) -> Result<Option<Self>, Diagnostic> {
         match plan {
             LogicalPlan::TableScan(scan) => {
-                let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+                let source = Source::of(scan);
                 let Some(table) = source.and_then(|source| source.table.clone()) else {
                     return Ok(None);
                 };
@@ -342,7 +342,7 @@ pub fn is_static(plan: &LogicalPlan) -> bool {
     let _ = plan.apply_with_subqueries(|node| {
         let own = match node {
             LogicalPlan::TableScan(scan) => {
-                let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+                let source = Source::of(scan);
                 source.is_some_and(|source| source.table.is_some())
             }
             _ => true,

@@ -2,11 +2,12 @@
 
 use std::ops::ControlFlow;
 
+use eventflux_sqlparser::walk::WalkMut;
 use eventflux_sqlparser::{Query, RelationSource, relation_name};
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr,
     Ident, JoinConstraint, JoinOperator, NamedWindowExpr, ObjectName, Query as SqlQuery, Select, SelectItem, SetExpr,
-    TableFactor, VisitMut, VisitorMut, WindowType,
+    TableFactor, VisitorMut, WindowType,
 };
 
 use super::current_values::aggregates;
@@ -32,7 +33,7 @@ pub fn carry_key(query: &mut Query, functions: &Functions, tables: &[String]) {
         skipped: 0,
         keys: Vec::new(),
     };
-    let _ = VisitMut::visit(&mut *query.body, &mut carrier);
+    let _ = WalkMut::walk_mut(&mut *query.body, &mut carrier);
 }
 
 struct Carrier<'a> {

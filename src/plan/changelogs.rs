@@ -63,7 +63,7 @@ impl View<'_> {
     fn gives(&self, plan: &LogicalPlan) -> bool {
         match plan {
             LogicalPlan::TableScan(scan) => {
-                let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+                let source = Source::of(scan);
                 source.is_some_and(|source| source.table.is_none() && self.found.contains(&source.stream))
             }
             LogicalPlan::Limit(limit) if top_n(limit, &|name| self.closing.contains(name)).is_some() => true,
@@ -96,7 +96,7 @@ impl View<'_> {
     fn is_windowed(&self, plan: &LogicalPlan) -> bool {
         match plan {
             LogicalPlan::TableScan(scan) => {
-                let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+                let source = Source::of(scan);
                 source.is_some_and(|source| self.windows.contains(source.stream.as_str()))
             }
             LogicalPlan::Extension(extension) if extension.node.as_any().is::<WindowNode>() => true,
@@ -109,7 +109,7 @@ impl View<'_> {
         let mut timed = true;
         let _ = plan.apply(|node| {
             if let LogicalPlan::TableScan(scan) = node
-                && let Some(source) = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>()
+                && let Some(source) = Source::of(scan)
             {
                 timed &= source.table.is_some() || self.event_time.contains(&source.stream);
             }

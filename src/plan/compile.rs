@@ -15,18 +15,19 @@ use super::compile_write::{Statement as TableStatement, Write};
 use super::context::Source;
 use super::define::Definer;
 use super::logical::{
-    Planner, check_output_names, count_columns, fit_target, inferred_schema, name_columns, name_fields, output_spans,
+    Planner, check_output_names, fit_target, inferred_schema, name_columns, name_fields, output_spans,
 };
 use super::lower_rate::Rate;
 use super::lower_top_n::closes;
 use super::partition::{Scope, with_key, without_key};
 use super::pattern::{PatternSpec, resolve_patterns};
+use super::row_pattern_view::RowPatternView;
 use super::scoped::CompiledPartition;
 use super::text::Text;
 use super::window_args::{table_function_time, window_kind};
 use super::{
     current_values, failure, match_text, misplaced, over, pattern_options, refuse, resolve, session_keys,
-    sql_functions, subqueries, wildcard,
+    sql_functions, wildcard,
 };
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
@@ -172,6 +173,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         queries: Vec::new(),
         explained: BTreeSet::new(),
         scopes: Vec::new(),
+        row_patterns: BTreeMap::new(),
     };
     // An option may be missing because the configuration gives it to a stream that does not exist: that is what to tell.
     compiler.run(&statements).map_err(|error| match error.code {
@@ -234,15 +236,17 @@ pub(super) struct Compiler<'a> {
     pub(super) explained: BTreeSet<String>,
     /// The PARTITIONs, in statement order.
     pub(super) scopes: Vec<Arc<Scope>>,
+    /// By the name of the view that each becomes: MATCH_RECOGNIZE.
+    pub(super) row_patterns: BTreeMap<String, RowPatternView>,
 }
 
 /// A query whose names mean something.
-struct ResolvedQuery {
-    query: Query,
+pub(super) struct ResolvedQuery {
+    pub(super) query: Query,
     /// By relation.
-    windows: Vec<Option<WindowKind>>,
+    pub(super) windows: Vec<Option<WindowKind>>,
     /// By relation.
-    patterns: Vec<Option<Arc<PatternSpec>>>,
+    pub(super) patterns: Vec<Option<Arc<PatternSpec>>>,
 }
 
 /// A query waiting to be planned.
@@ -252,7 +256,7 @@ pub(super) struct Pending {
     pub(super) explain: bool,
     /// The PARTITION it stands in.
     pub(super) scope: Option<Arc<Scope>>,
-    /// The subqueries that its windows read.
+    /// The subqueries that its windows read, and its MATCH_RECOGNIZEs.
     pub(super) views: Vec<CreateView>,
     /// The UPDATE or DELETE whose events it gives.
     pub(super) statement: Option<TableStatement>,
@@ -309,7 +313,7 @@ impl Compiler<'_> {
         for statement in statements {
             if let StatementKind::CreateView(view) = &statement.kind {
                 let mut view = view.clone();
-                views.extend(subqueries::lift(&mut view.query, &view.name.value));
+                views.extend(self.lift(&mut view.query, &view.name.value, None)?);
                 views.push(view);
             }
         }
@@ -346,7 +350,7 @@ impl Compiler<'_> {
         self.check_redirects()
     }
 
-    fn pending(&self, statements: &[Statement]) -> Result<Vec<Pending>, Diagnostic> {
+    fn pending(&mut self, statements: &[Statement]) -> Result<Vec<Pending>, Diagnostic> {
         let mut pending = Vec::new();
         let mut bare = 0;
         let mut partitions = 0;
@@ -406,7 +410,7 @@ impl Compiler<'_> {
     }
 
     fn add_pending(
-        &self,
+        &mut self,
         pending: &mut Vec<Pending>,
         query: &Query,
         number: usize,
@@ -415,25 +419,20 @@ impl Compiler<'_> {
         explain: bool,
     ) -> Result<(), Diagnostic> {
         let mut query = query.clone();
-        if let Some(scope) = &scope {
-            scope.localise(&mut query);
-        }
         let name = match &query.target {
+            Some(target) if target.inner => {
+                let name = scope.as_ref().map(|scope| scope.inner_name(&target.name.value));
+                format!("{}#{number}", name.unwrap_or_else(|| target.name.value.clone()))
+            }
             Some(target) => format!("{}#{number}", target.name.value),
             None => {
                 *bare += 1;
                 format!("query_{bare}")
             }
         };
-        let views = subqueries::lift(&mut query, &name);
-        if let (Some(_), Some(view)) = (&scope, views.first()) {
-            let error = Diagnostic::new(
-                Code::Unsupported,
-                "not supported yet: a window over a subquery in a PARTITION",
-            );
-            return Err(self
-                .text
-                .at(error.hint("send the subquery to a '#' stream first"), view.span));
+        let views = self.lift(&mut query, &name, scope.as_ref())?;
+        if let Some(scope) = &scope {
+            scope.localise(&mut query);
         }
         refuse::query(&query, self.reads_window(&query), &self.reads_tables(), self.text)?;
         pending.push(Pending {
@@ -458,7 +457,7 @@ impl Compiler<'_> {
         })
     }
 
-    fn check_free(&self, name: &str, span: sqlparser::tokenizer::Span) -> Result<(), Diagnostic> {
+    pub(super) fn check_free(&self, name: &str, span: sqlparser::tokenizer::Span) -> Result<(), Diagnostic> {
         if self.known.contains_key(name) {
             let error = Diagnostic::new(Code::Duplicate, format!("'{name}' is declared twice"));
             return Err(self.text.at(error, span));
@@ -475,60 +474,7 @@ impl Compiler<'_> {
         self.streams.push(Arc::new(def));
     }
 
-    fn view(&mut self, view: &CreateView) -> Result<(), Diagnostic> {
-        self.check_free(&view.name.value, view.name.span)?;
-        refuse::query(
-            &view.query,
-            self.reads_window(&view.query),
-            &self.reads_tables(),
-            self.text,
-        )?;
-        let ResolvedQuery {
-            query,
-            windows,
-            patterns,
-        } = self.resolved(&view.query, None)?;
-        let planner = Planner {
-            sources: &self.sources,
-            functions: self.functions,
-            windows: &windows,
-            patterns: &patterns,
-        };
-        let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
-        let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
-        over::check_order(&plan, &self.streams, self.text, query.span)?;
-        let plan = planner.analyze(plan).map_err(fail)?;
-        let plan = match view.columns.as_slice() {
-            [] => plan,
-            columns if columns.len() == plan.schema().fields().len() => {
-                let renamed = plan.schema().columns().into_iter().zip(columns);
-                let renamed = renamed.map(|(column, name)| datafusion_expr::Expr::Column(column).alias(&name.value));
-                let renamed: Vec<_> = renamed.collect();
-                datafusion_expr::LogicalPlanBuilder::from(plan)
-                    .project(renamed)
-                    .and_then(|plan| plan.build())
-                    .map_err(fail)?
-            }
-            columns => {
-                let message = format!(
-                    "the view names {}, but its query has {}",
-                    count_columns(columns.len()),
-                    count_columns(plan.schema().fields().len())
-                );
-                return Err(self
-                    .text
-                    .at(Diagnostic::new(Code::TargetMismatch, message), columns[0].span));
-            }
-        };
-        inferred_schema(&plan).map_err(|error| self.text.at(error, view.query.body.span()))?;
-        self.known
-            .insert(view.name.value.clone(), plan.schema().inner().clone());
-        self.sources
-            .insert(view.name.value.clone(), Arc::new(Source::view(plan)));
-        Ok(())
-    }
-
-    fn resolved(&self, query: &Query, scope: Option<&Scope>) -> Result<ResolvedQuery, Diagnostic> {
+    pub(super) fn resolved(&self, query: &Query, scope: Option<&Scope>) -> Result<ResolvedQuery, Diagnostic> {
         let mut query = query.clone();
         let patterns = resolve_patterns(&mut query, &self.known, self.functions, self.patterns, self.text)?;
         misplaced::check(&query, self.functions, self.text)?;
@@ -710,12 +656,8 @@ impl Compiler<'_> {
             bare,
             write: None,
             output: output_events(&query),
-            changes: query.emit.as_ref().is_some_and(|emit| emit.kind == EmitKind::Changes),
-            rate: query
-                .output
-                .as_ref()
-                .map(|output| Rate::new(output, self.text))
-                .transpose()?,
+            changes: emits_changes(&query),
+            rate: Rate::of(&query, self.text)?,
         });
         Ok(())
     }
@@ -764,6 +706,10 @@ impl Compiler<'_> {
         }
         Ok(())
     }
+}
+
+pub(super) fn emits_changes(query: &Query) -> bool {
+    query.emit.as_ref().is_some_and(|emit| emit.kind == EmitKind::Changes)
 }
 
 pub(super) fn output_events(query: &Query) -> OutputEventsPlan {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use datafusion_expr::LogicalPlan;
-use eventflux_sqlparser::{EmitKind, Query, StreamRelation};
+use eventflux_sqlparser::{Query, StreamRelation};
 use sqlparser::ast::TableWithJoins;
 
-use super::compile::{CompiledQuery, Compiler, Pending, output_events};
+use super::compile::{CompiledQuery, Compiler, Pending, emits_changes, output_events};
 use super::compile_write::{Statement as TableStatement, WritePlanner, as_excluded, events_query};
 use super::logical::Planner;
 use super::lower_rate::Rate;
@@ -20,7 +20,7 @@ use crate::tables::slot::TableSlot;
 impl Compiler<'_> {
     /// An UPDATE or DELETE, as the query of the events that set it going.
     pub(super) fn add_statement(
-        &self,
+        &mut self,
         pending: &mut Vec<Pending>,
         statement: TableStatement,
         from: &[TableWithJoins],
@@ -29,16 +29,18 @@ impl Compiler<'_> {
         scope: Option<Arc<Scope>>,
     ) -> Result<(), Diagnostic> {
         let query = events_query(from, relations, statement.span).filter(|_| !from.is_empty());
-        let Some(query) = query else {
+        let Some(mut query) = query else {
             let error = Diagnostic::new(Code::Unstreamable, "nothing sets this statement going");
             let hint =
                 "name the stream whose events do it: UPDATE T SET … FROM S WHERE …, DELETE FROM T USING S WHERE …";
             return Err(self.text.at(error.hint(hint), statement.span));
         };
+        let name = format!("{}#{number}", statement.table.value);
+        let views = self.lift(&mut query, &name, scope.as_ref())?;
         refuse::query(&query, self.reads_window(&query), &self.reads_tables(), self.text)?;
         pending.push(Pending {
-            views: Vec::new(),
-            name: format!("{}#{number}", statement.table.value),
+            views,
+            name,
             query,
             explain: false,
             scope,
@@ -120,12 +122,8 @@ impl Compiler<'_> {
             span: query.span,
             bare: false,
             output: output_events(query),
-            changes: query.emit.as_ref().is_some_and(|emit| emit.kind == EmitKind::Changes),
-            rate: query
-                .output
-                .as_ref()
-                .map(|output| Rate::new(output, self.text))
-                .transpose()?,
+            changes: emits_changes(query),
+            rate: Rate::of(query, self.text)?,
             write: Some(write),
         })
     }

@@ -12,10 +12,11 @@ use datafusion_common::{Column, DFSchema, DataFusionError};
 use datafusion_expr::utils::split_conjunction_owned;
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, SubqueryAlias};
 use datafusion_sql::planner::{PlannerContext, SqlToRel};
+use eventflux_sqlparser::walk::WalkMut;
 use eventflux_sqlparser::{
     Assignment, ConflictAction, Delete, InsertMode, InsertTarget, OnConflict, Query, StreamRelation, Update,
 };
-use sqlparser::ast::{Expr as SqlExpr, Ident, Spanned, VisitMut, VisitorMut};
+use sqlparser::ast::{Expr as SqlExpr, Ident, Spanned, VisitorMut};
 use sqlparser::tokenizer::Span;
 
 use super::access::TABLE;
@@ -384,7 +385,7 @@ impl Beside<'_> {
             schema,
             text,
         };
-        match VisitMut::visit(&mut expr, &mut names) {
+        match WalkMut::walk_mut(&mut expr, &mut names) {
             ControlFlow::Break(error) => Err(*error),
             ControlFlow::Continue(()) => Ok((
                 match self {

@@ -13,7 +13,8 @@ use datafusion_common::{Column, DFSchema, DataFusionError};
 use datafusion_expr::{Aggregate, EmptyRelation, Expr, ExprSchemable, LogicalPlan};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_sql::planner::{PlannerContext, SqlToRel};
-use sqlparser::ast::{Expr as SqlExpr, Function, FunctionArguments, Ident, Visit, VisitMut, Visitor, VisitorMut};
+use eventflux_sqlparser::walk::{Walk, WalkMut};
+use sqlparser::ast::{Expr as SqlExpr, Function, FunctionArguments, Ident, Visitor, VisitorMut};
 
 use super::context::Context;
 use super::current_values::is_aggregate;
@@ -41,7 +42,7 @@ pub fn read(text: &str, schema: &Schema, functions: &Functions) -> Result<Condit
         aggregates: Vec::new(),
         inside: 0,
     };
-    if let ControlFlow::Break(error) = VisitMut::visit(&mut expr, &mut names) {
+    if let ControlFlow::Break(error) = WalkMut::walk_mut(&mut expr, &mut names) {
         return Err(*error);
     }
     let events = df_schema(schema)?;
@@ -257,7 +258,7 @@ impl Names<'_> {
             aggregates: Vec::new(),
             inside: 1,
         };
-        if let ControlFlow::Break(error) = VisitMut::visit(&mut call, &mut arguments) {
+        if let ControlFlow::Break(error) = WalkMut::walk_mut(&mut call, &mut arguments) {
             return Err(*error);
         }
         self.aggregates.push(call);
@@ -309,7 +310,7 @@ fn event_of(call: &Function) -> Result<&'static str, Diagnostic> {
     }
     let mut found = Found(Vec::new());
     if let FunctionArguments::List(list) = &call.args {
-        let _ = list.visit(&mut found);
+        let _ = list.walk(&mut found);
     }
     found.0.first().map_or(Ok(LAST), end_of)
 }

@@ -1,5 +1,6 @@
 //! What DataFusion's SQL planner asks of us: streams, views, functions, types, and our stricter rules for operators.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use datafusion_expr::planner::{
 };
 use datafusion_expr::{
     AggregateUDF, Expr, ExprSchemable, Extension, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
-    TableSource, WindowUDF,
+    TableScan, TableSource, WindowUDF,
 };
 use eventflux_sqlparser::{RelationSource, StreamRelation};
 use sqlparser::ast::{BinaryOperator, Ident, ObjectName, TableFactor};
@@ -68,6 +69,11 @@ impl Source {
             schema: plan.schema().inner().clone(),
             view: Some(plan),
         }
+    }
+
+    /// What a scan reads; `None` for what is not of an app: a table that the batch engine already sees.
+    pub fn of(scan: &TableScan) -> Option<&Self> {
+        (scan.source.as_ref() as &dyn Any).downcast_ref()
     }
 }
 

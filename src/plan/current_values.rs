@@ -5,9 +5,10 @@
 
 use std::ops::ControlFlow;
 
+use eventflux_sqlparser::walk::{Walk, WalkMut};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
-    ObjectName, Query, Select, SelectItem, SetExpr, Value, Visit, VisitMut, Visitor, VisitorMut,
+    ObjectName, Query, Select, SelectItem, SetExpr, Value, Visitor, VisitorMut,
 };
 
 use crate::catalog::aggregates::CURRENT;
@@ -19,7 +20,7 @@ pub fn wrap_query(query: &mut Query, functions: &Functions) {
         functions,
         with: CURRENT,
     };
-    let _ = VisitMut::visit(query, &mut selects);
+    let _ = WalkMut::walk_mut(query, &mut selects);
 }
 
 /// The same for a query that the batch engine runs: the last row's value.
@@ -28,7 +29,7 @@ pub fn wrap_batch_query(query: &mut Query, functions: &Functions) {
         functions,
         with: "last_value",
     };
-    let _ = VisitMut::visit(query, &mut selects);
+    let _ = WalkMut::walk_mut(query, &mut selects);
 }
 
 /// Whether a SELECT aggregates: it groups, or has an aggregate among its results.
@@ -39,11 +40,11 @@ pub fn aggregates(select: &Select, functions: &Functions) -> bool {
     };
     let mut finder = FindAggregate { functions, inside: 0 };
     grouped
-        || select.projection.visit(&mut finder).is_break()
+        || select.projection.walk(&mut finder).is_break()
         || select
             .having
             .as_ref()
-            .is_some_and(|having| having.visit(&mut finder).is_break())
+            .is_some_and(|having| having.walk(&mut finder).is_break())
 }
 
 /// Whether a call is an aggregate's: not a scalar's of that name, not a window function's.
@@ -197,12 +198,12 @@ impl Wrapper<'_> {
             functions: self.functions,
             kept: Vec::new(),
         };
-        let _ = VisitMut::visit(having, &mut replace);
+        let _ = WalkMut::walk_mut(having, &mut replace);
         self.wrap(having);
     }
 
     fn wrap(&mut self, expr: &mut Expr) {
-        let _ = VisitMut::visit(expr, self);
+        let _ = WalkMut::walk_mut(expr, self);
     }
 
     fn is_kept(&self, expr: &Expr) -> bool {

@@ -10,9 +10,10 @@ use datafusion_expr::simplify::SimplifyContext;
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use eventflux_sqlparser::Query;
+use eventflux_sqlparser::walk::Walk;
 use sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArguments, Query as SqlQuery, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, Spanned, Visit, Visitor,
+    SelectItemQualifiedWildcardKind, SetExpr, Spanned, Visitor,
 };
 use sqlparser::tokenizer::Span;
 
@@ -242,12 +243,12 @@ fn find_identifier(query: &Query, name: &str) -> Option<Span> {
         }
     }
     let mut find = Find(name);
-    let mut results = vec![query.body.visit(&mut find)];
+    let mut results = vec![query.body.walk(&mut find)];
     results.extend(
         query
             .relations
             .iter()
-            .filter_map(|relation| Some(relation.filter.as_ref()?.visit(&mut find))),
+            .filter_map(|relation| Some(relation.filter.as_ref()?.walk(&mut find))),
     );
     results.into_iter().find_map(ControlFlow::break_value)
 }
@@ -282,7 +283,7 @@ fn locate(query: &Query, planner: &Planner) -> Option<Located> {
             sql: &sql,
             schema: &schema,
         };
-        if let ControlFlow::Break(located) = select.visit(&mut find) {
+        if let ControlFlow::Break(located) = select.walk(&mut find) {
             return Some(located);
         }
     }
@@ -294,7 +295,7 @@ fn locate(query: &Query, planner: &Planner) -> Option<Located> {
                 name.value.as_str(),
                 &datafusion_expr::TableSource::schema(source.as_ref()),
             )
-            && let ControlFlow::Break(located) = filter.visit(&mut Smallest {
+            && let ControlFlow::Break(located) = filter.walk(&mut Smallest {
                 sql: &sql,
                 schema: &schema,
             })

@@ -44,7 +44,7 @@ pub fn time_columns<'a>(
 pub fn is_time(plan: &LogicalPlan, column: usize, times: &BTreeMap<String, usize>) -> bool {
     match plan {
         LogicalPlan::TableScan(scan) => {
-            let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+            let source = Source::of(scan);
             let index = scan.projection.as_ref().map_or(Some(&column), |read| read.get(column));
             let time = source
                 .filter(|source| source.table.is_none())
@@ -53,6 +53,10 @@ pub fn is_time(plan: &LogicalPlan, column: usize, times: &BTreeMap<String, usize
         }
         LogicalPlan::SubqueryAlias(alias) => is_time(&alias.input, column, times),
         LogicalPlan::Filter(filter) => is_time(&filter.input, column, times),
+        LogicalPlan::Window(window) if column < window.input.schema().fields().len() => {
+            is_time(&window.input, column, times)
+        }
+        LogicalPlan::Union(union) => union.inputs.iter().all(|input| is_time(input, column, times)),
         LogicalPlan::Projection(projection) => {
             let Some(Expr::Column(read)) = projection.expr.get(column).map(|expr| expr.clone().unalias()) else {
                 return false;

@@ -24,9 +24,10 @@ use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext};
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
+use eventflux_sqlparser::walk::WalkMut;
 use eventflux_sqlparser::{Query, StreamRelation};
 use sqlparser::ast::{
-    Expr as SqlExpr, Ident, Query as SqlQuery, Select, SelectItem, SetExpr, Spanned, Statement, VisitMut, VisitorMut,
+    Expr as SqlExpr, Ident, Query as SqlQuery, Select, SelectItem, SetExpr, Spanned, Statement, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -62,7 +63,17 @@ pub fn parser_options() -> ParserOptions {
         .with_support_varchar_with_length(true)
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    /// For queries without windows and patterns.
+    pub fn new(sources: &'a HashMap<String, Arc<Source>>, functions: &'a Functions) -> Self {
+        Planner {
+            sources,
+            functions,
+            windows: &[],
+            patterns: &[],
+        }
+    }
+
     /// The plan as written: names and types resolved, nothing moved.
     pub fn plan(&self, body: &SqlQuery, relations: &[StreamRelation]) -> Result<LogicalPlan, DataFusionError> {
         let context = Context::new(self.sources, self.functions, relations, self.windows, self.patterns);
@@ -182,7 +193,7 @@ pub fn name_columns(query: &mut Query, functions: &Functions, text: &Text) {
             std::ops::ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(&mut *query.body, &mut Namer(functions, text));
+    let _ = WalkMut::walk_mut(&mut *query.body, &mut Namer(functions, text));
 }
 
 /// Gives every unnamed item of a SELECT its name: a column's own, else the text it was written as.
@@ -252,7 +263,7 @@ pub fn name_fields(query: &mut Query) {
             std::ops::ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(&mut *query.body, &mut Namer);
+    let _ = WalkMut::walk_mut(&mut *query.body, &mut Namer);
 }
 
 fn name_item(item: &mut SelectItem, taken: &mut Vec<String>, text: &Text) {
@@ -313,7 +324,7 @@ fn having_to_where(select: &mut Select) {
             std::ops::ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(&mut having, &mut Outputs(&select.projection));
+    let _ = WalkMut::walk_mut(&mut having, &mut Outputs(&select.projection));
     select.selection = Some(match select.selection.take() {
         None => having,
         Some(selection) => SqlExpr::BinaryOp {

@@ -26,6 +26,7 @@ use super::meeting::holds_chunks;
 use super::partition::PARTITION_KEY;
 use super::pattern_node::PatternScan;
 use super::physical::{physical_expr, reads_event_time, with_event_time};
+use super::row_pattern_node::RowPatternNode;
 use super::stream_plan::{NodeId, PlanNodeKind, StreamId, StreamPlan};
 use super::trigger_side_node::TriggerSideNode;
 use super::window_node::WindowNode;
@@ -465,6 +466,9 @@ impl<'a> Lowering<'a> {
         if let Some(pattern) = extension.node.as_any().downcast_ref::<PatternScan>() {
             return self.pattern(pattern);
         }
+        if let Some(rows) = extension.node.as_any().downcast_ref::<RowPatternNode>() {
+            return self.row_pattern(rows);
+        }
         if let Some(side) = extension.node.as_any().downcast_ref::<TriggerSideNode>() {
             return self.pipe(&side.input);
         }
@@ -522,7 +526,7 @@ impl<'a> Lowering<'a> {
     }
 
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Pipe, Diagnostic> {
-        let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+        let source = Source::of(scan);
         if let Some(table) = source.and_then(|source| source.table.as_ref()) {
             let message = format!(
                 "'{}' is a table: it has nothing that sets a query going",
@@ -723,7 +727,7 @@ pub(super) fn constant(what: &str) -> Diagnostic {
 pub fn columns_read(plan: &LogicalPlan, read: &mut BTreeMap<String, std::collections::BTreeSet<usize>>) {
     let _ = plan.apply(|node| {
         if let LogicalPlan::TableScan(scan) = node
-            && let Some(source) = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>()
+            && let Some(source) = Source::of(scan)
             && source.table.is_none()
         {
             let columns = read.entry(source.stream.clone()).or_default();

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::Field;
 use datafusion::datasource::provider_as_source;
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, DFSchema, DataFusionError, JoinType, ScalarValue};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError, JoinType, ScalarValue};
 use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, TableScan};
+use datafusion_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Operator, TableScan};
 
-use super::access::{Lookups, TableSide, conjuncts};
+use super::access::{Lookups, TableSide, conjuncts, is_table_column};
 use super::context::Source;
 use super::lower::{Lowering, Pipe};
 use super::lower_aggregate::is_wildcard;
 use super::physical::internal;
+use super::stream_plan::{NodeId, StreamId};
 use crate::error::{Code, Diagnostic};
 use crate::operators::join::spec::Side;
 use crate::operators::lookup_join::{LookupJoinPlan, LookupKind};
@@ -36,10 +38,15 @@ impl Lowering<'_> {
         let (from, errors) = self.flush(pipe, &schema)?;
         let gives_rows = matches!(kind, LookupKind::Inner | LookupKind::Outer);
         let read = if gives_rows { side.indices() } else { Vec::new() };
+        let conjuncts = conjuncts(join, &side, table == Side::Right)?;
+        let from = match join.null_aware {
+            true => self.without_unknown(from, errors, events.schema(), &side, &conjuncts)?,
+            false => from,
+        };
         let lookup = Lookups {
             table: &side.table,
             events: events.schema().clone(),
-            conjuncts: conjuncts(join, &side, table == Side::Right)?,
+            conjuncts,
             columns: read.clone(),
         };
         let lookup = lookup.plan()?;
@@ -69,6 +76,49 @@ impl Lowering<'_> {
 }
 
 impl Lowering<'_> {
+    /// Takes out the events of which `x NOT IN (SELECT c FROM T WHERE …)` is unknown: there are such rows, and `x` is NULL or
+    /// `c` is in one of them. `x = c` is the first of the conditions between columns of both.
+    fn without_unknown(
+        &mut self,
+        mut from: NodeId,
+        errors: StreamId,
+        events: &DFSchemaRef,
+        side: &TableSide,
+        conjuncts: &[Expr],
+    ) -> Result<NodeId, Diagnostic> {
+        let equality = side.filters.len();
+        let Some(Expr::BinaryExpr(compared)) = conjuncts.get(equality).filter(|first| is_equality(first)) else {
+            return Ok(from);
+        };
+        let schema = Arc::new(events.as_arrow().clone());
+        let fields = &side.table.def().schema;
+        for value in [&compared.left, &compared.right] {
+            let of_table = value.column_refs().into_iter().find(|column| is_table_column(column));
+            let nullable = |column: &Column| fields.field_with_name(&column.name).map_or(true, Field::is_nullable);
+            if !of_table.is_none_or(nullable) {
+                continue;
+            }
+            let mut conjuncts = conjuncts.to_vec();
+            conjuncts[equality] = value.as_ref().clone().is_null();
+            let lookup = Lookups {
+                table: &side.table,
+                events: events.clone(),
+                conjuncts,
+                columns: Vec::new(),
+            };
+            let operator = LookupJoinPlan {
+                lookup: lookup.plan()?,
+                kind: LookupKind::Anti,
+                output: (0..schema.fields().len()).collect(),
+                schema: schema.clone(),
+            };
+            let node = self.add("unknown", errors, Arc::new(operator));
+            self.plan.connect(from, node);
+            from = node;
+        }
+        Ok(from)
+    }
+
     /// A join with what a query over tables gives.
     fn table_query_join(&mut self, join: &Join, table: Side, kind: LookupKind) -> Result<Pipe, Diagnostic> {
         let (events, rows) = match table {
@@ -90,10 +140,17 @@ impl Lowering<'_> {
             (LookupKind::Outer, Side::Left) => JoinType::Right,
             _ => join.join_type,
         };
-        let (on_left, on_right) = join.on.iter().cloned().unzip();
-        let joined = LogicalPlanBuilder::from(left)
-            .join_with_expr_keys(right, join_type, (on_left, on_right), join.filter.clone())
-            .map_err(internal)?;
+        let joined = Join::try_new(
+            Arc::new(left),
+            Arc::new(right),
+            join.on.clone(),
+            join.filter.clone(),
+            join_type,
+            join.join_constraint,
+            join.null_equality,
+            join.null_aware,
+        );
+        let joined = LogicalPlanBuilder::from(LogicalPlan::Join(joined.map_err(internal)?));
         let mut columns: Vec<Expr> = join.schema.columns().into_iter().map(Expr::Column).collect();
         columns.push(Expr::Column(Column::new_unqualified(EVENT_ROW)));
         let query = joined
@@ -112,6 +169,10 @@ impl Lowering<'_> {
         pipe.flow = flow;
         Ok(pipe)
     }
+}
+
+fn is_equality(condition: &Expr) -> bool {
+    matches!(condition, Expr::BinaryExpr(binary) if binary.op == Operator::Eq)
 }
 
 /// A scan that stands for events, under the names that a query has for their columns.
@@ -160,7 +221,7 @@ pub fn with_providers(plan: LogicalPlan) -> Result<LogicalPlan, Diagnostic> {
         let LogicalPlan::TableScan(scan) = node else {
             return Ok(Transformed::no(node));
         };
-        let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+        let source = Source::of(&scan);
         Ok(match source.and_then(|source| source.table.clone()) {
             Some(slot) => {
                 let source = provider_as_source(Arc::new(SlotProvider(slot)));

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::SchemaRef;
 use datafusion_expr::{Aggregate, LogicalPlan};
-use eventflux_sqlparser::{OutputEvery, OutputKind, OutputRate, duration_micros};
+use eventflux_sqlparser::{OutputEvery, OutputKind, OutputRate, Query, duration_micros};
 
 use super::lower::Flow;
 use super::lower_slices::current_of;
@@ -26,8 +26,13 @@ pub struct Groups {
 }
 
 impl Rate {
-    /// Of a clause.
-    pub fn new(clause: &OutputRate, text: &Text) -> Result<Self, Diagnostic> {
+    /// Of a query; `None` if it has no OUTPUT clause.
+    pub fn of(query: &Query, text: &Text) -> Result<Option<Self>, Diagnostic> {
+        let clause = query.output.as_ref();
+        clause.map(|clause| Rate::new(clause, text)).transpose()
+    }
+
+    fn new(clause: &OutputRate, text: &Text) -> Result<Self, Diagnostic> {
         let every = match &clause.every {
             OutputEvery::Events(0) => {
                 let error = Diagnostic::new(Code::Type, "OUTPUT EVERY needs at least one event");

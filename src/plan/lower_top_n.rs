@@ -81,7 +81,7 @@ fn emits(plan: &LogicalPlan, closes: &dyn Fn(&str) -> bool) -> bool {
                 .is_some_and(|node| emits(&node.input, closes)),
         },
         LogicalPlan::TableScan(scan) => {
-            let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+            let source = Source::of(scan);
             source.is_some_and(|source| closes(&source.stream))
         }
         // What is numbered row by row is no emission any more.

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use eventflux_sqlparser::Query;
-use sqlparser::ast::{BinaryOperator, Expr, Spanned, Value, ValueWithSpan, VisitMut, VisitorMut};
+use eventflux_sqlparser::walk::WalkMut;
+use sqlparser::ast::{BinaryOperator, Expr, Spanned, Value, ValueWithSpan, VisitorMut};
 
 use super::text::Text;
 use crate::error::{Code, Diagnostic};
@@ -18,10 +19,10 @@ pub fn rewrite(query: &mut Query, text: &Text) -> Result<(), Diagnostic> {
         .relations
         .iter_mut()
         .filter_map(|relation| relation.filter.as_mut());
-    let mut flow = VisitMut::visit(&mut *query.body, &mut matches);
+    let mut flow = WalkMut::walk_mut(&mut *query.body, &mut matches);
     for filter in filters {
         if flow.is_continue() {
-            flow = VisitMut::visit(filter, &mut matches);
+            flow = WalkMut::walk_mut(filter, &mut matches);
         }
     }
     match flow {
@@ -32,7 +33,7 @@ pub fn rewrite(query: &mut Query, text: &Text) -> Result<(), Diagnostic> {
 
 /// Rewrites one condition.
 pub fn rewrite_expr(expr: &mut Expr, text: &Text) -> Result<(), Diagnostic> {
-    match VisitMut::visit(expr, &mut Matches { text }) {
+    match WalkMut::walk_mut(expr, &mut Matches { text }) {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(()),
     }

@@ -108,7 +108,7 @@ fn tables(plan: &LogicalPlan) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let _ = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
-            && let Some(source) = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>()
+            && let Some(source) = Source::of(scan)
             && source.table.is_some()
         {
             found.insert(source.stream.clone());

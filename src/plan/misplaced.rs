@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use eventflux_sqlparser::Query;
+use eventflux_sqlparser::walk::Walk;
 use sqlparser::ast::{
-    Expr, Function, FunctionArguments, GroupByExpr, Query as SqlQuery, Select, SetExpr, Spanned, Visit, Visitor,
+    Expr, Function, FunctionArguments, GroupByExpr, Query as SqlQuery, Select, SetExpr, Spanned, Visitor,
 };
 
 use super::current_values::is_aggregate;
@@ -18,7 +19,7 @@ pub fn check(query: &Query, functions: &Functions, text: &Text) -> Result<(), Di
     for filter in query.relations.iter().filter_map(|relation| relation.filter.as_ref()) {
         visitor.refuse(filter, "the filter of a stream", WHERE)?;
     }
-    match query.body.visit(&mut visitor) {
+    match query.body.walk(&mut visitor) {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -33,8 +34,8 @@ struct Misplaced<'a> {
 
 impl Misplaced<'_> {
     /// Refuses an aggregate anywhere in an expression.
-    fn refuse(&self, within: &impl Visit, place: &str, hint: &str) -> Result<(), Diagnostic> {
-        match within.visit(&mut First::of(self.functions)) {
+    fn refuse(&self, within: &impl Walk, place: &str, hint: &str) -> Result<(), Diagnostic> {
+        match within.walk(&mut First::of(self.functions)) {
             ControlFlow::Break((name, span)) => {
                 let message = format!("{name} is an aggregate, and {place} sees single events");
                 let error = Diagnostic::new(Code::Type, message).hint(hint);
@@ -69,7 +70,7 @@ impl Misplaced<'_> {
         let FunctionArguments::List(list) = &function.args else {
             return Ok(());
         };
-        let ControlFlow::Break((name, span)) = list.visit(&mut First::of(self.functions)) else {
+        let ControlFlow::Break((name, span)) = list.walk(&mut First::of(self.functions)) else {
             return Ok(());
         };
         let outer = function.name.to_string().replace('"', "");

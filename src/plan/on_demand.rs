@@ -124,12 +124,7 @@ impl<'a> OnDemandCompiler<'a> {
     }
 
     fn planner(&self) -> Planner<'_> {
-        Planner {
-            sources: &self.sources,
-            functions: self.functions,
-            windows: &[],
-            patterns: &[],
-        }
+        Planner::new(&self.sources, self.functions)
     }
 
     fn statement(&self, statement: &Statement) -> Result<OnDemand, Diagnostic> {
@@ -237,7 +232,7 @@ impl<'a> OnDemandCompiler<'a> {
             let LogicalPlan::TableScan(scan) = node else {
                 return Ok(Transformed::no(node));
             };
-            let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+            let source = Source::of(&scan);
             let Some(source) = source else {
                 return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
             };

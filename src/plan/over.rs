@@ -9,11 +9,11 @@ use datafusion_common::DataFusionError;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Expr as PlanExpr, LogicalPlan};
 use eventflux_sqlparser::duration_micros;
+use eventflux_sqlparser::walk::{WalkMut, walk_expressions, walk_expressions_mut};
 use sqlparser::ast::{
     DateTimeField, Expr, Function, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval,
     NamedWindowDefinition, NamedWindowExpr, NullTreatment, ObjectName, OrderByExpr, Query, Select, Spanned, Value,
-    VisitMut, VisitorMut, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType, visit_expressions,
-    visit_expressions_mut,
+    VisitorMut, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 use sqlparser::tokenizer::Span;
 
@@ -71,8 +71,8 @@ pub fn refuse_named(select: &Select, text: &Text) -> Result<(), Diagnostic> {
         Some(name) if named_spec(name, &select.named_window).is_none() => ControlFlow::Break(name.clone()),
         _ => ControlFlow::Continue(()),
     };
-    let unknown = visit_expressions(&select.projection, known).break_value();
-    let unknown = unknown.or_else(|| visit_expressions(&select.qualify, known).break_value());
+    let unknown = walk_expressions(&select.projection, known).break_value();
+    let unknown = unknown.or_else(|| walk_expressions(&select.qualify, known).break_value());
     unknown.map_or(Ok(()), |name| {
         let error = Diagnostic::new(Code::UnknownColumn, format!("there is no window '{}'", name.value));
         let hint = format!("define it after FROM: WINDOW {} AS (PARTITION BY …)", name.value);
@@ -215,8 +215,8 @@ pub fn complete(query: &mut Query, millis: &BTreeSet<String>) {
                 }
                 ControlFlow::Continue(())
             };
-            visit_expressions_mut(&mut select.projection, put_in)?;
-            visit_expressions_mut(&mut select.qualify, put_in)
+            walk_expressions_mut(&mut select.projection, put_in)?;
+            walk_expressions_mut(&mut select.qualify, put_in)
         }
         fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             if let Expr::Function(function) = expr
@@ -227,7 +227,7 @@ pub fn complete(query: &mut Query, millis: &BTreeSet<String>) {
             ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(query, &mut Completer(millis));
+    let _ = WalkMut::walk_mut(query, &mut Completer(millis));
 }
 
 fn complete_spec(spec: &mut WindowSpec, millis: &BTreeSet<String>) {
@@ -379,7 +379,7 @@ fn is_event_time(expr: &PlanExpr, input: &LogicalPlan, streams: &[Arc<StreamDef>
 fn is_time_column(index: usize, plan: &LogicalPlan, streams: &[Arc<StreamDef>]) -> bool {
     match plan {
         LogicalPlan::TableScan(scan) => {
-            let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<Source>();
+            let source = Source::of(scan);
             let stream = source.and_then(|source| streams.iter().find(|stream| stream.name == source.stream));
             let column = scan
                 .projection

@@ -15,11 +15,12 @@ use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_sql::planner::{PlannerContext, SqlToRel};
+use eventflux_sqlparser::walk::WalkMut;
 use eventflux_sqlparser::{
     Pattern, PatternElement, PatternKind, PatternNode, PatternNodeKind, Query, RelationSource, Within, WithinKind,
     duration_micros,
 };
-use sqlparser::ast::{Expr as SqlExpr, Ident, Spanned, VisitMut};
+use sqlparser::ast::{Expr as SqlExpr, Ident, Spanned};
 use sqlparser::tokenizer::Span;
 
 use super::context::Context;
@@ -335,7 +336,7 @@ impl Builder<'_> {
         let span = written.span();
         match_text::rewrite_expr(&mut written, self.text)?;
         let mut names = Names::of_condition(&self.elements, index, self.functions, self.text);
-        if let ControlFlow::Break(error) = VisitMut::visit(&mut written, &mut names) {
+        if let ControlFlow::Break(error) = WalkMut::walk_mut(&mut written, &mut names) {
             return Err(*error);
         }
         let reads = names.references;

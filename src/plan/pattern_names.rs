@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;
 use datafusion_expr::{Expr, ExprSchemable};
+use eventflux_sqlparser::walk::{Walk, WalkMut};
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    Spanned, Subscript, Value, Visit, VisitMut, Visitor, VisitorMut,
+    Spanned, Subscript, Value, Visitor, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -406,8 +407,8 @@ impl<'a> Names<'a> {
             found: Vec::new(),
             error: None,
         };
-        let _ = call.args.visit(&mut aliases);
-        let _ = call.filter.visit(&mut aliases);
+        let _ = call.args.walk(&mut aliases);
+        let _ = call.filter.walk(&mut aliases);
         if let Some(error) = aliases.error {
             return Err(error);
         }
@@ -483,7 +484,7 @@ impl<'a> Names<'a> {
         let mut call = SqlExpr::Function(call.clone());
         let written = call.to_string().replace('"', "");
         let mut columns = Columns { names: self, element };
-        if let ControlFlow::Break(error) = VisitMut::visit(&mut call, &mut columns) {
+        if let ControlFlow::Break(error) = WalkMut::walk_mut(&mut call, &mut columns) {
             return Err(*error);
         }
         let fail = |error| self.text.at(failure::of_condition(&error), span);

@@ -2,9 +2,10 @@
 
 use std::ops::ControlFlow;
 
+use eventflux_sqlparser::walk::WalkMut;
 use sqlparser::ast::{
     Expr as SqlExpr, GroupByExpr, Ident, Query as SqlQuery, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, Spanned, TableFactor, VisitMut, VisitorMut,
+    SetExpr, Spanned, TableFactor, VisitorMut,
 };
 
 use super::logical::name_items;
@@ -33,7 +34,7 @@ pub fn rewrite(
         names,
         text,
     };
-    match VisitMut::visit(query, &mut selects) {
+    match WalkMut::walk_mut(query, &mut selects) {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(selects.names.references),
     }
@@ -91,7 +92,7 @@ impl Selects<'_> {
         self.names.has_others = select.from.len() > 1 || select.from.iter().any(|from| !from.joins.is_empty());
         for from in &mut select.from {
             for join in &mut from.joins {
-                if let ControlFlow::Break(error) = VisitMut::visit(&mut join.join_operator, &mut self.names) {
+                if let ControlFlow::Break(error) = WalkMut::walk_mut(&mut join.join_operator, &mut self.names) {
                     return Err(*error);
                 }
             }
@@ -122,7 +123,7 @@ impl Selects<'_> {
     }
 
     fn expr(&mut self, expr: &mut SqlExpr) -> Result<(), Diagnostic> {
-        match VisitMut::visit(expr, &mut self.names) {
+        match WalkMut::walk_mut(expr, &mut self.names) {
             ControlFlow::Break(error) => Err(*error),
             ControlFlow::Continue(()) => Ok(()),
         }

@@ -2,10 +2,11 @@
 
 use std::ops::ControlFlow;
 
+use eventflux_sqlparser::walk::Walk;
 use eventflux_sqlparser::{InsertMode, Query, RelationSource, Statement, StatementKind, StreamRelation};
 use sqlparser::ast::{
     Distinct, Expr, GroupByExpr, LimitClause, Query as SqlQuery, Select, SetExpr, SetOperator, SetQuantifier, Spanned,
-    TableFactor, TableWithJoins, Visit, Visitor,
+    TableFactor, TableWithJoins, Visitor,
 };
 
 use super::over;
@@ -77,7 +78,7 @@ pub fn query(query: &Query, reads_window: bool, reads_tables: ReadsTables, text:
         order,
         reads_tables,
     };
-    match query.body.visit(&mut inside) {
+    match query.body.walk(&mut inside) {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(()),
     }

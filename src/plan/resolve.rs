@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use arrow::datatypes::SchemaRef;
+use eventflux_sqlparser::walk::{Walk, WalkMut};
 use eventflux_sqlparser::{
     PatternElement, PatternNode, PatternNodeKind, RelationSource, StreamRelation, relation_name,
 };
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr,
-    TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    TableAlias, TableFactor, Visitor, VisitorMut,
 };
 
 use super::text::Text;
@@ -26,7 +27,7 @@ pub type Known = BTreeMap<String, SchemaRef>;
 /// The names of the streams a query reads, as written, with their places.
 pub fn tables(query: &Query, relations: &[StreamRelation]) -> Vec<Ident> {
     let mut names = Names::default();
-    let _ = query.visit(&mut names);
+    let _ = query.walk(&mut names);
     let lifted = relations.iter().filter_map(|relation| match &relation.source {
         RelationSource::Stream {
             name,
@@ -86,7 +87,7 @@ pub fn resolve_query(
         }
     }
     let mut names = Names::default();
-    let _ = Visit::visit(query, &mut names);
+    let _ = Walk::walk(query, &mut names);
     let mut scope = Scope {
         names,
         known,
@@ -98,13 +99,13 @@ pub fn resolve_query(
     };
     scope.collect();
     let mut rewriter = Rewriter { scope: &scope };
-    match VisitMut::visit(query, &mut rewriter) {
+    match WalkMut::walk_mut(query, &mut rewriter) {
         ControlFlow::Break(error) => return Err(*error),
         ControlFlow::Continue(()) => {}
     }
     let mut filters: Vec<Option<Expr>> = scope.relations.iter().map(|relation| relation.filter.clone()).collect();
     for filter in filters.iter_mut().flatten() {
-        if let ControlFlow::Break(error) = VisitMut::visit(filter, &mut rewriter) {
+        if let ControlFlow::Break(error) = WalkMut::walk_mut(filter, &mut rewriter) {
             return Err(*error);
         }
     }

@@ -103,12 +103,7 @@ impl Compiler<'_> {
     }
 
     fn planner(&self) -> Planner<'_> {
-        Planner {
-            sources: &self.sources,
-            functions: self.functions,
-            windows: &[],
-            patterns: &[],
-        }
+        Planner::new(&self.sources, self.functions)
     }
 
     /// A partitioned stream's events that have a key, with it.

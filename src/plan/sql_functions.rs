@@ -21,8 +21,9 @@ use datafusion_expr::{
 };
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_physical_expr::PhysicalExpr;
+use eventflux_sqlparser::walk::Walk;
 use eventflux_sqlparser::{CreateFunction, Query, Statement, StatementKind};
-use sqlparser::ast::{Expr as SqlExpr, Spanned, Visit, Visitor};
+use sqlparser::ast::{Expr as SqlExpr, Spanned, Visitor};
 
 use super::context::Source;
 use super::logical::{Planner, name_fields};
@@ -186,12 +187,8 @@ impl Declaration<'_> {
         name_fields(&mut query);
         match_text::rewrite(&mut query, text)?;
         let source = Arc::new(Source::stream(PARAMETERS, parameters.clone()));
-        let planner = Planner {
-            sources: &HashMap::from([(PARAMETERS.to_string(), source)]),
-            functions: self.functions,
-            windows: &[],
-            patterns: &[],
-        };
+        let sources = HashMap::from([(PARAMETERS.to_string(), source)]);
+        let planner = Planner::new(&sources, self.functions);
         let plan = planner.plan(&query.body, &query.relations);
         let plan = plan
             .and_then(|plan| planner.analyze(plan))
@@ -226,7 +223,7 @@ impl Declaration<'_> {
                 }
             }
         }
-        match query.body.visit(&mut Calls(self, text)) {
+        match query.body.walk(&mut Calls(self, text)) {
             ControlFlow::Break(error) => Err(*error),
             ControlFlow::Continue(()) => Ok(()),
         }

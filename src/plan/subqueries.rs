@@ -4,10 +4,9 @@
 
 use std::ops::ControlFlow;
 
+use eventflux_sqlparser::walk::WalkMut;
 use eventflux_sqlparser::{CreateView, Query, RelationSource, relation_name};
-use sqlparser::ast::{
-    Cte, Ident, ObjectName, Query as SqlQuery, Spanned, TableAlias, TableFactor, VisitMut, VisitorMut, With,
-};
+use sqlparser::ast::{Cte, Ident, ObjectName, Query as SqlQuery, Spanned, TableAlias, TableFactor, VisitorMut, With};
 
 use crate::catalog::names::{Resolved, resolve};
 
@@ -80,7 +79,7 @@ fn subquery(query: &Query, index: usize) -> Option<(Ident, Vec<Ident>, SqlQuery)
 }
 
 /// A query that sees the names of a WITH around it.
-fn with_ctes(query: &SqlQuery, outer: &[Cte]) -> SqlQuery {
+pub(super) fn with_ctes(query: &SqlQuery, outer: &[Cte]) -> SqlQuery {
     let mut query = query.clone();
     if outer.is_empty() {
         return query;
@@ -101,7 +100,7 @@ fn with_ctes(query: &SqlQuery, outer: &[Cte]) -> SqlQuery {
 }
 
 /// Gives a query the relations of another that it reads, numbered anew.
-fn take_relations(query: &mut Query, from: &Query) {
+pub(super) fn take_relations(query: &mut Query, from: &Query) {
     struct Renumber<'a> {
         from: &'a Query,
         taken: Vec<usize>,
@@ -121,7 +120,7 @@ fn take_relations(query: &mut Query, from: &Query) {
         from,
         taken: Vec::new(),
     };
-    let _ = VisitMut::visit(&mut *query.body, &mut renumber);
+    let _ = WalkMut::walk_mut(&mut *query.body, &mut renumber);
     let taken = renumber.taken.iter().map(|&index| from.relations[index].clone());
     query.relations = taken.collect();
 }
@@ -146,5 +145,5 @@ fn name_relation(body: &mut SqlQuery, index: usize, alias: Ident) {
             ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(body, &mut Name(relation_name(index), alias));
+    let _ = WalkMut::walk_mut(body, &mut Name(relation_name(index), alias));
 }

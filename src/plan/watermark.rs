@@ -65,6 +65,11 @@ pub(super) fn bound_of(def: &StreamDef, watermark: &WatermarkDef, text: &Text) -
         .map_err(at)
 }
 
+/// Whether the bound is evaluated for each event, and may read any column.
+pub(super) fn bound_is_computed(def: &StreamDef, watermark: &WatermarkDef) -> bool {
+    constant_delay(&watermark.bound, def.schema.field(watermark.column).name()).is_none()
+}
+
 /// The delay, in µs, of `column`, `column - d` or `column + d`.
 fn constant_delay(bound: &Expr, column: &str) -> Option<Micros> {
     let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(ident) if ident.value.eq_ignore_ascii_case(column));

@@ -2,10 +2,9 @@
 
 use std::ops::ControlFlow;
 
+use eventflux_sqlparser::walk::WalkMut;
 use eventflux_sqlparser::{Query, RelationSource, relation_name};
-use sqlparser::ast::{
-    Expr, Ident, Query as SqlQuery, Select, SelectItem, SetExpr, Spanned, TableFactor, VisitMut, VisitorMut,
-};
+use sqlparser::ast::{Expr, Ident, Query as SqlQuery, Select, SelectItem, SetExpr, Spanned, TableFactor, VisitorMut};
 
 use super::current_values::aggregates;
 use super::partition::PARTITION_KEY;
@@ -33,7 +32,7 @@ pub fn expand(query: &mut Query, partitioned: bool, known: &Known, functions: &F
         known,
         functions,
     };
-    let _ = VisitMut::visit(&mut *query.body, &mut expander);
+    let _ = WalkMut::walk_mut(&mut *query.body, &mut expander);
 }
 
 struct Expander<'a> {

@@ -8,25 +8,19 @@ use datafusion_expr::LogicalPlan;
 use super::changelogs::changelog_streams;
 use super::compile::{Columns, Compiled, CompiledQuery, Environment, Outside};
 use super::lineage::time_columns;
-use super::lower::{Block, Flow, Lowering, columns_read};
+use super::lower::{Block, Lowering, columns_read};
 use super::lower_partition::has_broadcast;
 use super::lower_top_n::ranks;
-use super::lower_window::named_window;
 use super::meeting::streams_to_split;
-use super::partition::block_of;
-use super::stream_plan::{NodeId, PlanNodeKind, QueryPlan, QueryTarget, StreamPlan, StreamPlanStream};
+use super::stream_plan::{PlanNodeKind, QueryPlan, QueryTarget, StreamPlan};
 use super::text::Text;
-use super::watermark::bound_of;
+use super::watermark::bound_is_computed;
+use super::wire_stream::add_stream;
 use crate::catalog::streams::{Connection, LatePolicy, Role, StreamDef};
 use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic};
 use crate::formats::DecodeSchema;
-use crate::operators::event_time_order::EventTimeOrderPlan;
-use crate::operators::keyed_changes::KeyedChangesPlan;
 use crate::operators::output_events::{OutputEventsPlan, OutputForm};
-use crate::operators::split_rows::SplitRowsPlan;
-use crate::operators::trigger::TriggerPlan;
-use crate::operators::watermark::{WatermarkBound, WatermarkPlan};
 use crate::windows::TimeDomain;
 
 impl Compiled {
@@ -96,8 +90,8 @@ impl Compiled {
         let split = streams_to_split(&self.queries);
         let read = self.columns_read();
         for def in &self.streams {
-            let split = split.contains(&def.name);
-            self.add_stream(&mut plan, def, columns, &read, split, &text)?;
+            let wanted = self.columns_wanted(def, columns, &read);
+            add_stream(&mut plan, def, wanted, split.contains(&def.name), &text)?;
         }
         for stream in 0..plan.streams.len() {
             if let LatePolicy::Redirect(name) = &plan.streams[stream].def.settings.late.clone()
@@ -161,181 +155,41 @@ impl Compiled {
         read
     }
 
-    fn add_stream(
+    /// The columns of a stream that anybody reads, the stream itself included; all of them unless it is a source.
+    fn columns_wanted(
         &self,
-        plan: &mut StreamPlan,
-        def: &Arc<StreamDef>,
+        def: &StreamDef,
         columns: Columns,
         read: &BTreeMap<String, BTreeSet<usize>>,
-        split: bool,
-        text: &Text,
-    ) -> Result<(), Diagnostic> {
-        let fields = def.schema.fields().len();
+    ) -> Arc<[usize]> {
+        let fields = 0..def.schema.fields().len();
+        let redirects = |stream: &StreamDef| matches!(stream.settings.late, LatePolicy::Redirect(_));
+        let receives_late = || {
+            let late = LatePolicy::Redirect(def.name.clone());
+            self.streams.iter().any(|other| other.settings.late == late)
+        };
         let all = match columns {
             Columns::All => true,
             Columns::ReadOr(keep) => {
                 keep.contains(&def.name)
                     || !matches!(def.role, Role::Source(_))
-                    || matches!(def.settings.late, LatePolicy::Redirect(_))
+                    || redirects(def)
                     || self.queries.iter().any(|query| query.target == def.name)
-                    || self
-                        .streams
-                        .iter()
-                        .any(|other| other.settings.late == LatePolicy::Redirect(def.name.clone()))
+                    || receives_late()
             }
         };
-        let bound = def
-            .watermark
-            .as_ref()
-            .map(|watermark| bound_of(def, watermark, text))
-            .transpose()?;
-        let wanted: Arc<[usize]> = if all {
-            (0..fields).collect()
-        } else {
-            let mut wanted = read.get(&def.name).cloned().unwrap_or_default();
-            wanted.extend(&def.primary_key);
-            if let (Some(watermark), Some(bound)) = (&def.watermark, &bound) {
-                wanted.insert(watermark.column);
-                if let WatermarkBound::Expression(_) = bound {
-                    wanted.extend(0..fields);
-                }
-            }
-            wanted.into_iter().collect()
-        };
-        let stream = plan.streams.len();
-        let mut entry = None;
-        let mut last = None;
-        if let Role::Trigger(schedule) = &def.role {
-            let operator = TriggerPlan {
-                schedule: schedule.clone(),
-                schema: def.schema.clone(),
-            };
-            let kind = PlanNodeKind::Operator(Arc::new(operator));
-            let node = plan.add(kind, None, stream, format!("{}/trigger", def.name));
-            entry = Some(node);
-            last = Some(node);
+        if all {
+            return fields.collect();
         }
-        if let (Some(watermark), Some(bound)) = (&def.watermark, bound) {
-            let operator = WatermarkPlan {
-                column: wanted.binary_search(&watermark.column).unwrap_or_default(),
-                name: def.schema.field(watermark.column).name().clone(),
-                bound,
-                late: def.settings.late.clone(),
-                idle: def.settings.idle_timeout,
-            };
-            let node = plan.add(
-                PlanNodeKind::Operator(Arc::new(operator)),
-                None,
-                stream,
-                format!("{}/watermark", def.name),
-            );
-            entry = entry.or(Some(node));
-            last = Some(node);
-        }
-        if def.settings.ordered {
-            let fields: Vec<_> = wanted.iter().map(|&index| def.schema.fields()[index].clone()).collect();
-            let operator = EventTimeOrderPlan {
-                schema: Arc::new(arrow::datatypes::Schema::new(fields)),
-            };
-            let node = plan.add(
-                PlanNodeKind::Operator(Arc::new(operator)),
-                None,
-                stream,
-                format!("{}/order", def.name),
-            );
-            if let Some(last) = last {
-                plan.connect(last, node);
-            }
-            entry = entry.or(Some(node));
-            last = Some(node);
-        }
-        let wanted_schema = || {
-            let fields: Vec<_> = wanted.iter().map(|&index| def.schema.fields()[index].clone()).collect();
-            Arc::new(arrow::datatypes::Schema::new(fields))
-        };
-        if !def.primary_key.is_empty() {
-            let key = def
-                .primary_key
-                .iter()
-                .filter_map(|column| wanted.binary_search(column).ok());
-            let operator = KeyedChangesPlan {
-                key: key.collect(),
-                schema: wanted_schema(),
-            };
-            let kind = PlanNodeKind::Operator(Arc::new(operator));
-            let node = plan.add(kind, None, stream, format!("{}/changes", def.name));
-            if let Some(last) = last {
-                plan.connect(last, node);
-            }
-            entry = entry.or(Some(node));
-            last = Some(node);
-        }
-        // What a window gives for one event is several changes, of which each goes its ways before the next.
-        let (split, split_behind) = match &def.window {
-            None => (split, false),
-            Some(window) => (false, split && Flow::of(&window.kind) != Flow::Emissions),
-        };
-        let add_split = |plan: &mut StreamPlan, last: Option<NodeId>| {
-            let kind = PlanNodeKind::Operator(Arc::new(SplitRowsPlan));
-            let node = plan.add(kind, None, stream, format!("{}/rows", def.name));
-            if let Some(last) = last {
-                plan.connect(last, node);
-            }
-            node
-        };
-        if split {
-            let node = add_split(plan, last);
-            entry = entry.or(Some(node));
-            last = Some(node);
-        }
-        let mut content = None;
-        let mut held_by = None;
-        if let Some(window) = &def.window {
-            let domain = match plan.event_time.contains(&def.name) {
-                true => TimeDomain::Event,
-                false => TimeDomain::Processing,
-            };
-            for (kind, operator) in named_window(window, &def.schema, domain).map_err(|error| text.finish(error))? {
-                let id = format!("{}/{kind}", def.name);
-                let node = plan.add(PlanNodeKind::Operator(operator), None, stream, id);
-                if let Some(last) = last {
-                    plan.connect(last, node);
-                }
-                entry = entry.or(Some(node));
-                last = Some(node);
-                if kind == "window" {
-                    held_by = Some(node);
-                }
-                // What it is declared to give may be less than what it holds.
-                if kind != "output" {
-                    content = Some(node);
-                }
+        let mut wanted = read.get(&def.name).cloned().unwrap_or_default();
+        wanted.extend(&def.primary_key);
+        if let Some(watermark) = &def.watermark {
+            wanted.insert(watermark.column);
+            if bound_is_computed(def, watermark) {
+                wanted.extend(fields);
             }
         }
-        if split_behind {
-            let split_last = last == content;
-            let node = add_split(plan, last);
-            last = Some(node);
-            if split_last {
-                content = last;
-            }
-        }
-        let node = plan.add(PlanNodeKind::Stream(stream), None, stream, def.name.clone());
-        if let Some(last) = last {
-            plan.connect(last, node);
-        }
-        for node in &mut plan.nodes[entry.unwrap_or(node)..] {
-            node.block = block_of(&def.name);
-        }
-        plan.streams.push(StreamPlanStream {
-            def: def.clone(),
-            entry: entry.unwrap_or(node),
-            node,
-            content,
-            held_by,
-            wanted,
-        });
-        Ok(())
+        wanted.into_iter().collect()
     }
 
     fn add_query(&self, plan: &mut StreamPlan, query: &CompiledQuery, text: &Text) -> Result<(), Diagnostic> {

@@ -61,10 +61,8 @@ impl Operator for Delay {
     }
 
     fn advance(&mut self, time: TimeUpdate, out: &mut Output) -> Result<()> {
-        let now = match (time, self.plan.domain) {
-            (TimeUpdate::Watermark(END_OF_TIME), _) => END_OF_TIME,
-            (TimeUpdate::Watermark(now), TimeDomain::Event) | (TimeUpdate::Timer(now), TimeDomain::Processing) => now,
-            _ => return Ok(()),
+        let Some(now) = self.plan.domain.reached_or_ended(time) else {
+            return Ok(());
         };
         let until = match now {
             END_OF_TIME => now,

@@ -123,11 +123,8 @@ impl Operator for KeyedFifo {
     fn advance(&mut self, time: TimeUpdate, out: &mut Output) -> Result<()> {
         let gone = self.keys.idle_strays(out.now());
         self.forget(&gone)?;
-        match (time, self.plan.window.domain) {
-            (TimeUpdate::Watermark(now), TimeDomain::Event) | (TimeUpdate::Timer(now), TimeDomain::Processing) => {
-                self.expire_until(now, out)?;
-            }
-            _ => {}
+        if let Some(now) = self.plan.window.domain.reached(time) {
+            self.expire_until(now, out)?;
         }
         self.set_timer(out);
         Ok(())

@@ -35,6 +35,9 @@ pub mod time_batch;
 pub mod time_column;
 pub mod unique;
 
+use crate::event::Micros;
+use crate::operators::{END_OF_TIME, TimeUpdate};
+
 /// What moves a window's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeDomain {
@@ -42,6 +45,24 @@ pub enum TimeDomain {
     Event,
     /// The clock.
     Processing,
+}
+
+impl TimeDomain {
+    /// How far this time has come with an update; `None` if it was the other time that moved.
+    pub fn reached(self, update: TimeUpdate) -> Option<Micros> {
+        match (self, update) {
+            (TimeDomain::Event, TimeUpdate::Watermark(now)) | (TimeDomain::Processing, TimeUpdate::Timer(now)) => {
+                Some(now)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same, where the end of the input ends processing time, too.
+    pub fn reached_or_ended(self, update: TimeUpdate) -> Option<Micros> {
+        let ended = update == TimeUpdate::Watermark(END_OF_TIME);
+        self.reached(update).or(ended.then_some(END_OF_TIME))
+    }
 }
 
 impl std::fmt::Display for TimeDomain {

@@ -16,7 +16,7 @@ use super::{Retained, TimeDomain};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Op};
 use crate::operators::state::{StateReader, StateWriter};
-use crate::operators::{END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
+use crate::operators::{Operator, OperatorPlan, Output, Port, TimeUpdate};
 
 /// Gives the events of each session when it closes.
 ///
@@ -122,12 +122,8 @@ impl Operator for Session {
     }
 
     fn advance(&mut self, time: TimeUpdate, out: &mut Output) -> Result<()> {
-        match (time, self.plan.domain) {
-            (TimeUpdate::Watermark(now), TimeDomain::Event) | (TimeUpdate::Timer(now), TimeDomain::Processing) => {
-                self.close(now, out)?;
-            }
-            (TimeUpdate::Watermark(END_OF_TIME), _) => self.close(END_OF_TIME, out)?,
-            _ => {}
+        if let Some(now) = self.plan.domain.reached_or_ended(time) {
+            self.close(now, out)?;
         }
         self.set_timer(out);
         Ok(())

@@ -1,13 +1,13 @@
 //! Properties of all kinds of windows: a snapshot changes nothing, and sessions are what a look at all events says.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::changes::Changes;
 use super::held::Held;
 use super::row_store::RowStore;
-use crate::event::{EventBatch, Micros, Op, Times, VirtualClock, pretty};
-use crate::{App, EventFlux};
+use crate::App;
+use crate::event::{EventBatch, Micros, Op, Times, pretty};
+use crate::watched::{Random, SECOND, Watched, assert_same};
 
 /// Every kind of window. Each is tried with and without aggregates.
 const WINDOWS: &[&str] = &[
@@ -44,20 +44,6 @@ const STREAMS: &str = "
     CREATE STREAM P (k STRING, v INT, ts TIMESTAMP);
     CREATE STREAM E (k STRING, v INT, ts TIMESTAMP, WATERMARK FOR ts AS ts - 3 SECONDS);
 ";
-
-const SECOND: Micros = 1_000_000;
-
-/// Reproducible random numbers.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
-    }
-}
 
 type Row = (Option<String>, i64, i64);
 
@@ -105,29 +91,6 @@ fn app_of_all() -> (String, usize) {
     (sql, queries)
 }
 
-type Output = Arc<Mutex<BTreeMap<usize, Vec<String>>>>;
-
-fn start(sql: &str, queries: usize, now: Micros, output: &Output, from: Option<crate::Snapshot>) -> App {
-    let builder = EventFlux::builder()
-        .sql(sql)
-        .virtual_clock(Arc::new(VirtualClock::new(now)));
-    let builder = match from {
-        Some(snapshot) => builder.restore(snapshot),
-        None => builder,
-    };
-    let app = builder.build().expect("a valid app");
-    for query in 0..queries {
-        let output = output.clone();
-        app.on(&format!("T{query}"), move |batch| {
-            let mut output = output.lock().expect("no panic elsewhere");
-            output.entry(query).or_default().extend(pretty::lines(batch));
-        })
-        .expect("the stream exists");
-    }
-    app.start().expect("it starts");
-    app
-}
-
 fn send(app: &App, (at, rows): &(Micros, Vec<Row>)) {
     app.advance_to(*at).expect("time moves");
     for stream in ["P", "E"] {
@@ -136,46 +99,20 @@ fn send(app: &App, (at, rows): &(Micros, Vec<Row>)) {
     }
 }
 
-fn finished(app: &App, output: &Output) -> BTreeMap<usize, Vec<String>> {
-    app.finish().expect("it ends");
-    app.shutdown().expect("it ends");
-    output.lock().expect("no panic elsewhere").clone()
-}
-
 #[test]
 fn a_snapshot_anywhere_changes_nothing() {
     let (sql, queries) = app_of_all();
     let steps = steps(30, 42);
-    let expected = {
-        let output = Output::default();
-        let app = start(&sql, queries, 0, &output, None);
-        steps.iter().for_each(|step| send(&app, step));
-        finished(&app, &output)
-    };
+    let watched = Watched::start(&sql, queries);
+    steps.iter().for_each(|step| send(&watched.app, step));
+    let expected = watched.finish();
     for cut in [1, 11, 24] {
-        let output = Output::default();
-        let app = start(&sql, queries, 0, &output, None);
-        steps[..cut].iter().for_each(|step| send(&app, step));
-        let snapshot = app.snapshot().expect("a snapshot");
-        let snapshot = crate::Snapshot::from_bytes(&snapshot.to_bytes().expect("bytes")).expect("a snapshot");
-        let app = start(&sql, queries, steps[cut - 1].0, &output, Some(snapshot));
-        steps[cut..].iter().for_each(|step| send(&app, step));
-        let got = finished(&app, &output);
-        for query in 0..queries {
-            let line = sql.lines().find(|line| line.contains(&format!(" INTO T{query} ")));
-            let (got, expected) = (rows_of(&got, query), rows_of(&expected, query));
-            let same = got
-                .iter()
-                .zip(&expected)
-                .take_while(|(got, expected)| got == expected)
-                .count();
-            assert_eq!(got.get(same), expected.get(same), "cut at {cut}, row {same}: {line:?}");
-        }
+        let watched = Watched::start(&sql, queries);
+        steps[..cut].iter().for_each(|step| send(&watched.app, step));
+        let watched = watched.restart(steps[cut - 1].0);
+        steps[cut..].iter().for_each(|step| send(&watched.app, step));
+        assert_same(&sql, &watched.finish(), &expected, &format!("cut at {cut}"));
     }
-}
-
-fn rows_of(output: &BTreeMap<usize, Vec<String>>, query: usize) -> Vec<String> {
-    output.get(&query).cloned().unwrap_or_default()
 }
 
 /// The sessions of events by looking at all of them: start, last, sum, count, in the order in which they end.
@@ -208,10 +145,9 @@ fn sessions_are_what_a_look_at_all_events_says() {
     ";
     for seed in 1..20 {
         let steps = steps(60, seed);
-        let output = Output::default();
-        let app = start(sql, 2, 0, &output, None);
-        steps.iter().for_each(|step| send(&app, step));
-        let got = finished(&app, &output);
+        let watched = Watched::start(sql, 2);
+        steps.iter().for_each(|step| send(&watched.app, step));
+        let got = watched.finish();
         let all: Vec<Row> = steps.iter().flat_map(|(_, rows)| rows.clone()).collect();
         let time = |millis: i64| {
             let time = chrono::DateTime::from_timestamp_millis(millis).expect("a time");

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eventflux::{App, Builder, EventFlux, Rows, Snapshot};
+use eventflux::{App, Builder, EventFlux, Snapshot};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::support::within_deadline;
+use crate::support::{collect, within_deadline};
 
 /// An event: whether it is of U instead of S, its key, a number, its time in ms.
 type Row = (bool, Option<u8>, i32, i64);
@@ -70,17 +70,6 @@ fn send(app: &App, rows: &[Row]) {
             false => app.input("S").unwrap().send((*key, *value, *time)).unwrap(),
         }
     }
-}
-
-/// The rows of Out, in the order they come.
-fn collect(app: &App) -> Arc<Mutex<Vec<Value>>> {
-    let rows = Arc::new(Mutex::new(Vec::new()));
-    let collected = rows.clone();
-    app.on("Out", move |batch| {
-        collected.lock().extend(batch.rows::<Value>().unwrap())
-    })
-    .unwrap();
-    rows
 }
 
 /// What Out gets, with a restart from a snapshot after `cut` rows if there is one.

@@ -346,3 +346,28 @@ impl Switch {
         wait_until("the switch", || self.is_on());
     }
 }
+
+/// Sends rows in batches of these sizes, over and over.
+pub fn send_in_batches<R: serde::Serialize>(input: &eventflux::Input, rows: &[R], sizes: &[usize]) {
+    let mut left = rows;
+    let mut sizes = sizes.iter().cycle();
+    while !left.is_empty() {
+        let size = sizes.next().expect("there are sizes");
+        let (batch, rest) = left.split_at((*size).min(left.len()));
+        input.send_rows(batch).unwrap();
+        left = rest;
+    }
+}
+
+/// The rows of Out so far, in the order they came.
+pub fn collect(app: &eventflux::App) -> Arc<Mutex<Vec<serde_json::Value>>> {
+    let rows = Arc::new(Mutex::new(Vec::new()));
+    let collected = rows.clone();
+    app.on("Out", move |batch| {
+        collected
+            .lock()
+            .extend(eventflux::Rows::rows::<serde_json::Value>(batch).unwrap())
+    })
+    .unwrap();
+    rows
+}

@@ -13,5 +13,7 @@ mod server;
 mod snapshots;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod statements;
 mod support;
 mod types;

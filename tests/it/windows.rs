@@ -12,7 +12,7 @@ mod data;
 mod diagnostics;
 mod emit_changes;
 mod engine;
-mod oracle;
+pub mod oracle;
 mod over;
 mod restarts;
 mod sessions;

@@ -12,7 +12,7 @@ use arrow::datatypes::DataType;
 
 use super::changes::{group_count, weights};
 use super::kinds::Kind;
-use super::{Aggregate, Changes, GroupId, saved};
+use super::{Aggregate, Changes, GroupId, same_kind, saved};
 use crate::error::{Error, Result};
 use crate::operators::state::{StateReader, StateWriter};
 
@@ -113,8 +113,7 @@ impl<K: Kind> Aggregate for Current<K> {
     }
 
     fn merge(&mut self, other: &dyn Aggregate, from: &[GroupId], into: &[GroupId]) -> Result<()> {
-        let other = other.as_any().downcast_ref::<Self>();
-        let other = other.ok_or_else(|| Error::failed("two different aggregates cannot be merged"))?;
+        let other: &Self = same_kind(other)?;
         self.grow(group_count(into));
         for (&from, &into) in from.iter().zip(into) {
             if let Some(latest) = other.latest.get(from as usize) {

@@ -14,8 +14,8 @@ use hashbrown::HashMap;
 
 use super::changes::{group_count, weights};
 use super::kinds::Kind;
-use super::{Aggregate, Changes, Failure, GroupId, saved};
-use crate::error::{Error, Result};
+use super::{Aggregate, Changes, Failure, GroupId, same_kind, saved};
+use crate::error::Result;
 use crate::operators::state::{StateReader, StateWriter};
 
 /// Shows an aggregate each value once.
@@ -151,8 +151,7 @@ impl<K: Kind> Aggregate for Distinct<K> {
     }
 
     fn merge(&mut self, other: &dyn Aggregate, from: &[GroupId], into: &[GroupId]) -> Result<()> {
-        let other = other.as_any().downcast_ref::<Self>();
-        let other = other.ok_or_else(|| Error::failed("two different aggregates cannot be merged"))?;
+        let other: &Self = same_kind(other)?;
         self.grow(group_count(into));
         let (mut values, mut groups) = (self.kind.builder(0), Vec::new());
         for (&from, &into) in from.iter().zip(into) {

@@ -7,8 +7,8 @@ use arrow::datatypes::DataType;
 
 use super::changes::{AllAdd, Weights, group_count, weights};
 use super::kinds::Argument;
-use super::{Aggregate, Changes, Failure, GroupId};
-use crate::error::{Error, Result};
+use super::{Aggregate, Changes, Failure, GroupId, same_kind};
+use crate::error::Result;
 use crate::operators::state::{StateReader, StateWriter};
 
 /// The value of a group does not fit the aggregate's type.
@@ -126,11 +126,6 @@ impl<K: Kernel> Grouped<K> {
         }
         self.kernel.finish(output)
     }
-
-    fn other(other: &dyn Aggregate) -> Result<&Self> {
-        let same = other.as_any().downcast_ref::<Self>();
-        same.ok_or_else(|| Error::failed("two different aggregates cannot be merged"))
-    }
 }
 
 impl<K: Kernel> Aggregate for Grouped<K> {
@@ -182,7 +177,7 @@ impl<K: Kernel> Aggregate for Grouped<K> {
     }
 
     fn merge(&mut self, other: &dyn Aggregate, from: &[GroupId], into: &[GroupId]) -> Result<()> {
-        let other = Self::other(other)?;
+        let other: &Self = same_kind(other)?;
         self.grow(group_count(into));
         for (&from, &into) in from.iter().zip(into) {
             if let Some(state) = other.states.get(from as usize) {

@@ -30,7 +30,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::DataType;
 
 use super::state::{StateReader, StateWriter};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Op;
 
 mod bits;
@@ -76,6 +76,12 @@ pub struct Changes<'a> {
     pub arguments: &'a [ArrayRef],
     /// `FILTER (WHERE …)`: rows where it is not true neither add nor retract.
     pub filter: Option<&'a BooleanArray>,
+}
+
+/// The other side of [`Aggregate::merge`] as what it must be: an aggregate of the same kind.
+fn same_kind<A: Aggregate + 'static>(other: &dyn Aggregate) -> Result<&A> {
+    let same = other.as_any().downcast_ref();
+    same.ok_or_else(|| Error::failed("two different aggregates cannot be merged"))
 }
 
 /// A value that an aggregate could not give, e.g. a sum that does not fit its type. The result has NULL in its place.

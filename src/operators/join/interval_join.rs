@@ -136,12 +136,8 @@ impl Operator for IntervalJoin {
     }
 
     fn advance(&mut self, time: TimeUpdate, out: &mut Output) -> Result<()> {
-        match (time, self.plan.domain) {
-            (TimeUpdate::Watermark(END_OF_TIME), _) => self.drop_before(END_OF_TIME, out)?,
-            (TimeUpdate::Watermark(now), TimeDomain::Event) | (TimeUpdate::Timer(now), TimeDomain::Processing) => {
-                self.drop_before(now, out)?;
-            }
-            _ => {}
+        if let Some(now) = self.plan.domain.reached_or_ended(time) {
+            self.drop_before(now, out)?;
         }
         self.set_timer(out);
         Ok(())

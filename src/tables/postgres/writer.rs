@@ -149,30 +149,33 @@ impl Live {
 
     /// Which of the rows have a key that is there.
     async fn holders(&mut self, table: &PostgresTable, rows: &RecordBatch, good: &[u32]) -> Result<Vec<bool>, Trouble> {
-        let access = Access {
-            equal: table.def.primary_key.clone(),
-            range: None,
-        };
         let good = arrow::array::UInt32Array::from(good.to_vec());
-        let equal = access
-            .equal
-            .iter()
-            .map(|column| Ok(take(rows.column(*column), &good, None)?));
-        let probe = Probe {
-            rows: good.len(),
-            equal: equal.collect::<Result<_>>()?,
-            low: None,
-            high: None,
-        };
-        let before = self.take_before();
-        let found = table
-            .find(self.connection()?, &before, &access, &probe, &[], Lock::None)
-            .await?;
+        let key = table.def.primary_key.iter();
+        let key = key.map(|column| Ok(take(rows.column(*column), &good, None)?));
+        let found = self.with_keys(table, good.len(), key.collect::<Result<_>>()?).await?;
         let mut there = vec![false; rows.num_rows()];
         for probe in found.probes {
             there[good.value(probe as usize) as usize] = true;
         }
         Ok(there)
+    }
+
+    /// The rows of the table that have one of so many keys, given by columns.
+    async fn with_keys(&mut self, table: &PostgresTable, rows: usize, key: Vec<ArrayRef>) -> Result<Matches, Trouble> {
+        let access = Access {
+            equal: table.def.primary_key.clone(),
+            range: None,
+        };
+        let probe = Probe {
+            rows,
+            equal: key,
+            low: None,
+            high: None,
+        };
+        let before = self.take_before();
+        table
+            .find(self.connection()?, &before, &access, &probe, &[], Lock::None)
+            .await
     }
 
     /// Puts rows; when the server refuses one of them, halves until those that it refuses stand alone.
@@ -285,20 +288,7 @@ impl Live {
             .iter()
             .filter(|(first, last)| first != last)
             .map(|(_, last)| *last as usize);
-        let access = Access {
-            equal: key.clone(),
-            range: None,
-        };
-        let probe = Probe {
-            rows: rows.num_rows(),
-            equal: values.clone(),
-            low: None,
-            high: None,
-        };
-        let before = self.take_before();
-        let found = table
-            .find(self.connection()?, &before, &access, &probe, &[], Lock::None)
-            .await?;
+        let found = self.with_keys(table, rows.num_rows(), values.clone()).await?;
         let mut others = found.probes.iter().zip(&found.ids).filter(|(_, id)| !ids.contains(id));
         let held = others.next().map(|(probe, _)| *probe as usize);
         let row = held.into_iter().chain(twice.next()).min().unwrap_or_default();

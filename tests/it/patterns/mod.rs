@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde::{Deserialize, Serialize};
 
+use crate::support::send_in_batches;
 use oracle::{Found, oracle};
 
 /// An event: its number, what it is, key, value, time in ms.
@@ -43,13 +44,7 @@ fn engine(sql: &str, events: &[Event], sizes: &[usize]) -> Vec<String> {
     let out = app.subscribe("Out").unwrap();
     app.start().unwrap();
     let input = app.input("E").unwrap();
-    let mut left = events;
-    let mut sizes = sizes.iter().cycle();
-    while !left.is_empty() {
-        let (batch, rest) = left.split_at((*sizes.next().unwrap()).min(left.len()));
-        input.send_rows(batch).unwrap();
-        left = rest;
-    }
+    send_in_batches(&input, events, sizes);
     app.wait().unwrap();
     let rows = out.flat_map(|batch| eventflux::Rows::rows::<Match>(&batch).unwrap());
     rows.map(|row| row.m).collect()

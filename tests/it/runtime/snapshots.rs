@@ -8,18 +8,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::modes::{QUERIES, Row, TIMES, app_text, in_order, rows};
-use crate::support::{Scratch, wait_until, within_deadline};
-
-/// The rows of Out so far, in the order they came.
-fn collect(app: &App) -> Arc<Mutex<Vec<Value>>> {
-    let rows = Arc::new(Mutex::new(Vec::new()));
-    let collected = rows.clone();
-    app.on("Out", move |batch| {
-        collected.lock().extend(batch.rows::<Value>().unwrap())
-    })
-    .unwrap();
-    rows
-}
+use crate::support::{Scratch, collect, wait_until, within_deadline};
 
 /// Through bytes, as it is kept.
 fn kept(snapshot: &Snapshot) -> Snapshot {

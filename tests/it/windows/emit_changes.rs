@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use eventflux::{App, EventFlux, Rows};
 use proptest::prelude::*;
 
+use crate::support::send_in_batches;
+
 /// An event: time in ms, key, value.
 type Event = (i64, Option<u8>, Option<i32>);
 
@@ -63,13 +65,7 @@ fn run<R: serde::de::DeserializeOwned>(query: &str, events: &[Event], sizes: &[u
     let out = app.subscribe("Out").unwrap();
     app.start().unwrap();
     let input = app.input("S").unwrap();
-    let mut left = events;
-    let mut sizes = sizes.iter().cycle();
-    while !left.is_empty() {
-        let (batch, rest) = left.split_at((*sizes.next().unwrap()).min(left.len()));
-        input.send_rows(batch).unwrap();
-        left = rest;
-    }
+    send_in_batches(&input, events, sizes);
     app.wait().unwrap();
     out.flat_map(|batch| batch.rows::<R>().unwrap()).collect()
 }

@@ -18,16 +18,26 @@ pub struct Oracle {
 
 impl Oracle {
     pub fn of(events: &RecordBatch) -> Self {
-        let config = SessionConfig::new().with_target_partitions(1);
-        let oracle = Oracle {
-            context: SessionContext::new_with_config(config),
-            runtime: Builder::new_current_thread().build().unwrap(),
-        };
-        oracle.context.register_batch("arrived", events.clone()).unwrap();
+        let oracle = Self::of_nothing();
+        oracle.table("arrived", events);
         let ordered =
             oracle.batch("SELECT *, CAST(row_number() OVER (ORDER BY t, i) AS BIGINT) AS o FROM arrived ORDER BY o");
-        oracle.context.register_batch("e", ordered).unwrap();
+        oracle.table("e", &ordered);
         oracle
+    }
+
+    /// Without tables.
+    pub fn of_nothing() -> Self {
+        let config = SessionConfig::new().with_target_partitions(1);
+        Oracle {
+            context: SessionContext::new_with_config(config),
+            runtime: Builder::new_current_thread().build().unwrap(),
+        }
+    }
+
+    /// One more table.
+    pub fn table(&self, name: &str, rows: &RecordBatch) {
+        self.context.register_batch(name, rows.clone()).unwrap();
     }
 
     /// The rows of a query.

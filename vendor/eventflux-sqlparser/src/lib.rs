@@ -83,6 +83,7 @@ mod row_pattern;
 mod sql;
 mod statement;
 mod tokens;
+pub mod walk;
 mod window;
 
 pub use ast::*;

@@ -1,8 +1,9 @@
 //! The PATTERN of MATCH_RECOGNIZE.
 
+use sqlparser::ast::Ident;
 use sqlparser::tokenizer::{Span, Token};
 
-use crate::ast::{RowPattern, RowPatternKind, RowQuantifier};
+use crate::ast::{Quantifier, RowPattern, RowPatternKind, RowQuantifier};
 use crate::error::ParseError;
 use crate::quantifier;
 use crate::tokens::Cursor;
@@ -40,8 +41,14 @@ fn alternation(cursor: &mut Cursor<'_>) -> Result<RowPattern, ParseError> {
 fn concatenation(cursor: &mut Cursor<'_>) -> Result<RowPattern, ParseError> {
     let start = cursor.span();
     let mut parts = Vec::new();
-    while let Some(part) = quantified(cursor)? {
-        parts.push(part);
+    loop {
+        if let Some(part) = joined_end(cursor, &mut parts)? {
+            parts.push(part);
+        } else if let Some(part) = quantified(cursor)? {
+            parts.push(part);
+        } else {
+            break;
+        }
     }
     if parts.is_empty() {
         return Err(cursor
@@ -53,10 +60,46 @@ fn concatenation(cursor: &mut Cursor<'_>) -> Result<RowPattern, ParseError> {
 
 fn quantified(cursor: &mut Cursor<'_>) -> Result<Option<RowPattern>, ParseError> {
     let start = cursor.span();
-    let Some(mut part) = primary(cursor)? else {
+    match primary(cursor)? {
+        Some(part) => with_quantifier(part, start, cursor).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// `$A` and `$$`, which the tokenizer takes for one word: all but the last part go to `parts`, that is given with its quantifier.
+fn joined_end(cursor: &mut Cursor<'_>, parts: &mut Vec<RowPattern>) -> Result<Option<RowPattern>, ParseError> {
+    let Token::Placeholder(word) = cursor.peek() else {
         return Ok(None);
     };
-    if let Some(found) = quantifier::braces_or_sign(cursor)? {
+    let name = word.trim_start_matches('$');
+    let signs = word.len() - name.len();
+    let starts_name = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
+    if signs == 0 || signs + usize::from(starts_name) < 2 || !(name.is_empty() || starts_name) {
+        return Ok(None);
+    }
+    let span = cursor.span();
+    cursor.advance();
+    let mut last = node(RowPatternKind::End, span);
+    let mut before = signs - 1;
+    if starts_name {
+        let variable = Ident {
+            value: name.to_string(),
+            quote_style: None,
+            span,
+        };
+        last = node(RowPatternKind::Variable(variable), span);
+        before = signs;
+    }
+    parts.extend((0..before).map(|_| node(RowPatternKind::End, span)));
+    with_quantifier(last, span, cursor).map(Some)
+}
+
+fn with_quantifier(mut part: RowPattern, start: Span, cursor: &mut Cursor<'_>) -> Result<RowPattern, ParseError> {
+    let found = match any_number(cursor) {
+        Some(found) => Some(found),
+        None => quantifier::braces_or_sign(cursor)?,
+    };
+    if let Some(found) = found {
         let reluctant = cursor.take(&Token::Placeholder("?".to_string()));
         part.quantifier = Some(RowQuantifier {
             min: found.min,
@@ -66,7 +109,23 @@ fn quantified(cursor: &mut Cursor<'_>) -> Result<Option<RowPattern>, ParseError>
         });
         part.span = cursor.span_from(start);
     }
-    Ok(Some(part))
+    Ok(part)
+}
+
+/// `{,}`, which is `*`.
+fn any_number(cursor: &mut Cursor<'_>) -> Option<Quantifier> {
+    let start = cursor.span();
+    let comma = *cursor.peek() == Token::LBrace && *cursor.peek_nth(1) == Token::Comma;
+    if !comma || *cursor.peek_nth(2) != Token::RBrace {
+        return None;
+    }
+    cursor.skip();
+    let span = cursor.span_from(start);
+    Some(Quantifier {
+        min: 0,
+        max: None,
+        span,
+    })
 }
 
 fn primary(cursor: &mut Cursor<'_>) -> Result<Option<RowPattern>, ParseError> {

@@ -10,9 +10,9 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::Accumulator;
 
 use super::super::changes::{group_count, weights};
-use super::super::{Aggregate, Changes, GroupId, saved};
+use super::super::{Aggregate, Changes, GroupId, same_kind, saved};
 use super::Maker;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::operators::state::{StateReader, StateWriter};
 
 /// The accumulators of all groups.
@@ -173,8 +173,7 @@ impl Aggregate for Accumulated {
     }
 
     fn merge(&mut self, other: &dyn Aggregate, from: &[GroupId], into: &[GroupId]) -> Result<()> {
-        let other = other.as_any().downcast_ref::<Self>();
-        let other = other.ok_or_else(|| Error::failed("two different aggregates cannot be merged"))?;
+        let other: &Self = same_kind(other)?;
         self.grow(group_count(into));
         for (&from, &into) in from.iter().zip(into) {
             let Some(from) = other.groups.get(from as usize) else {

@@ -10,9 +10,9 @@ use datafusion_common::ScalarValue;
 use super::super::changes::{group_count, weights};
 use super::super::extreme::{Counted, count, load_counted, save_counted};
 use super::super::kinds::{Argument, Encoded, Kind};
-use super::super::{Aggregate, Changes, GroupId};
+use super::super::{Aggregate, Changes, GroupId, same_kind};
 use super::Maker;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::operators::state::{StateReader, StateWriter};
 
 /// The rows of all groups.
@@ -117,8 +117,7 @@ impl Aggregate for Recomputed {
     }
 
     fn merge(&mut self, other: &dyn Aggregate, from: &[GroupId], into: &[GroupId]) -> Result<()> {
-        let other = other.as_any().downcast_ref::<Self>();
-        let other = other.ok_or_else(|| Error::failed("two different aggregates cannot be merged"))?;
+        let other: &Self = same_kind(other)?;
         self.grow(group_count(into));
         for (&from, &into) in from.iter().zip(into) {
             for (row, times) in other.groups.get(from as usize).into_iter().flatten() {
