@@ -143,6 +143,7 @@ impl Step<'_> {
     pub fn restart(&mut self, attempt: &Attempt, every: usize) -> Begun {
         let program = self.program;
         let own_timers = std::mem::take(&mut self.timers);
+        let by_time = std::mem::take(&mut self.by_time);
         let part = program.everies[every];
         let before = self.before(attempt, every);
         let mut again = attempt.clone();
@@ -170,6 +171,7 @@ impl Step<'_> {
         self.begin(&mut again, part);
         self.go_on_after_rounds(&mut again, part);
         self.beginning = was;
+        self.by_time = by_time;
         let timers = std::mem::replace(&mut self.timers, own_timers);
         (again, timers)
     }
@@ -337,8 +339,7 @@ impl Step<'_> {
         for (old, link) in chain.into_iter().rev() {
             let element = usize::from(link.element);
             if elements >> element & 1 == 0 {
-                new = self.events.links.push(new, element, link.event);
-                self.events.stores[self.events.ports[element]].uses.retain(link.event);
+                new = self.events.push(new, element, link.event);
             }
             moved.push((old, new));
         }

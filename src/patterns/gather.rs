@@ -154,6 +154,12 @@ impl Events {
         }
     }
 
+    /// Appends an event to a chain, whose use passes to the new link.
+    pub fn push(&mut self, before: LinkId, element: ElementId, event: EventId) -> LinkId {
+        self.stores[self.ports[element]].uses.retain(event);
+        self.links.push(before, element, event)
+    }
+
     /// One use of a chain less. Its events are there until [`Events::let_go`].
     pub fn release(&mut self, link: LinkId) {
         let freed = &mut self.freed;

@@ -513,8 +513,8 @@ impl Matcher {
         hits.retain_mut(|hit| {
             let takers = hit.takers;
             let (open, took) = match hit.attempt {
-                FRESH => self.step_fresh(prepared.port, partition, moment, takers, event),
-                id => self.step(prepared.port, id, moment, takers, event),
+                FRESH => self.step_fresh(partition, moment, takers, event),
+                id => self.step(id, moment, takers, event),
             };
             hit.takers = took;
             if let Some(id) = open {
@@ -529,7 +529,6 @@ impl Matcher {
     /// An event for the attempt that is always there: it becomes one.
     fn step_fresh(
         &mut self,
-        port: Port,
         partition: u32,
         moment: Moment,
         takers: Elements,
@@ -540,7 +539,6 @@ impl Matcher {
         let mut attempt = step.start(partition);
         step.offer(&mut attempt, takers, event);
         let (took, matched, timers) = (step.took, step.matched, step.timers);
-        self.events.stores[port].uses.retain(event);
         if matched {
             self.emit(attempt.link, moment.time, Op::Insert, partition);
             return (None, took);
@@ -555,7 +553,6 @@ impl Matcher {
     /// An event for an attempt.
     fn step(
         &mut self,
-        port: Port,
         id: AttemptId,
         moment: Moment,
         takers: Elements,
@@ -591,7 +588,6 @@ impl Matcher {
             (true, _) => Vec::new(),
         };
         let (mut open, matched) = (!step.dead && !step.matched, step.matched);
-        (0..took.count_ones()).for_each(|_| self.events.stores[port].uses.retain(event));
         if open && turns_away && again.iter().any(|(attempt, _)| attempt.begun) {
             // It makes two of one: what would be more goes.
             self.turn_away(NOTHING);

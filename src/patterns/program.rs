@@ -302,6 +302,8 @@ impl Program {
                     self.repeats_in(added, &mut context.leaves);
                     context.guards = match self.guard_slot(added) {
                         Some(slot) => context.guards.iter().copied().chain([slot]).collect(),
+                        // What may be left out does not end what they guard.
+                        None if part.may_be_empty() => context.guards,
                         None => around.clone(),
                     };
                 }

@@ -48,6 +48,8 @@ pub struct Step<'a> {
     pub(super) forks: Vec<Begun>,
     /// Parts are begun for the first time: nothing has happened yet.
     pub(super) beginning: bool,
+    /// Time completes parts: no event closes what is before them.
+    pub(super) by_time: bool,
     /// The ANDs whose operands the event is being offered to.
     holding: Vec<PartId>,
     /// Elements that began to wait with this event: they wait for the next.
@@ -70,6 +72,7 @@ impl<'a> Step<'a> {
             timers: Vec::new(),
             forks: Vec::new(),
             beginning: false,
+            by_time: false,
             holding: Vec::new(),
             renewed: 0,
             ending: false,
@@ -115,7 +118,9 @@ impl<'a> Step<'a> {
     /// A time without what must not come is over.
     pub fn silence(&mut self, attempt: &mut Attempt, element: ElementId) {
         attempt.waits &= !(1 << element);
+        self.by_time = true;
         self.complete(attempt, self.program.elements[element].part);
+        self.by_time = false;
     }
 
     /// Offers to a part; whether it took the event. Of a chain the last that can take it does.
@@ -207,7 +212,7 @@ impl<'a> Step<'a> {
             }
         }
         attempt.waits &= !place.closes;
-        attempt.link = self.events.links.push(attempt.link, element, event);
+        attempt.link = self.events.push(attempt.link, element, event);
         attempt.begun = true;
         self.took |= 1 << element;
         for &part in &place.withins {
@@ -287,8 +292,12 @@ impl<'a> Step<'a> {
             };
             match &program.part(parent).kind {
                 PartKind::Chain(parts) => {
+                    if self.by_time {
+                        attempt.waits &= !self.guards_before(parts, index);
+                    }
                     if let Some(&next) = parts.get(index + 1) {
                         attempt.begun |= !self.beginning;
+                        self.by_time = false;
                         self.begin(attempt, next);
                         return;
                     }
@@ -328,7 +337,9 @@ impl<'a> Step<'a> {
                     attempt.waits &= !program.part(*body).elements;
                     if more && (!self.ending || rounds < u64::from(*min)) {
                         attempt.set_mark(program, *mark, mark_of(attempt.link));
+                        let by_time = std::mem::take(&mut self.by_time);
                         self.begin(attempt, *body);
+                        self.by_time = by_time;
                     }
                     if rounds != u64::from(*min) {
                         return;
@@ -350,6 +361,23 @@ impl<'a> Step<'a> {
             }
             part = parent;
         }
+    }
+
+    /// The guards right before a part of a chain that is complete: they are over, too.
+    fn guards_before(&self, parts: &[PartId], index: usize) -> Elements {
+        let program = self.program;
+        let guard = |part: &PartId| match program.part(*part).kind {
+            PartKind::Element(element) => match program.elements[element].kind {
+                ElementKind::Guard { .. } => Some(1 << element),
+                _ => None,
+            },
+            _ => None,
+        };
+        parts[..index]
+            .iter()
+            .rev()
+            .map_while(guard)
+            .fold(0, |all, guard: Elements| all | guard)
     }
 
     /// A part begins to wait.

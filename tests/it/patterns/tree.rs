@@ -79,7 +79,7 @@ impl Node {
         }
     }
 
-    fn may_be_empty(&self) -> bool {
+    pub fn may_be_empty(&self) -> bool {
         match self {
             Node::Take(_, _, min, _) => *min == 0,
             Node::Silence(..) => false,

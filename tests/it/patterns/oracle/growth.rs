@@ -72,10 +72,7 @@ impl Walk<'_> {
             }
             (Node::Chain(nodes), State::Chain(parts)) => {
                 for index in (0..parts.len()).rev() {
-                    let mut before = nodes[..index]
-                        .iter()
-                        .rev()
-                        .take_while(|node| matches!(node, Node::Guard(..)));
+                    let mut before = nodes[..index].iter().rev().take_while(|node| node.may_be_empty());
                     let quiet = before.any(|guard| match guard {
                         Node::Guard(e, _) => offer.now <= offer.quiet[*e],
                         _ => false,
@@ -167,7 +164,13 @@ impl Walk<'_> {
             let mut state = std::mem::replace(state_at(&mut attempt.root, &parent), State::Chain(Vec::new()));
             match (&node, &mut state) {
                 (Node::Chain(nodes), State::Chain(parts)) => {
-                    let begun = parts.len();
+                    let (index, begun) = (path[depth], parts.len());
+                    if complete(&nodes[index], &parts[index]) {
+                        let guards = (0..index)
+                            .rev()
+                            .take_while(|guard| matches!(nodes[*guard], Node::Guard(..)));
+                        guards.for_each(|guard| close(&nodes[guard], &mut parts[guard]));
+                    }
                     self.go_on(nodes, parts);
                     attempt.begun |= parts.len() > begun;
                 }
