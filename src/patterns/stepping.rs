@@ -52,6 +52,8 @@ pub struct Step<'a> {
     pub(super) by_time: bool,
     /// The ANDs whose operands the event is being offered to.
     holding: Vec<PartId>,
+    /// The ORs that the event has decided.
+    decided: Vec<PartId>,
     /// Elements that began to wait with this event: they wait for the next.
     renewed: Elements,
     /// Events have ended: a group does not take more rounds than it must.
@@ -74,6 +76,7 @@ impl<'a> Step<'a> {
             beginning: false,
             by_time: false,
             holding: Vec::new(),
+            decided: Vec::new(),
             renewed: 0,
             ending: false,
         }
@@ -98,6 +101,7 @@ impl<'a> Step<'a> {
     pub fn offer(&mut self, attempt: &mut Attempt, takers: Elements, event: EventId) {
         let takers = takers & attempt.waits;
         self.renewed = 0;
+        self.decided.clear();
         let mut absent = takers & self.program.absents;
         while absent != 0 {
             let element = absent.trailing_zeros() as ElementId;
@@ -155,7 +159,7 @@ impl<'a> Step<'a> {
                 }
                 taken
             }
-            PartKind::Or { parts, .. } => self.offer_to_each(attempt, parts, takers, event),
+            PartKind::Or { .. } => self.offer_to_each(attempt, part, takers, event),
             PartKind::Repeat { body, .. } | PartKind::Every { body, .. } | PartKind::Within { body, .. } => {
                 self.offer_to(attempt, *body, takers, event)
             }
@@ -181,12 +185,20 @@ impl<'a> Step<'a> {
         taken
     }
 
-    /// Of several alternatives the first that is complete decides.
-    fn offer_to_each(&mut self, attempt: &mut Attempt, parts: &[PartId], takers: Elements, event: EventId) -> bool {
+    /// Of several alternatives the first that is complete decides. What began again in those before it is lost with them.
+    fn offer_to_each(&mut self, attempt: &mut Attempt, or: PartId, takers: Elements, event: EventId) -> bool {
+        let PartKind::Or { parts, .. } = &self.program.part(or).kind else {
+            return false;
+        };
         let mut taken = false;
+        let known = self.forks.len();
         for &part in parts {
+            let before = self.forks.len();
             taken |= self.offer_to(attempt, part, takers, event);
-            if self.matched {
+            if self.decided.contains(&or) {
+                for (lost, _) in self.forks.drain(known..before) {
+                    self.events.release(lost.link);
+                }
                 break;
             }
         }
@@ -312,6 +324,7 @@ impl<'a> Step<'a> {
                     attempt.waits &= !guards;
                 }
                 PartKind::Or { origin, .. } => {
+                    self.decided.push(parent);
                     self.begin_again_in(attempt, part, Closed::ByItself);
                     let lost = program.part(parent).elements & !program.part(part).elements;
                     attempt.waits &= !lost;

@@ -23,7 +23,7 @@ const PATTERNS: &[&str] = &[
     "b.v AS b FROM PATTERN (EVERY (NOT A@[v > 10] -> b=B@)) WITHIN 2 SECONDS",
     "a.v AS a, b.v AS b FROM PATTERN (EVERY (NOT A@ FOR 1 SECOND AND b=B@) -> a=A@) WITHIN 5 SECONDS",
     "a.v AS a, b.v AS b FROM PATTERN ((EVERY a=A@) AND b=B@) WITHIN 5 SECONDS",
-    "a.v AS a, b.v AS b FROM PATTERN (EVERY ((EVERY a=A@ -> b=B@[v > a.v])<2>)) WITHIN 4 SECONDS",
+    "a.v AS a, b.v AS b FROM PATTERN (EVERY ((EVERY a=A@ -> b=B@[v > a[last].v])<2>)) WITHIN 4 SECONDS",
     "a.v AS a, b.v AS b, c.v AS c FROM PATTERN (EVERY ((a=A@ -> b=B@) WITHIN 3 EVENTS) -> c=A@) WITHIN 8 SECONDS PARTITION BY k",
     "a.v AS a, b.v AS b, c.v AS c FROM PATTERN (EVERY ((EVERY a=A@[v > 10]) OR (b=B@ -> c=A@)) -> d=B@[v > 8]) WITHIN 3 SECONDS",
     "a.v AS a, count(b) AS n FROM PATTERN (EVERY (a=A@ -> NOT A@[v > 15] FOR 500 ms)<1:3> -> b=B@) WITHIN 6 SECONDS",
