@@ -24,10 +24,16 @@ use crate::error::{Code, Diagnostic, Error, Result, SourceText};
 pub const APPLICATION_OPTIONS: &[&str] = &["error.strategy", "idle.timeout", "state.ttl"];
 
 /// Options of the app itself: what else `[application]` may hold.
-const APP_OPTIONS: &[&str] = &[PARALLELISM];
+const APP_OPTIONS: &[&str] = &[PARALLELISM, PATTERN_INSTANCES, PATTERN_OVERFLOW];
 
 /// On how many threads the keys of partitions are worked off.
 const PARALLELISM: &str = "parallelism";
+
+/// How many attempts at a pattern may be open, of patterns that do not say it.
+pub const PATTERN_INSTANCES: &str = "pattern.max_instances";
+
+/// What happens to those beyond.
+pub const PATTERN_OVERFLOW: &str = "pattern.overflow";
 
 /// How many threads that may be.
 pub const MAX_PARALLELISM: usize = 256;
@@ -128,22 +134,24 @@ impl Layers {
 
     /// On how many threads the keys of partitions are worked off, if that is configured.
     pub fn parallelism(&self) -> Result<Option<usize>, Diagnostic> {
-        let mut layers = self.sets.iter().rev().chain(self.files.iter().rev());
-        let Some(entry) = layers.find_map(|layer| layer.options.iter().find(|entry| entry.scope == Scope::App)) else {
+        let Some(option) = self.of_app(PARALLELISM) else {
             return Ok(None);
         };
-        let option = &entry.option;
         let threads = option.value.parse::<usize>();
         match threads.ok().filter(|threads| (1..=MAX_PARALLELISM).contains(threads)) {
             Some(threads) => Ok(Some(threads)),
             None => {
-                let message = format!("'{PARALLELISM}' is a number from 1 to {MAX_PARALLELISM}");
-                let mut error = Diagnostic::new(Code::OptionValue, message).hint("such as the number of cores");
-                error.span = option.value_span.clone();
-                error.source = option.source.clone();
-                Err(error)
+                let what = format!("a number from 1 to {MAX_PARALLELISM}");
+                Err(wrong_value(option, &what).hint("such as the number of cores"))
             }
         }
+    }
+
+    /// An option of the app itself, from the strongest layer that has it.
+    pub fn of_app(&self, key: &str) -> Option<&RawOption> {
+        let mut layers = self.sets.iter().rev().chain(self.files.iter().rev());
+        let is_it = |entry: &&Entry| entry.scope == Scope::App && entry.option.key == key;
+        layers.find_map(|layer| layer.options.iter().find(is_it).map(|entry| &entry.option))
     }
 
     /// Checks that all streams that are named exist.
@@ -163,6 +171,14 @@ impl Layers {
         }
         Ok(())
     }
+}
+
+/// That an option's value is not what it must be.
+pub fn wrong_value(option: &RawOption, what: &str) -> Diagnostic {
+    let mut error = Diagnostic::new(Code::OptionValue, format!("'{}' is {what}", option.key));
+    error.span = option.value_span.clone();
+    error.source = option.source.clone();
+    error
 }
 
 fn read(source: &SourceText) -> Result<Layer, Diagnostic> {

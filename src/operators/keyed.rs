@@ -298,6 +298,7 @@ impl Keyed {
         let mut outcome = self.inner.take();
         loop {
             results.extend(outcome.batches);
+            out.count_patterns(outcome.patterns);
             outcome.errors.into_iter().for_each(|error| out.error(error));
             if let Some(at) = outcome.wake_at
                 && at < instance.timer

@@ -151,12 +151,31 @@ pub trait OperatorPlan: Send + Sync {
     fn gives_to_every_key(&self) -> bool {
         false
     }
+    /// Whether it tells how much a pattern has open: [`Output::count_patterns`].
+    fn counts_patterns(&self) -> bool {
+        false
+    }
     /// One operator that does for every key of a PARTITION what this one does; `None` if there is none but one for each key.
     fn for_keys(&self, _keys: &keyed::KeyedBy) -> Option<std::sync::Arc<dyn OperatorPlan>> {
         None
     }
     /// A fresh operator.
     fn build(&self) -> Result<Box<dyn Operator>>;
+}
+
+/// How much a pattern has open, and what became of the rest: by how much that changed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct PatternCounts {
+    /// Open attempts.
+    pub open: i64,
+    /// What they take, in bytes.
+    pub bytes: i64,
+    /// Matches.
+    pub matches: u64,
+    /// Attempts that timed out.
+    pub timeouts: u64,
+    /// Attempts dropped because there were too many.
+    pub dropped: u64,
 }
 
 /// What an operator produces in one call.
@@ -170,6 +189,7 @@ pub struct Output {
     again: bool,
     late: u64,
     late_rows: Vec<EventBatch>,
+    patterns: PatternCounts,
 }
 
 /// What an input says of its event time.
@@ -239,6 +259,15 @@ impl Output {
         self.late += rows;
     }
 
+    /// Tells how the counts of a pattern changed.
+    pub fn count_patterns(&mut self, change: PatternCounts) {
+        self.patterns.open += change.open;
+        self.patterns.bytes += change.bytes;
+        self.patterns.matches += change.matches;
+        self.patterns.timeouts += change.timeouts;
+        self.patterns.dropped += change.dropped;
+    }
+
     /// Sends late events to the stream named by the `late` option.
     pub fn emit_late(&mut self, batch: EventBatch) {
         if !batch.is_empty() {
@@ -256,6 +285,7 @@ impl Output {
             again: std::mem::take(&mut self.again),
             late: std::mem::take(&mut self.late),
             late_rows: std::mem::take(&mut self.late_rows),
+            patterns: std::mem::take(&mut self.patterns),
         }
     }
 }
@@ -277,4 +307,6 @@ pub struct Outcome {
     pub late: u64,
     /// Late events for the stream that takes them.
     pub late_rows: Vec<EventBatch>,
+    /// How the counts of patterns changed.
+    pub patterns: PatternCounts,
 }

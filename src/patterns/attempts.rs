@@ -65,6 +65,11 @@ impl Attempts {
         self.attempts.len() - self.free.len()
     }
 
+    /// How many there is room for.
+    pub fn places(&self) -> usize {
+        self.attempts.capacity()
+    }
+
     /// Whether none is open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

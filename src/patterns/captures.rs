@@ -88,6 +88,16 @@ impl Links {
         })
     }
 
+    /// A link.
+    pub fn get(&self, link: LinkId) -> &Link {
+        &self.links[link as usize]
+    }
+
+    /// How much memory they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.links.capacity() * size_of::<Link>() + self.free.capacity() * size_of::<LinkId>()
+    }
+
     /// Whether there is such a link.
     pub fn has(&self, link: LinkId) -> bool {
         (link as usize) < self.links.len()
@@ -110,6 +120,8 @@ pub struct Uses {
     times: Vec<Micros>,
     uses: Vec<u32>,
     free: Vec<EventId>,
+    /// Their places among all events, and among those of their partitions; empty where nobody asks.
+    met: Vec<(u64, u64)>,
 }
 
 impl Uses {
@@ -127,6 +139,27 @@ impl Uses {
                 (self.times.len() - 1) as EventId
             }
         }
+    }
+
+    /// Remembers when an event came: its place among all events, and among those of its partition.
+    pub fn set_met(&mut self, event: EventId, order: u64, number: u64) {
+        let place = event as usize;
+        if self.met.len() <= place {
+            self.met.resize(place + 1, (0, 0));
+        }
+        self.met[place] = (order, number);
+    }
+
+    /// What was remembered.
+    pub fn met(&self, event: EventId) -> (u64, u64) {
+        self.met.get(event as usize).copied().unwrap_or_default()
+    }
+
+    /// How much memory they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.times.capacity() * size_of::<Micros>()
+            + (self.uses.capacity() + self.free.capacity()) * size_of::<u32>()
+            + self.met.capacity() * size_of::<(u64, u64)>()
     }
 
     /// One more use.

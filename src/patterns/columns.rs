@@ -40,6 +40,8 @@ pub struct Column {
     data_type: DataType,
     values: Values,
     valid: Vec<bool>,
+    /// What texts and arrays take beside their places, in bytes.
+    beside: usize,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,11 @@ enum Values {
     Words(Vec<u64>),
     Texts(Vec<Box<str>>),
     Arrays(Vec<Option<ArrayRef>>),
+}
+
+/// What an array takes.
+fn memory_of(array: Option<&ArrayRef>) -> usize {
+    array.map_or(0, |array| array.get_array_memory_size())
 }
 
 /// Whether values of a type are kept by their bits.
@@ -88,7 +95,18 @@ impl Column {
             data_type: data_type.clone(),
             values,
             valid: Vec::new(),
+            beside: 0,
         }
+    }
+
+    /// How much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let places = match &self.values {
+            Values::Words(words) => words.capacity() * size_of::<u64>(),
+            Values::Texts(texts) => texts.capacity() * size_of::<Box<str>>(),
+            Values::Arrays(arrays) => arrays.capacity() * size_of::<Option<ArrayRef>>(),
+        };
+        places + self.valid.capacity() + self.beside
     }
 
     /// The type.
@@ -115,10 +133,12 @@ impl Column {
                 if texts.len() <= place {
                     texts.resize(place + 1, Box::default());
                 }
-                texts[place] = match valid {
+                let text: Box<str> = match valid {
                     true => array.as_string_view().value(row).into(),
                     false => Box::default(),
                 };
+                self.beside += text.len();
+                self.beside -= std::mem::replace(&mut texts[place], text).len();
             }
             Values::Arrays(arrays) => {
                 if arrays.len() <= place {
@@ -126,7 +146,9 @@ impl Column {
                 }
                 // A slice would keep the whole batch.
                 let one = arrow::array::UInt32Array::from(vec![row as u32]);
-                arrays[place] = arrow::compute::take(array.as_ref(), &one, None).ok();
+                let array = arrow::compute::take(array.as_ref(), &one, None).ok();
+                self.beside += memory_of(array.as_ref());
+                self.beside -= memory_of(std::mem::replace(&mut arrays[place], array).as_ref());
             }
         }
     }
@@ -135,8 +157,8 @@ impl Column {
     pub fn clear(&mut self, place: EventId) {
         match &mut self.values {
             Values::Words(_) => {}
-            Values::Texts(texts) => texts[place as usize] = Box::default(),
-            Values::Arrays(arrays) => arrays[place as usize] = None,
+            Values::Texts(texts) => self.beside -= std::mem::take(&mut texts[place as usize]).len(),
+            Values::Arrays(arrays) => self.beside -= memory_of(arrays[place as usize].take().as_ref()),
         }
     }
 

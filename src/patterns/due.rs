@@ -1,14 +1,15 @@
 //! What time does: absence that is complete, WITHIN that is over; and what keeps the state in bounds.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 
 use super::gather::Gathered;
-use super::matcher::{Matched, Matcher, Partition};
+use super::matcher::{Matched, Matcher, Partition, Was};
+use super::program::{PartId, PartKind};
 use super::shape::{Limit, Mode};
-use super::stepping::{Moment, Step};
+use super::stepping::{Begun, Moment, Step};
 use super::timers::{AttemptId, Due, Timer};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Op, Times};
@@ -16,12 +17,9 @@ use crate::operators::aggregates::GroupId;
 use crate::operators::group_table::GroupTable;
 use crate::windows::gather::batch_of;
 
-/// Fewer entries of attempts that are gone are not worth sweeping.
-const FEW: usize = 1_024;
-
 impl Matcher {
     /// Time has come to `clock`: what is due happens.
-    pub fn reach(&mut self, clock: Micros) {
+    pub fn reach(&mut self, clock: Micros) -> Result<()> {
         while let Some(timer) = self.timers.take(clock) {
             if self.attempts.is_alive(timer.attempt, timer.generation) {
                 self.clock = self.clock.max(timer.at);
@@ -29,8 +27,8 @@ impl Matcher {
             }
         }
         self.clock = self.clock.max(clock);
-        self.let_go();
-        self.keep_bounds();
+        self.events.let_go();
+        self.keep_bounds()
     }
 
     /// No event will come: what is open ends as if all time had passed, and nothing begins again.
@@ -42,128 +40,138 @@ impl Matcher {
                 self.fire(&timer);
             }
         }
-        self.let_go();
+        self.events.let_go();
     }
 
     fn fire(&mut self, timer: &Timer) {
         let id = timer.attempt;
+        let mut moment = self.moment(timer.at);
+        moment.clock = timer.at;
         match timer.due {
-            Due::Expiry => self.expire(id, timer.at),
-            Due::GroupExpiry(part) => {
-                let mut moment = self.moment(timer.at);
-                moment.clock = timer.at;
-                let attempt = self.attempts.get_mut(id);
-                let mut step = Step::new(&self.plan.program, &mut self.links, &mut self.freed, moment);
-                if step.expired_group(attempt) != Some(part) {
-                    return;
-                }
-                step.expire_group(attempt, part);
-                match step.dead {
-                    false => self.stand(id),
-                    true => {
-                        let again = step.again_after_failure(attempt, true);
-                        let timers = step.timers;
-                        self.time_out(id, timer.at);
-                        self.add_all(again.map(|attempt| (attempt, timers)).into_iter().collect(), u64::MAX);
-                    }
-                }
-            }
-            Due::Silence(element) => self.silence(id, element, timer.at),
+            Due::Expiry => self.expire(id, moment),
+            Due::GroupExpiry(part) => self.expire_group(id, part, moment),
+            Due::Silence(element) => self.silence(id, element, moment),
         }
     }
 
-    fn silence(&mut self, id: AttemptId, element: usize, at: Micros) {
-        let mut moment = self.moment(at);
-        moment.clock = at;
+    /// The WITHIN of a group may be over for an attempt.
+    fn expire_group(&mut self, id: AttemptId, part: PartId, moment: Moment) {
+        let was = Was::of(self.attempts.get(id));
+        let mut step = Step::new(&self.plan.program, &mut self.events, moment);
         let attempt = self.attempts.get_mut(id);
+        if !step.is_expired(attempt, part) {
+            return;
+        }
+        step.expire_group(attempt, part);
+        let again = match (step.dead, step.restarts) {
+            (false, _) => step.all_again(attempt),
+            (true, Some(every)) => vec![step.restart(attempt, every)],
+            (true, None) => Vec::new(),
+        };
+        match step.dead {
+            true => self.time_out(id, moment.time),
+            false => self.finish(id, true, false, was, moment.time, Vec::new()),
+        }
+        self.add_all(again, false);
+    }
+
+    fn silence(&mut self, id: AttemptId, element: usize, moment: Moment) {
+        let attempt = self.attempts.get(id);
         let deadline = self.plan.program.deadline_of(element);
         if attempt.waits >> element & 1 == 0
-            || deadline.is_none_or(|slot| attempt.deadline(&self.plan.program, slot) != at)
+            || deadline.is_none_or(|slot| attempt.deadline(&self.plan.program, slot) != moment.time)
         {
             return;
         }
-        moment.number = attempt.first;
-        let was_begun = attempt.begun;
-        let mut step = Step::new(&self.plan.program, &mut self.links, &mut self.freed, moment);
+        let was = Was::of(attempt);
+        let mut step = Step::new(&self.plan.program, &mut self.events, moment).at_the_end(self.ending);
+        let attempt = self.attempts.get_mut(id);
         step.silence(attempt, element);
         let timers = std::mem::take(&mut step.timers);
-        let mut again = Vec::new();
-        while let Some(attempt) = step.again(attempt) {
-            again.push((attempt, std::mem::take(&mut step.timers)));
-        }
+        let again: Vec<Begun> = step.all_again(attempt);
         let matched = step.matched;
-        self.finish(id, !matched, matched, was_begun, at, timers);
+        self.finish(id, !matched, matched, was, moment.time, timers);
         if !matched && self.plan.program.mode == Mode::Strict && self.attempts.get(id).begun {
             self.make_room(id);
         }
-        self.add_all(again, u64::MAX);
+        self.add_all(again, false);
     }
 
     /// The WITHIN of an attempt is over.
-    fn expire(&mut self, id: AttemptId, at: Micros) {
-        if !self.attempts.get(id).has_started() {
+    fn expire(&mut self, id: AttemptId, moment: Moment) {
+        let attempt = self.attempts.get(id);
+        // It may have lost its first event since.
+        if !attempt.has_started() || !self.is_too_late(attempt, moment) {
             return;
         }
-        let mut moment = self.moment(at);
-        moment.clock = at;
-        let attempt = self.attempts.get(id);
-        let mut step = Step::new(&self.plan.program, &mut self.links, &mut self.freed, moment);
-        let again = step.again_after_failure(attempt, false);
-        let timers = step.timers;
-        self.time_out(id, at);
-        self.add_all(again.map(|attempt| (attempt, timers)).into_iter().collect(), u64::MAX);
+        let mut step = Step::new(&self.plan.program, &mut self.events, moment);
+        let again = step.again_in_time(attempt);
+        self.time_out(id, moment.time);
+        self.add_all(again.into_iter().collect(), false);
     }
 
     /// Takes an attempt away that has timed out; it goes out with what it has if that is asked for.
     fn time_out(&mut self, id: AttemptId, at: Micros) {
         let attempt = self.attempts.get(id);
+        self.tally.timeouts += u64::from(attempt.has_started());
         if self.plan.expired && attempt.has_started() {
             let (link, partition) = (attempt.link, attempt.partition);
-            self.links.retain(link);
+            self.events.links.retain(link);
             self.emit(link, at, Op::Delete, partition);
         }
         self.remove(id);
     }
 
+    /// With WITHIN n EVENTS: from which event on an attempt, or a group of it, counts. `queue` is 0 for the whole, then the
+    /// groups.
+    pub(super) fn count_from(&mut self, id: AttemptId, queue: usize, first: u64) {
+        let attempt = self.attempts.get(id);
+        let entry = (first, id, attempt.generation);
+        let firsts = &mut self.partitions[attempt.partition as usize].firsts;
+        if firsts.len() <= queue {
+            firsts.resize_with(queue + 1, VecDeque::new);
+        }
+        // Mostly the last; what EVERY begins again may have begun before others.
+        let place = firsts[queue].partition_point(|(known, ..)| *known <= first);
+        firsts[queue].insert(place, entry);
+    }
+
     /// WITHIN n EVENTS: who began n events ago is too late.
     pub(super) fn expire_by_count(&mut self, partition: u32, moment: Moment) {
-        let Some(Limit::Events(events)) = self.plan.program.limit else {
-            return;
-        };
-        loop {
-            let firsts = &mut self.partitions[partition as usize].firsts;
-            let Some(&(first, id, generation)) = firsts.front() else {
-                return;
-            };
-            let alive = self.attempts.is_alive(id, generation);
-            if alive && moment.number - first < events {
-                return;
+        let program = self.plan.program.clone();
+        if let Some(Limit::Events(events)) = program.limit {
+            while let Some(id) = self.next_by_count(partition, 0, events, moment) {
+                self.expire(id, moment);
             }
-            firsts.pop_front();
-            if alive {
-                self.expire(id, moment.time);
+        }
+        for (index, &part) in program.counted.iter().enumerate() {
+            if let PartKind::Within {
+                limit: Limit::Events(events),
+                ..
+            } = program.part(part).kind
+            {
+                while let Some(id) = self.next_by_count(partition, index + 1, events, moment) {
+                    self.expire_group(id, part, moment);
+                }
             }
         }
     }
 
-    /// Drops the oldest attempts while there are too many, and sweeps out what attempts that are gone have left.
-    pub(super) fn keep_bounds(&mut self) {
-        while self.attempts.len() > self.plan.max_attempts {
-            let Some((id, generation)) = self.ages.pop_front() else {
-                break;
-            };
-            if self.attempts.is_alive(id, generation) {
-                self.dropped += 1;
-                self.remove(id);
-                self.let_go();
+    /// Takes the next of a queue of [`Matcher::count_from`] that began so many events ago.
+    fn next_by_count(&mut self, partition: u32, queue: usize, events: u64, moment: Moment) -> Option<AttemptId> {
+        let attempts = &self.attempts;
+        let firsts = self.partitions[partition as usize].firsts.get_mut(queue)?;
+        while let Some(&(first, id, generation)) = firsts.front() {
+            let alive = attempts.is_alive(id, generation);
+            if alive && moment.number.saturating_sub(first) < events {
+                return None;
+            }
+            firsts.pop_front();
+            if alive {
+                return Some(id);
             }
         }
-        let attempts = &self.attempts;
-        if self.ages.len() > FEW.max(2 * attempts.len()) {
-            self.ages.retain(|(id, generation)| attempts.is_alive(*id, *generation));
-        }
-        self.timers
-            .sweep(|timer| attempts.is_alive(timer.attempt, timer.generation));
+        None
     }
 
     /// Forgets the keys of a PARTITION that have gone, with all that is open for them.
@@ -181,7 +189,7 @@ impl Matcher {
             .filter(|id| forgotten.contains(&self.attempts.get(*id).partition))
             .collect();
         open.into_iter().for_each(|id| self.remove(id));
-        self.let_go();
+        self.events.let_go();
         for id in &gone {
             if let Some(partition) = self.partitions.get_mut(*id as usize) {
                 *partition = Partition::default();
@@ -221,7 +229,7 @@ impl Matcher {
         }
         let matches = std::mem::take(&mut self.matches);
         let chains: Vec<_> = matches.iter().map(|matched| matched.link).collect();
-        let captures = self.captures();
+        let captures = self.events.captures();
         let outputs = self.plan.outputs.iter();
         let columns = outputs.map(|output: &Gathered| captures.column(&chains, output));
         let mut columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
@@ -238,10 +246,8 @@ impl Matcher {
 
     fn release(&mut self, matches: &[Matched]) {
         for matched in matches {
-            let freed = &mut self.freed;
-            self.links
-                .release(matched.link, |link| freed.push((link.element.into(), link.event)));
+            self.events.release(matched.link);
         }
-        self.let_go();
+        self.events.let_go();
     }
 }

@@ -121,6 +121,60 @@ impl Store {
     }
 }
 
+/// The events of all attempts.
+#[derive(Debug)]
+pub struct Events {
+    /// The chains.
+    pub links: Links,
+    /// By stream.
+    pub stores: Vec<Store>,
+    /// The stream of each element.
+    pub ports: Vec<Port>,
+    /// Uses of events by links that are gone.
+    freed: Vec<(ElementId, EventId)>,
+}
+
+impl Events {
+    /// None yet.
+    pub fn new(stores: Vec<Store>, ports: Vec<Port>) -> Self {
+        Events {
+            links: Links::default(),
+            stores,
+            ports,
+            freed: Vec::new(),
+        }
+    }
+
+    /// To look at.
+    pub fn captures(&self) -> Captures<'_> {
+        Captures {
+            links: &self.links,
+            stores: &self.stores,
+            ports: &self.ports,
+        }
+    }
+
+    /// Appends an event to a chain, whose use passes to the new link.
+    pub fn push(&mut self, before: LinkId, element: ElementId, event: EventId) -> LinkId {
+        self.stores[self.ports[element]].uses.retain(event);
+        self.links.push(before, element, event)
+    }
+
+    /// One use of a chain less. Its events are there until [`Events::let_go`].
+    pub fn release(&mut self, link: LinkId) {
+        let freed = &mut self.freed;
+        self.links
+            .release(link, |link| freed.push((link.element.into(), link.event)));
+    }
+
+    /// Lets the events of links go that are gone.
+    pub fn let_go(&mut self) {
+        for (element, event) in self.freed.drain(..) {
+            self.stores[self.ports[element]].release(event);
+        }
+    }
+}
+
 /// Captured events and who has them.
 pub struct Captures<'a> {
     /// The chains.

@@ -20,15 +20,16 @@ use arrow::datatypes::{DataType, SchemaRef};
 use hashbrown::DefaultHashBuilder;
 
 use super::attempts::Attempts;
-use super::captures::{EventId, LinkId, Links, NOTHING};
+use super::bounds::{Bound, Tally};
+use super::captures::{EventId, LinkId, NOTHING};
 use super::columns::{Value, value_of};
 use super::conditions::{Condition, Reports, filtered};
-use super::gather::{Captures, Gathered, Store};
+use super::gather::{Events, Gathered, Store};
 use super::program::Program;
 use super::progress::Attempt;
 use super::scalar::captured;
 use super::shape::{ElementId, Elements, Limit, Mode};
-use super::stepping::{Moment, Step};
+use super::stepping::{Begun, Moment, Step};
 use super::timers::{AttemptId, Due, Timers};
 use super::waiting::Waiting;
 use crate::error::Result;
@@ -55,7 +56,7 @@ pub struct MatcherPlan {
     /// Whether attempts that time out are asked for.
     pub expired: bool,
     /// How many attempts may be open.
-    pub max_attempts: usize,
+    pub bound: Bound,
 }
 
 /// An element of a pattern.
@@ -112,8 +113,26 @@ pub(super) struct Partition {
     pub(super) members: Vec<AttemptId>,
     /// How many events it has seen.
     pub(super) events: u64,
-    /// With WITHIN n EVENTS: attempts by their first event.
-    pub(super) firsts: VecDeque<(u64, AttemptId, u32)>,
+    /// With WITHIN n EVENTS: attempts by their first event; after that of the whole, that of each group so bounded.
+    pub(super) firsts: Vec<VecDeque<(u64, AttemptId, u32)>>,
+}
+
+/// What an attempt was before a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Was {
+    begun: bool,
+    started: bool,
+    first: u64,
+}
+
+impl Was {
+    pub(super) fn of(attempt: &Attempt) -> Self {
+        Was {
+            begun: attempt.begun,
+            started: attempt.has_started(),
+            first: attempt.first,
+        }
+    }
 }
 
 /// An attempt that takes an event.
@@ -141,12 +160,10 @@ const FRESH: AttemptId = AttemptId::MAX;
 /// The matcher's state.
 pub struct Matcher {
     pub(super) plan: MatcherPlan,
-    pub(super) ports: Vec<Port>,
     of_port: Vec<Vec<ElementId>>,
-    pub(super) links: Links,
-    pub(super) stores: Vec<Store>,
+    pub(super) events: Events,
     pub(super) attempts: Attempts,
-    waiting: Waiting,
+    pub(super) waiting: Waiting,
     pub(super) timers: Timers,
     pub(super) keys: Option<GroupTable>,
     pub(super) partitions: Vec<Partition>,
@@ -156,9 +173,8 @@ pub struct Matcher {
     pub(super) clock: Micros,
     pub(super) orders: u64,
     hasher: DefaultHashBuilder,
-    /// Attempts dropped because there were too many, not reported yet.
-    pub(super) dropped: u64,
-    pub(super) freed: Vec<(ElementId, EventId)>,
+    /// How many attempts are open, and what became of others.
+    pub(super) tally: Tally,
     hits: Vec<Hit>,
     /// Events have ended: what fires now does not begin again.
     pub(super) ending: bool,
@@ -175,10 +191,11 @@ impl Matcher {
         elements.for_each(|(element, place)| of_port[place.port].push(element));
         let keys = plan.partition.as_ref().map(|(types, _)| GroupTable::new(types));
         Ok(Matcher {
-            ports: plan.elements.iter().map(|element| element.port).collect(),
             of_port,
-            links: Links::default(),
-            stores: stores.collect::<Result<_>>()?,
+            events: Events::new(
+                stores.collect::<Result<_>>()?,
+                plan.elements.iter().map(|element| element.port).collect(),
+            ),
             attempts: Attempts::default(),
             waiting: Waiting::default(),
             timers: Timers::default(),
@@ -189,8 +206,7 @@ impl Matcher {
             clock: Micros::MIN,
             orders: 0,
             hasher: DefaultHashBuilder::default(),
-            dropped: 0,
-            freed: Vec::new(),
+            tally: Tally::default(),
             hits: Vec::new(),
             ending: false,
             revived: None,
@@ -228,11 +244,6 @@ impl Matcher {
 
     /// Takes one event.
     pub fn event(&mut self, prepared: &Prepared, row: usize, report: &mut Reports) -> Result<()> {
-        let counts = self.counts_events();
-        let any = |(_, holds): &(ElementId, Option<BooleanBuffer>)| holds.as_ref().is_none_or(|holds| holds.value(row));
-        if !counts && !prepared.holds.iter().any(any) {
-            return Ok(());
-        }
         let partition = match &prepared.partitions {
             None => 0,
             Some(ids) => match ids[row] {
@@ -240,6 +251,15 @@ impl Matcher {
                 None => return Ok(()),
             },
         };
+        // What must not come is counted from the key's first event, whatever that is.
+        if self.plan.program.absents != 0 {
+            self.arm(partition);
+        }
+        let counts = self.counts_events();
+        let any = |(_, holds): &(ElementId, Option<BooleanBuffer>)| holds.as_ref().is_none_or(|holds| holds.value(row));
+        if !counts && !prepared.holds.iter().any(any) {
+            return Ok(());
+        }
         self.arm(partition);
         let mut moment = self.moment(prepared.batch.time(row));
         if counts {
@@ -265,8 +285,7 @@ impl Matcher {
         }
         hits.clear();
         self.hits = hits;
-        self.keep_bounds();
-        Ok(())
+        self.keep_bounds()
     }
 
     /// Makes the first attempt of a partition, if there is none yet.
@@ -285,7 +304,8 @@ impl Matcher {
 
     /// Whether events that no element takes matter.
     fn counts_events(&self) -> bool {
-        self.plan.program.mode == Mode::Strict || matches!(self.plan.program.limit, Some(Limit::Events(_)))
+        let program = &self.plan.program;
+        program.mode == Mode::Strict || matches!(program.limit, Some(Limit::Events(_))) || !program.counted.is_empty()
     }
 
     pub(super) fn moment(&mut self, time: Micros) -> Moment {
@@ -305,14 +325,14 @@ impl Matcher {
     pub(super) fn start(&mut self, partition: u32) -> AttemptId {
         let clock = self.clock;
         let moment = self.moment(clock);
-        let mut step = Step::new(&self.plan.program, &mut self.links, &mut self.freed, moment);
+        let mut step = Step::new(&self.plan.program, &mut self.events, moment);
         let attempt = step.start(partition);
         let timers = step.timers;
-        self.add(attempt, timers)
+        self.add((attempt, timers))
     }
 
     /// Takes an attempt in: its timers, its places.
-    pub(super) fn add(&mut self, attempt: Attempt, timers: Vec<(Micros, Due)>) -> AttemptId {
+    pub(super) fn add(&mut self, (attempt, timers): Begun) -> AttemptId {
         let (partition, begun) = (attempt.partition, attempt.begun);
         let id = self.attempts.add(attempt);
         if self.plan.program.mode == Mode::Strict {
@@ -327,18 +347,35 @@ impl Matcher {
     }
 
     pub(super) fn set_timers(&mut self, id: AttemptId, timers: Vec<(Micros, Due)>) {
-        let generation = self.attempts.get(id).generation;
         for (at, due) in timers {
-            self.timers.set(at, id, generation, due);
+            let counted = match due {
+                Due::GroupExpiry(part) => self.plan.program.counted.iter().position(|counted| *counted == part),
+                _ => None,
+            };
+            match counted {
+                Some(index) => self.count_from(id, index + 1, at as u64),
+                None => {
+                    let generation = self.attempts.get(id).generation;
+                    self.timers.set(at, id, generation, due);
+                }
+            }
         }
     }
 
+    /// An attempt has begun.
     fn note_age(&mut self, id: AttemptId) {
         let attempt = self.attempts.get(id);
         self.ages.push_back((id, attempt.generation));
-        if attempt.has_started() && matches!(self.plan.program.limit, Some(Limit::Events(_))) {
-            let first = (attempt.first, id, attempt.generation);
-            self.partitions[attempt.partition as usize].firsts.push_back(first);
+        self.tally.open += 1;
+        if attempt.has_started() {
+            self.note_first(id);
+        }
+    }
+
+    /// An attempt has its first event.
+    fn note_first(&mut self, id: AttemptId) {
+        if let Some(Limit::Events(_)) = self.plan.program.limit {
+            self.count_from(id, 0, self.attempts.get(id).first);
         }
     }
 
@@ -364,7 +401,7 @@ impl Matcher {
         let attempt = self.attempts.get(id);
         let mut hash = self.hasher.build_hasher();
         (element, attempt.partition).hash(&mut hash);
-        let captures = self.captures();
+        let captures = self.events.captures();
         for (_, capture) in &self.plan.elements[element].condition.equal {
             hash_value(&captured(&captures, attempt.link, capture), &mut hash)?;
         }
@@ -379,14 +416,6 @@ impl Matcher {
             hash_value(&value_of(prepared.batch.column(*column), row)?, &mut hash)?;
         }
         Some(hash.finish())
-    }
-
-    pub(super) fn captures(&self) -> Captures<'_> {
-        Captures {
-            links: &self.links,
-            stores: &self.stores,
-            ports: &self.ports,
-        }
     }
 
     /// Which attempts take an event, and as what. `only` looks at one attempt.
@@ -438,7 +467,7 @@ impl Matcher {
                 continue;
             }
             let chains: Vec<LinkId> = standing.iter().map(|id| self.attempts.get(*id).link).collect();
-            let holding = join.holding(&prepared.batch, row, &chains, &self.captures(), report)?;
+            let holding = join.holding(&prepared.batch, row, &chains, &self.events.captures(), report)?;
             let holding = standing.into_iter().zip(holding).filter(|(_, holds)| *holds);
             hits.extend(holding.map(|(id, _)| self.hit(id, *element)));
         }
@@ -456,7 +485,7 @@ impl Matcher {
         }
     }
 
-    fn is_too_late(&self, attempt: &Attempt, moment: Moment) -> bool {
+    pub(super) fn is_too_late(&self, attempt: &Attempt, moment: Moment) -> bool {
         attempt.has_started()
             && match self.plan.program.limit {
                 Some(Limit::Time(time)) => moment.time.saturating_sub(attempt.started) > time,
@@ -476,12 +505,16 @@ impl Matcher {
         if hits.is_empty() {
             return;
         }
-        let event = self.stores[prepared.port].add(&prepared.batch, row);
+        let store = &mut self.events.stores[prepared.port];
+        let event = store.add(&prepared.batch, row);
+        if self.plan.program.keeps_order() {
+            store.uses.set_met(event, moment.order, moment.number);
+        }
         hits.retain_mut(|hit| {
             let takers = hit.takers;
             let (open, took) = match hit.attempt {
-                FRESH => self.step_fresh(prepared.port, partition, moment, takers, event),
-                id => self.step(prepared.port, id, moment, takers, event),
+                FRESH => self.step_fresh(partition, moment, takers, event),
+                id => self.step(id, moment, takers, event),
             };
             hit.takers = took;
             if let Some(id) = open {
@@ -489,71 +522,81 @@ impl Matcher {
             }
             open.is_some()
         });
-        self.let_go();
-        self.stores[prepared.port].release(event);
+        self.events.let_go();
+        self.events.stores[prepared.port].release(event);
     }
 
     /// An event for the attempt that is always there: it becomes one.
     fn step_fresh(
         &mut self,
-        port: Port,
         partition: u32,
         moment: Moment,
         takers: Elements,
         event: EventId,
     ) -> (Option<AttemptId>, Elements) {
-        let mut step = Step::new(&self.plan.program, &mut self.links, &mut self.freed, moment);
+        let turns_away = self.turns_away();
+        let mut step = Step::new(&self.plan.program, &mut self.events, moment);
         let mut attempt = step.start(partition);
         step.offer(&mut attempt, takers, event);
         let (took, matched, timers) = (step.took, step.matched, step.timers);
-        self.stores[port].uses.retain(event);
         if matched {
             self.emit(attempt.link, moment.time, Op::Insert, partition);
             return (None, took);
         }
-        (Some(self.add(attempt, timers)), took)
+        if turns_away {
+            self.turn_away(attempt.link);
+            return (None, 0);
+        }
+        (Some(self.add((attempt, timers))), took)
     }
 
     /// An event for an attempt.
     fn step(
         &mut self,
-        port: Port,
         id: AttemptId,
         moment: Moment,
         takers: Elements,
         event: EventId,
     ) -> (Option<AttemptId>, Elements) {
-        if self.attempts.get(id).waits == 0 {
+        let attempt = self.attempts.get(id);
+        if attempt.waits == 0 {
             return (None, 0);
         }
+        let was = Was::of(attempt);
+        let turns_away = self.turns_away();
+        if turns_away && !was.begun && takers & !self.plan.program.absents != 0 {
+            self.turn_away(NOTHING);
+            return (Some(id), 0);
+        }
+        let mut step = Step::new(&self.plan.program, &mut self.events, moment);
         let attempt = self.attempts.get_mut(id);
-        let was_begun = attempt.begun;
-        let mut step = Step::new(&self.plan.program, &mut self.links, &mut self.freed, moment);
-        if let Some(part) = step.expired_group(attempt) {
+        while !step.dead
+            && let Some(part) = step.expired_group(attempt)
+        {
             step.expire_group(attempt, part);
         }
         if !step.dead {
             step.offer(attempt, takers, event);
         }
         let took = step.took;
-        (0..took.count_ones()).for_each(|_| self.stores[port].uses.retain(event));
         let timers = std::mem::take(&mut step.timers);
-        let mut again = Vec::new();
-        if step.dead {
+        let skips = self.plan.program.mode == Mode::Skipping;
+        let again = match (step.dead, step.restarts) {
+            (false, _) => step.all_again(attempt),
             // In a SEQUENCE the start looks after itself.
-            if self.plan.program.mode == Mode::Skipping {
-                let begun = step.again_after_failure(attempt, true);
-                again.extend(begun.map(|attempt| (attempt, std::mem::take(&mut step.timers))));
-            }
-        } else {
-            while let Some(attempt) = step.again(attempt) {
-                again.push((attempt, std::mem::take(&mut step.timers)));
-            }
+            (true, Some(every)) if skips => vec![step.restart(attempt, every)],
+            (true, _) => Vec::new(),
+        };
+        let (mut open, matched) = (!step.dead && !step.matched, step.matched);
+        if open && turns_away && again.iter().any(|(attempt, _)| attempt.begun) {
+            // It makes two of one: what would be more goes.
+            self.turn_away(NOTHING);
+            open = false;
         }
-        let open = !step.dead && !step.matched;
-        let matched = step.matched;
-        self.finish(id, open, matched, was_begun, moment.time, timers);
-        self.add_all(again, took);
+        self.finish(id, open, matched, was, moment.time, timers);
+        // A start that took the event itself is not offered it again.
+        let offers = was.begun && took & self.leading() == 0;
+        self.add_all(again, offers);
         (open.then_some(id), took)
     }
 
@@ -563,16 +606,19 @@ impl Matcher {
         id: AttemptId,
         open: bool,
         matched: bool,
-        was_begun: bool,
+        was: Was,
         time: Micros,
         timers: Vec<(Micros, Due)>,
     ) {
+        let now = Was::of(self.attempts.get(id));
+        if now.begun && !was.begun {
+            self.note_age(id);
+        } else if now.started && (!was.started || now.first != was.first) {
+            self.note_first(id);
+        }
         if open {
             self.set_timers(id, timers);
             self.stand(id);
-            if !was_begun && self.attempts.get(id).begun {
-                self.note_age(id);
-            }
             return;
         }
         if matched {
@@ -584,19 +630,21 @@ impl Matcher {
         self.remove(id);
     }
 
-    /// Takes in what EVERY begins again after a step in which these elements took the event.
-    pub(super) fn add_all(&mut self, again: Vec<(Attempt, Vec<(Micros, Due)>)>, took: Elements) {
+    /// The elements of the EVERY at the start.
+    fn leading(&self) -> Elements {
         let program = &self.plan.program;
-        let leading = program.leading_every.map_or(0, |every| program.part(every).elements);
+        program.leading_every.map_or(0, |every| program.part(every).elements)
+    }
+
+    /// Takes in what EVERY begins again. `offers`: in a SEQUENCE the start that waits again is offered the event, too.
+    pub(super) fn add_all(&mut self, again: Vec<Begun>, offers: bool) {
         for (attempt, timers) in again {
             if self.ending {
-                let freed = &mut self.freed;
-                self.links
-                    .release(attempt.link, |link| freed.push((link.element.into(), link.event)));
+                self.events.release(attempt.link);
             } else {
                 let begun = attempt.begun;
-                let id = self.add(attempt, timers);
-                if !begun && took & leading == 0 {
+                let id = self.add((attempt, timers));
+                if !begun && offers {
                     self.revived = Some(id);
                 }
             }
@@ -604,6 +652,7 @@ impl Matcher {
     }
 
     pub(super) fn emit(&mut self, link: LinkId, time: Micros, op: Op, partition: u32) {
+        self.tally.matches += u64::from(op == Op::Insert);
         self.matches.push(Matched {
             link,
             time,
@@ -617,20 +666,12 @@ impl Matcher {
         self.waiting.leave(&mut self.attempts, id, |_| true);
         let attempt = self.attempts.get(id);
         let (link, partition) = (attempt.link, attempt.partition);
-        let freed = &mut self.freed;
-        self.links
-            .release(link, |link| freed.push((link.element.into(), link.event)));
+        self.tally.open -= usize::from(attempt.begun);
+        self.events.release(link);
         self.attempts.remove(id);
         if self.plan.program.mode == Mode::Strict {
             let members = &mut self.partitions[partition as usize].members;
             members.retain(|member| *member != id);
-        }
-    }
-
-    /// The uses of events by links that are gone.
-    pub(super) fn let_go(&mut self) {
-        for (element, event) in self.freed.drain(..) {
-            self.stores[self.ports[element]].release(event);
         }
     }
 }

@@ -6,6 +6,8 @@
 //! | `program` | the automaton: the parts with their places, masks and slots |
 //! | `progress` | how far one attempt is: which elements it waits for, counts, deadlines |
 //! | `stepping` | what an event, or time, does to one attempt |
+//! | `again` | EVERY: what begins again |
+//! | `failing` | what ends an attempt or a part of it |
 //! | `captures` | captured events; prefixes are shared |
 //! | `columns` | the captured columns |
 //! | `attempts` | all open attempts |
@@ -17,16 +19,20 @@
 //! | `matcher` | all of it: events in, matches out |
 //! | `strict` | what is particular to SEQUENCE |
 //! | `due` | what time does; bounds; matches as batches |
+//! | `bounds` | how many attempts may be open; counts |
 //! | `saved` | the state as bytes |
 //! | `operator` | the matcher as a node of the pipeline |
 //!
 //! The theory and the semantics are in `feat/patterns/README.md`.
 
+mod again;
 pub mod attempts;
+pub mod bounds;
 pub mod captures;
 pub mod columns;
 pub mod conditions;
 mod due;
+mod failing;
 pub mod gather;
 pub mod matcher;
 pub mod operator;

@@ -5,7 +5,9 @@ use super::matcher::{Matcher, MatcherPlan, Prepared};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros};
 use crate::operators::state::{StateReader, StateWriter};
-use crate::operators::{BEGINNING_OF_TIME, CONTROL, END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
+use crate::operators::{
+    BEGINNING_OF_TIME, CONTROL, END_OF_TIME, Operator, OperatorPlan, Output, PatternCounts, Port, TimeUpdate,
+};
 use crate::windows::TimeDomain;
 
 /// Finds matches of a pattern in the events of its streams, one input each.
@@ -26,6 +28,8 @@ pub struct PatternOperator {
     /// By event time: batches ahead of the watermark, in the order they came.
     held: Vec<(Port, EventBatch)>,
     released: Micros,
+    /// The counts as they were told last.
+    told: PatternCounts,
 }
 
 /// What a [`PatternOperator`] does.
@@ -48,6 +52,10 @@ impl OperatorPlan for PatternPlan {
         self.lines.clone()
     }
 
+    fn counts_patterns(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(PatternOperator {
             matcher: Matcher::new(self.matcher.clone())?,
@@ -55,6 +63,7 @@ impl OperatorPlan for PatternPlan {
             merges: self.domain == TimeDomain::Event && self.matcher.ports.len() > 1,
             held: Vec::new(),
             released: BEGINNING_OF_TIME,
+            told: PatternCounts::default(),
         }))
     }
 }
@@ -62,10 +71,12 @@ impl OperatorPlan for PatternPlan {
 impl Operator for PatternOperator {
     fn process(&mut self, port: Port, batch: EventBatch, out: &mut Output) -> Result<()> {
         if port == CONTROL {
-            return self.matcher.forget_keys(&batch);
+            self.matcher.forget_keys(&batch)?;
+            self.count(out);
+            return Ok(());
         }
         if self.domain == TimeDomain::Processing {
-            self.matcher.reach(out.now());
+            self.matcher.reach(out.now())?;
             self.flush(out)?;
         }
         if self.merges {
@@ -92,7 +103,7 @@ impl Operator for PatternOperator {
         match (time, self.domain) {
             (TimeUpdate::Timer(now), domain) => {
                 if domain == TimeDomain::Processing {
-                    self.matcher.reach(now);
+                    self.matcher.reach(now)?;
                 }
                 self.begin();
                 self.flush(out)?;
@@ -105,7 +116,7 @@ impl Operator for PatternOperator {
             (TimeUpdate::Watermark(watermark), TimeDomain::Event) => {
                 self.release(watermark, out)?;
                 self.begin();
-                self.matcher.reach(watermark);
+                self.matcher.reach(watermark)?;
                 self.flush(out)?;
             }
             (TimeUpdate::Watermark(_), TimeDomain::Processing) => {}
@@ -159,7 +170,7 @@ impl PatternOperator {
     fn event(&mut self, prepared: &Prepared, row: usize, report: &mut Reports) -> Result<()> {
         if self.domain == TimeDomain::Event {
             // What is due before the event happens before it.
-            self.matcher.reach(prepared.batch.time(row));
+            self.matcher.reach(prepared.batch.time(row))?;
         }
         self.matcher.event(prepared, row, report)
     }
@@ -204,17 +215,33 @@ impl PatternOperator {
         if let Some(matches) = self.matcher.flush()? {
             out.emit(matches);
         }
-        let dropped = std::mem::take(&mut self.matcher.dropped);
-        if dropped > 0 {
+        if let Some(message) = self.matcher.take_report() {
             let mut report = Reports::at(out.now());
-            let most = self.matcher.plan.max_attempts;
-            report.add(
-                format!("more than {most} attempts at the pattern are open: the oldest {dropped} were dropped"),
-                String::new(),
-            );
+            report.add(message, String::new());
             report.errors.into_iter().for_each(|error| out.error(error));
         }
+        self.count(out);
         Ok(())
+    }
+
+    /// Tells how the counts have changed.
+    fn count(&mut self, out: &mut Output) {
+        let tally = self.matcher.tally();
+        let now = PatternCounts {
+            open: tally.open as i64,
+            bytes: self.matcher.bytes() as i64,
+            matches: tally.matches,
+            timeouts: tally.timeouts,
+            dropped: tally.dropped,
+        };
+        let told = std::mem::replace(&mut self.told, now);
+        out.count_patterns(PatternCounts {
+            open: now.open - told.open,
+            bytes: now.bytes - told.bytes,
+            matches: now.matches - told.matches,
+            timeouts: now.timeouts - told.timeouts,
+            dropped: now.dropped - told.dropped,
+        });
     }
 
     /// Asks for the timer that is due next.

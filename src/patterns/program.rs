@@ -40,10 +40,18 @@ pub struct Program {
     pub marks: usize,
     /// How many deadlines an attempt has.
     pub deadlines: usize,
+    /// How many times up to which a guard at the start counts an attempt has.
+    pub quiets: usize,
     /// The WITHIN parts.
     pub withins: Vec<PartId>,
+    /// Those of them that are bounded by a number of events.
+    pub counted: Vec<PartId>,
+    /// The marks that are links.
+    pub links: Vec<usize>,
     /// The elements that must not come.
     pub absents: Elements,
+    /// Whether what begins again of an EVERY may keep events that came since, and their places in time.
+    pub keeps_beside: bool,
 }
 
 /// A part of the tree and where it stands.
@@ -55,6 +63,8 @@ pub struct Part {
     pub parent: Option<(PartId, usize)>,
     /// The elements in it.
     pub elements: Elements,
+    /// The EVERY parts in it, and itself, by number.
+    pub everies: u64,
 }
 
 /// What a part is.
@@ -74,7 +84,12 @@ pub enum PartKind {
         guards: Elements,
     },
     /// The first of the parts.
-    Or(Vec<PartId>),
+    Or {
+        /// The alternatives.
+        parts: Vec<PartId>,
+        /// The mark of what was before it, if an alternative may have events without being complete.
+        origin: Option<usize>,
+    },
     /// A part again and again.
     Repeat {
         /// What.
@@ -96,15 +111,24 @@ pub enum PartKind {
         mark: Option<usize>,
         /// What is taken back to begin again: its own elements and those after it.
         resets: Elements,
+        /// Whether events that came since it began stay: it stands in an AND or OR, or after a collection that is still open.
+        keeps: bool,
+        /// The EVERY parts, by number, in which what begins again is not: those in it and after it, and those around it and
+        /// before it, which begin again once, out of the attempt that goes on.
+        leaves: u64,
     },
-    /// A part in limited time. The mark is the time of its first event.
+    /// A part in limited time or events.
     Within {
         /// What.
         body: PartId,
         /// How much.
-        time: Micros,
-        /// When it began.
+        limit: Limit,
+        /// The time or the number of its first event.
         mark: usize,
+        /// The mark of what was before it.
+        origin: usize,
+        /// Its number in [`Program::withins`].
+        number: usize,
     },
 }
 
@@ -123,8 +147,8 @@ pub struct Element {
     pub withins: Vec<PartId>,
     /// Whether it may take events more than once: a collection, or a part of a repeated group.
     pub collects: bool,
-    /// Whether it is one operand of an AND or OR, or a part of one.
-    pub in_logical: bool,
+    /// Guards that stand right before it, or a part that it is in, in a chain, as their slots.
+    pub guards: Vec<usize>,
 }
 
 /// What an element waits for.
@@ -148,8 +172,13 @@ pub enum ElementKind {
         /// The deadline's slot.
         deadline: usize,
     },
-    /// That no event comes before what it guards.
-    Guard,
+    /// That no event comes before the other operands of its AND.
+    GuardOfAnd,
+    /// That no event comes before what follows it; at the start, in the time before that. The slot of up to when.
+    Guard {
+        /// The slot.
+        quiet: usize,
+    },
 }
 
 impl PartKind {
@@ -174,7 +203,7 @@ impl Program {
                     leaves: Vec::new(),
                     withins: Vec::new(),
                     collects: false,
-                    in_logical: false,
+                    guards: Vec::new(),
                 };
                 count
             ],
@@ -184,14 +213,19 @@ impl Program {
             counters: 0,
             marks: 0,
             deadlines: 0,
+            quiets: 0,
             withins: Vec::new(),
+            counted: Vec::new(),
+            links: Vec::new(),
             absents: 0,
+            keeps_beside: false,
         };
         let context = Context {
             leading: true,
             ..Context::default()
         };
         program.add(shape, None, &context);
+        program.relate_everies();
         program
     }
 
@@ -203,7 +237,7 @@ impl Program {
     /// Whether attempts have more than elements they wait for and events.
     pub fn has_slots(&self) -> bool {
         let everies = self.everies.len() - usize::from(self.always_open.is_some());
-        self.counters + self.marks + self.deadlines + everies > 0 || self.absents != 0
+        self.counters + self.marks + self.deadlines + self.quiets + everies > 0 || self.absents != 0
     }
 
     /// Where attempts begin: the whole, but for what repeats without memory.
@@ -214,9 +248,10 @@ impl Program {
     fn add(&mut self, shape: &Shape, parent: Option<(PartId, usize)>, context: &Context) -> PartId {
         let id = self.parts.len();
         self.parts.push(Part {
-            kind: PartKind::Or(Vec::new()),
+            kind: PartKind::Chain(Vec::new()),
             parent,
             elements: shape.elements(),
+            everies: 0,
         });
         let kind = match shape {
             Shape::Events { element, min, max } => {
@@ -231,8 +266,14 @@ impl Program {
             }
             Shape::Absent { element, wait } => {
                 self.place(*element, id, context);
+                let in_and = parent.is_some_and(|(parent, _)| context.and == Some(parent));
                 self.elements[*element].kind = match *wait {
-                    None => ElementKind::Guard,
+                    None if in_and => ElementKind::GuardOfAnd,
+                    None => {
+                        self.quiets += 1;
+                        let quiet = self.quiets - 1;
+                        ElementKind::Guard { quiet }
+                    }
                     Some(wait) => {
                         self.deadlines += 1;
                         let deadline = self.deadlines - 1;
@@ -249,19 +290,28 @@ impl Program {
                     .map(|next| parts[next..].iter().fold(0, |all, part| all | part.elements()))
                     .collect();
                 let outer = context.after;
+                let around = context.guards.clone();
                 for (index, part) in parts.iter().enumerate() {
                     context.after = outer | after[index];
                     let added = self.add(part, Some((id, index)), &context);
                     ids.push(added);
+                    // A guard comes to nothing: what follows it is still the start.
                     context.leading = false;
                     context.closes |= part.elements();
+                    context.open_before |= !part.is_closed_when_complete();
                     self.repeats_in(added, &mut context.leaves);
+                    context.guards = match self.guard_slot(added) {
+                        Some(slot) => context.guards.iter().copied().chain([slot]).collect(),
+                        // What may be left out does not end what they guard.
+                        None if part.may_be_empty() => context.guards,
+                        None => around.clone(),
+                    };
                 }
                 PartKind::Chain(ids)
             }
             Shape::And(parts) => {
                 let done = self.counter();
-                let ids = self.operands(parts, id, context);
+                let ids = self.operands(parts, id, Some(id), context);
                 let guards = parts.iter().filter_map(|part| match part {
                     Shape::Absent { element, wait: None } => Some(1 << element),
                     _ => None,
@@ -272,9 +322,12 @@ impl Program {
                     done,
                 }
             }
-            Shape::Or(parts) => PartKind::Or(self.operands(parts, id, context)),
+            Shape::Or(parts) => PartKind::Or {
+                parts: self.operands(parts, id, None, context),
+                origin: parts.iter().any(Shape::may_be_partial).then(|| self.link_mark()),
+            },
             Shape::Repeat { body, min, max } => {
-                let (count, mark) = (self.counter(), self.mark());
+                let (count, mark) = (self.counter(), self.link_mark());
                 let context = Context {
                     collects: true,
                     leading: false,
@@ -291,7 +344,7 @@ impl Program {
             Shape::Every(body) => {
                 self.everies.push(id);
                 let resets = shape.elements() | context.after;
-                let mark = (!context.leading).then(|| self.mark());
+                let mark = (!context.leading).then(|| self.link_mark());
                 let inner = Context {
                     leading: false,
                     ..context.clone()
@@ -312,19 +365,27 @@ impl Program {
                     body: part,
                     mark,
                     resets,
+                    keeps: context.in_logical || context.open_before,
+                    leaves: 0,
                 }
             }
-            Shape::Within { body, time } => {
-                let mark = self.mark();
+            Shape::Within { body, limit } => {
+                let (mark, origin) = (self.mark(), self.link_mark());
+                let number = self.withins.len();
                 self.withins.push(id);
+                if let Limit::Events(_) = limit {
+                    self.counted.push(id);
+                }
                 let mut context = context.clone();
                 context.withins.push(id);
                 context.leading = false;
                 let body = self.add(body, Some((id, 0)), &context);
                 PartKind::Within {
                     body,
-                    time: *time,
+                    limit: *limit,
                     mark,
+                    origin,
+                    number,
                 }
             }
         };
@@ -332,10 +393,11 @@ impl Program {
         id
     }
 
-    fn operands(&mut self, parts: &[Shape], id: PartId, context: &Context) -> Vec<PartId> {
+    fn operands(&mut self, parts: &[Shape], id: PartId, and: Option<PartId>, context: &Context) -> Vec<PartId> {
         let context = Context {
             in_logical: true,
             leading: false,
+            and,
             ..context.clone()
         };
         let operands = parts.iter().enumerate();
@@ -352,8 +414,89 @@ impl Program {
             leaves: context.leaves.clone(),
             withins: context.withins.clone(),
             collects: context.collects,
-            in_logical: context.in_logical,
+            guards: context.guards.clone(),
         };
+    }
+
+    /// Whether attempts may lose their first events and go on: then each event's place among all must be known.
+    pub fn keeps_order(&self) -> bool {
+        let loses = |part: &Part| {
+            matches!(
+                part.kind,
+                PartKind::Repeat { .. } | PartKind::Or { origin: Some(_), .. }
+            )
+        };
+        self.keeps_beside || !self.counted.is_empty() || self.parts.iter().any(loses)
+    }
+
+    /// The repeated groups in a part.
+    pub fn repeats(&self, part: PartId) -> impl Iterator<Item = PartId> {
+        let inside = (part..self.parts.len()).filter(move |inner| self.is_in(*inner, part));
+        inside.filter(|inner| self.parts[*inner].kind.is_repeat())
+    }
+
+    /// The slot of a part that is nothing but a guard.
+    fn guard_slot(&self, part: PartId) -> Option<usize> {
+        match self.parts[part].kind {
+            PartKind::Element(element) => match self.elements[element].kind {
+                ElementKind::Guard { quiet } => Some(quiet),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Says of each part which EVERYs it has, and of each EVERY in which others what begins again of it is not.
+    fn relate_everies(&mut self) {
+        let everies = self.everies.clone();
+        for part in 0..self.parts.len() {
+            let inside = everies
+                .iter()
+                .enumerate()
+                .filter(|(_, every)| self.is_in(**every, part));
+            self.parts[part].everies = inside.fold(0, |all, (number, _)| all | 1 << number);
+        }
+        for (number, &every) in everies.iter().enumerate() {
+            let PartKind::Every { resets, .. } = self.parts[every].kind else {
+                continue;
+            };
+            let gone = everies.iter().enumerate().filter(|(other, part)| {
+                let reset = self.parts[**part].elements & !resets == 0;
+                *other != number && (reset || !self.stand_beside(every, **part))
+            });
+            let gone = gone.fold(0, |all, (other, _)| all | 1 << other);
+            if let PartKind::Every { leaves, keeps, .. } = &mut self.parts[every].kind {
+                *leaves = gone;
+                self.keeps_beside |= *keeps;
+            }
+        }
+    }
+
+    /// Whether two parts stand in different operands of an AND or OR.
+    fn stand_beside(&self, part: PartId, other: PartId) -> bool {
+        let mut around = part;
+        while let Some((parent, _)) = self.parts[around].parent {
+            if self.is_in(other, parent) {
+                let logical = matches!(self.parts[parent].kind, PartKind::And { .. } | PartKind::Or { .. });
+                return logical && other != parent;
+            }
+            around = parent;
+        }
+        false
+    }
+
+    /// Whether a part is another or stands in it.
+    pub fn is_in(&self, part: PartId, other: PartId) -> bool {
+        let mut part = part;
+        loop {
+            if part == other {
+                return true;
+            }
+            match self.parts[part].parent {
+                Some((parent, _)) => part = parent,
+                None => return false,
+            }
+        }
     }
 
     /// The repeated groups in a part.
@@ -365,6 +508,13 @@ impl Program {
     fn counter(&mut self) -> usize {
         self.counters += 1;
         self.counters - 1
+    }
+
+    /// A mark that is a link.
+    fn link_mark(&mut self) -> usize {
+        let mark = self.mark();
+        self.links.push(mark);
+        mark
     }
 
     fn mark(&mut self) -> usize {
@@ -385,6 +535,12 @@ struct Context {
     withins: Vec<PartId>,
     collects: bool,
     in_logical: bool,
+    /// Something before it in its chains may take events while it waits.
+    open_before: bool,
+    /// The AND whose operand this is.
+    and: Option<PartId>,
+    /// The guards right before it.
+    guards: Vec<usize>,
 }
 
 impl Program {

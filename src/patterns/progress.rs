@@ -44,9 +44,9 @@ pub struct Slots {
     pub inside: u64,
     /// Those of them that are complete but may still take events.
     pub complete: u64,
-    /// At the start: up to when what must not come counts.
-    pub quiet_until: Micros,
-    /// The counters, the marks, the deadlines.
+    /// The WITHIN parts that are complete but may still take events, by their number.
+    pub ended: u64,
+    /// The counters, the marks, the deadlines, the times of guards.
     pub numbers: Box<[i64]>,
 }
 
@@ -56,18 +56,19 @@ pub fn mark_of(link: LinkId) -> i64 {
 }
 
 /// The link of a mark.
-pub fn link_of(mark: i64) -> LinkId {
+fn link_of(mark: i64) -> LinkId {
     LinkId::try_from(mark).unwrap_or(NOTHING)
 }
 
 impl Attempt {
     /// One that waits for nothing yet.
     pub fn new(program: &Program, partition: u32) -> Self {
-        let numbers = program.counters + program.marks + program.deadlines;
+        let quiets = program.counters + program.marks + program.deadlines;
         let slots = program.has_slots().then(|| {
+            let mut numbers = vec![0; quiets];
+            numbers.resize(quiets + program.quiets, NOT_STARTED);
             Box::new(Slots {
-                quiet_until: Micros::MIN,
-                numbers: vec![0; numbers].into(),
+                numbers: numbers.into(),
                 ..Slots::default()
             })
         });
@@ -116,6 +117,11 @@ impl Attempt {
         }
     }
 
+    /// A mark that is a link.
+    pub fn link_mark(&self, program: &Program, index: usize) -> LinkId {
+        link_of(self.mark(program, index))
+    }
+
     /// A deadline.
     pub fn deadline(&self, program: &Program, index: usize) -> Micros {
         let index = program.counters + program.marks + index;
@@ -126,6 +132,27 @@ impl Attempt {
     pub fn set_deadline(&mut self, program: &Program, index: usize, at: Micros) {
         if let Some(slots) = &mut self.slots {
             slots.numbers[program.counters + program.marks + index] = at;
+        }
+    }
+
+    /// At the start: up to when what a guard forbids still counts.
+    pub fn quiet_until(&self, program: &Program, index: usize) -> Micros {
+        let index = program.counters + program.marks + program.deadlines + index;
+        self.slots.as_ref().map_or(NOT_STARTED, |slots| slots.numbers[index])
+    }
+
+    /// Sets it.
+    pub fn set_quiet_until(&mut self, program: &Program, index: usize, until: Micros) {
+        if let Some(slots) = &mut self.slots {
+            slots.numbers[program.counters + program.marks + program.deadlines + index] = until;
+        }
+    }
+
+    /// It is in these EVERY parts no more, by their numbers.
+    pub fn leave_everies(&mut self, everies: u64) {
+        if let Some(slots) = &mut self.slots {
+            slots.inside &= !everies;
+            slots.complete &= !everies;
         }
     }
 

@@ -5,7 +5,8 @@ use arrow::array::{ArrayRef, RecordBatch};
 
 use super::captures::{EventId, LinkId, NOTHING};
 use super::matcher::{Matcher, Partition};
-use super::progress::{Attempt, Slots};
+use super::program::PartKind;
+use super::progress::{Attempt, NOT_STARTED, Slots};
 use super::timers::{AttemptId, Due};
 use crate::error::{Error, Result};
 use crate::event::Micros;
@@ -51,8 +52,8 @@ impl Matcher {
             .collect();
         state.value(&attempts)?;
         // Links and events are written by their places.
-        state.value(&self.links)?;
-        for store in &self.stores {
+        state.value(&self.events.links)?;
+        for store in &self.events.stores {
             state.value(&store.uses)?;
             let places: Vec<EventId> = store.uses.live().collect();
             let columns: Result<Vec<ArrayRef>> = store.columns.iter().map(|column| column.gather(&places)).collect();
@@ -77,8 +78,8 @@ impl Matcher {
             })
             .collect();
         let attempts: Vec<SavedAttempt> = state.value()?;
-        self.links = state.value()?;
-        for store in &mut self.stores {
+        self.events.links = state.value()?;
+        for store in &mut self.events.stores {
             store.uses = state.value()?;
             let columns: RecordBatch = state.columns()?;
             if columns.num_rows() != store.uses.len() || columns.num_columns() != store.columns.len() {
@@ -92,7 +93,7 @@ impl Matcher {
             }
         }
         for saved in attempts {
-            if saved.link != NOTHING && !self.links.has(saved.link) {
+            if saved.link != NOTHING && !self.events.links.has(saved.link) {
                 return Err(Error::failed("the snapshot is damaged: an attempt without its events"));
             }
             let timers = saved.timers;
@@ -106,9 +107,23 @@ impl Matcher {
                 slots: saved.slots.map(Box::new),
                 ..Attempt::new(&self.plan.program, saved.partition)
             };
-            self.add(attempt, timers);
+            let id = self.add((attempt, timers));
+            self.count_groups(id);
         }
         Ok(())
+    }
+
+    /// From which event on the groups bounded by WITHIN n EVENTS count.
+    fn count_groups(&mut self, id: AttemptId) {
+        let program = self.plan.program.clone();
+        for (index, &part) in program.counted.iter().enumerate() {
+            if let PartKind::Within { mark, .. } = program.part(part).kind {
+                let from = self.attempts.get(id).mark(&program, mark);
+                if from != NOT_STARTED {
+                    self.count_from(id, index + 1, from as u64);
+                }
+            }
+        }
     }
 }
 

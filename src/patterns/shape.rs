@@ -47,12 +47,12 @@ pub enum Shape {
     },
     /// Again when it is complete.
     Every(Box<Shape>),
-    /// Within so much time from its first event to its last.
+    /// Within so much time, or so many events, from its first event to its last.
     Within {
         /// What is bounded.
         body: Box<Shape>,
-        /// The time.
-        time: Micros,
+        /// By how much.
+        limit: Limit,
     },
 }
 
@@ -65,7 +65,7 @@ pub enum Mode {
     Strict,
 }
 
-/// WITHIN of a whole pattern.
+/// WITHIN of a whole pattern or of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// Last minus first event's time.
@@ -95,6 +95,62 @@ impl Shape {
             Shape::Or(parts) => parts.iter().any(Shape::may_be_empty),
             Shape::Repeat { body, min, .. } => *min == 0 || body.may_be_empty(),
             Shape::Every(body) | Shape::Within { body, .. } => body.may_be_empty(),
+        }
+    }
+
+    /// Whether it may have events before it is complete.
+    pub fn may_be_partial(&self) -> bool {
+        match self {
+            Shape::Events { min, .. } => *min > 1,
+            Shape::Absent { .. } => false,
+            Shape::Chain(_) | Shape::And(_) | Shape::Repeat { .. } => true,
+            Shape::Or(parts) => parts.iter().any(Shape::may_be_partial),
+            Shape::Every(body) | Shape::Within { body, .. } => body.may_be_partial(),
+        }
+    }
+
+    /// Whether it takes no more events once it is complete.
+    pub fn is_closed_when_complete(&self) -> bool {
+        match self {
+            Shape::Events { min, max, .. } => *max == Some(*min),
+            Shape::Absent { .. } => true,
+            Shape::Chain(_) => self.ends().iter().all(|part| part.is_closed_when_complete()),
+            Shape::And(parts) | Shape::Or(parts) => parts.iter().all(Shape::is_closed_when_complete),
+            // A round is over when it is complete.
+            Shape::Repeat { min, max, .. } => *max == Some(*min),
+            Shape::Every(body) | Shape::Within { body, .. } => body.is_closed_when_complete(),
+        }
+    }
+
+    /// Of a chain the parts that may still take events when it is complete, as far as their kind goes: an event that a part
+    /// takes closes those before it, time that passes does not.
+    pub fn ends(&self) -> &[Shape] {
+        let Shape::Chain(parts) = self else {
+            return std::slice::from_ref(self);
+        };
+        let from = parts.iter().rposition(Shape::takes_events).unwrap_or(0);
+        &parts[from..]
+    }
+
+    /// Whether it takes an event in any case.
+    fn takes_events(&self) -> bool {
+        match self {
+            Shape::Events { min, .. } => *min > 0,
+            Shape::Absent { .. } => false,
+            Shape::Chain(parts) | Shape::And(parts) => parts.iter().any(Shape::takes_events),
+            Shape::Or(parts) => parts.iter().all(Shape::takes_events),
+            Shape::Repeat { body, min, .. } => *min > 0 && body.takes_events(),
+            Shape::Every(body) | Shape::Within { body, .. } => body.takes_events(),
+        }
+    }
+
+    /// Whether it begins with an EVERY that begins again by itself, whatever comes after.
+    pub fn leads_with_every(&self) -> bool {
+        match self {
+            Shape::Every(_) => true,
+            Shape::Chain(parts) => parts.first().is_some_and(Shape::leads_with_every),
+            Shape::Within { body, .. } => body.leads_with_every(),
+            _ => false,
         }
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Only the attempt changes here, with its links; who waits where and what becomes of a match is the matcher's.
 
-use super::captures::{EventId, Links, NOTHING};
+use super::captures::EventId;
+use super::gather::Events;
 use super::program::{ElementKind, PartId, PartKind, Program};
-use super::progress::{Attempt, NOT_STARTED, link_of, mark_of};
-use super::shape::{ElementId, Elements, Limit, Mode};
+use super::progress::{Attempt, NOT_STARTED, mark_of};
+use super::shape::{ElementId, Elements, Limit};
 use super::timers::Due;
 use crate::event::Micros;
 
@@ -22,47 +23,69 @@ pub struct Moment {
     pub order: u64,
 }
 
+/// An attempt with the timers it needs.
+pub type Begun = (Attempt, Vec<(Micros, Due)>);
+
 /// One step of one attempt.
 pub struct Step<'a> {
     /// The automaton.
     pub program: &'a Program,
     /// The events of attempts.
-    pub links: &'a mut Links,
+    pub events: &'a mut Events,
     /// When.
     pub moment: Moment,
-    /// Links that are no longer used: their events are to be let go.
-    pub freed: &'a mut Vec<(ElementId, EventId)>,
     /// Elements that took the event.
     pub took: Elements,
     /// The pattern is complete.
     pub matched: bool,
     /// The attempt has failed.
     pub dead: bool,
-    /// Timers to set.
+    /// The EVERY that begins again because the attempt has failed, by its number.
+    pub restarts: Option<usize>,
+    /// Timers to set. Of groups bounded by a number of events it is the number of the first.
     pub timers: Vec<(Micros, Due)>,
+    /// What began again in the middle of the step.
+    pub(super) forks: Vec<Begun>,
     /// Parts are begun for the first time: nothing has happened yet.
-    beginning: bool,
+    pub(super) beginning: bool,
+    /// Time completes parts: no event closes what is before them.
+    pub(super) by_time: bool,
+    /// The ANDs whose operands the event is being offered to.
+    holding: Vec<PartId>,
+    /// The ORs that the event has decided.
+    decided: Vec<PartId>,
+    /// Elements that began to wait with this event: they wait for the next.
+    renewed: Elements,
+    /// Events have ended: a group does not take more rounds than it must.
+    ending: bool,
 }
 
 impl<'a> Step<'a> {
     /// At a moment.
-    pub fn new(
-        program: &'a Program,
-        links: &'a mut Links,
-        freed: &'a mut Vec<(ElementId, EventId)>,
-        moment: Moment,
-    ) -> Self {
+    pub fn new(program: &'a Program, events: &'a mut Events, moment: Moment) -> Self {
         Step {
             program,
-            links,
+            events,
             moment,
-            freed,
             took: 0,
             matched: false,
             dead: false,
+            restarts: None,
             timers: Vec::new(),
+            forks: Vec::new(),
             beginning: false,
+            by_time: false,
+            holding: Vec::new(),
+            decided: Vec::new(),
+            renewed: 0,
+            ending: false,
         }
+    }
+
+    /// When events have ended.
+    pub fn at_the_end(mut self, ending: bool) -> Self {
+        self.ending = ending;
+        self
     }
 
     /// A new attempt at the whole pattern.
@@ -77,11 +100,15 @@ impl<'a> Step<'a> {
     /// Offers an event of which these elements' conditions hold.
     pub fn offer(&mut self, attempt: &mut Attempt, takers: Elements, event: EventId) {
         let takers = takers & attempt.waits;
+        self.renewed = 0;
+        self.decided.clear();
         let mut absent = takers & self.program.absents;
         while absent != 0 {
             let element = absent.trailing_zeros() as ElementId;
             absent &= absent - 1;
-            self.violate(attempt, element);
+            if attempt.waits >> element & 1 == 1 {
+                self.violate(attempt, element);
+            }
             if self.dead {
                 return;
             }
@@ -95,37 +122,15 @@ impl<'a> Step<'a> {
     /// A time without what must not come is over.
     pub fn silence(&mut self, attempt: &mut Attempt, element: ElementId) {
         attempt.waits &= !(1 << element);
+        self.by_time = true;
         self.complete(attempt, self.program.elements[element].part);
-    }
-
-    /// The time of a group is over.
-    pub fn expire_group(&mut self, attempt: &mut Attempt, part: PartId) {
-        attempt.waits &= !self.program.part(part).elements;
-        self.dead = attempt.waits == 0;
-    }
-
-    /// The group whose time is over for an event, if there is one the attempt still waits in.
-    pub fn expired_group(&self, attempt: &Attempt) -> Option<PartId> {
-        let program = self.program;
-        program
-            .withins
-            .iter()
-            .copied()
-            .find(|&part| match program.part(part).kind {
-                PartKind::Within { time, mark, .. } => {
-                    let from = attempt.mark(program, mark);
-                    from != NOT_STARTED
-                        && attempt.waits & program.part(part).elements != 0
-                        && self.moment.time.saturating_sub(from) > time
-                }
-                _ => false,
-            })
+        self.by_time = false;
     }
 
     /// Offers to a part; whether it took the event. Of a chain the last that can take it does.
     fn offer_to(&mut self, attempt: &mut Attempt, part: PartId, takers: Elements, event: EventId) -> bool {
         let program = self.program;
-        let takers = takers & program.part(part).elements & attempt.waits;
+        let takers = takers & program.part(part).elements & attempt.waits & !self.renewed;
         if takers == 0 {
             return false;
         }
@@ -135,7 +140,7 @@ impl<'a> Step<'a> {
                 let mut parts = parts.iter().rev();
                 parts.any(|&part| self.offer_to(attempt, part, takers, event))
             }
-            PartKind::And { parts, guards, .. } => {
+            PartKind::And { parts, guards, done } => {
                 if let Some(slots) = &mut attempt.slots
                     && slots.violated & guards != 0
                 {
@@ -143,21 +148,57 @@ impl<'a> Step<'a> {
                     slots.violated &= !guards;
                     return false;
                 }
-                self.offer_to_each(attempt, parts, takers, event)
+                // It is complete when all operands have met the event.
+                let was_done = attempt.counter(*done).count_ones() as usize == parts.len();
+                self.holding.push(part);
+                let taken = self.offer_to_all(attempt, parts, takers, event);
+                self.holding.pop();
+                if !was_done && attempt.counter(*done).count_ones() as usize == parts.len() {
+                    attempt.waits &= !guards;
+                    self.complete(attempt, part);
+                }
+                taken
             }
-            PartKind::Or(parts) => self.offer_to_each(attempt, parts, takers, event),
+            PartKind::Or { .. } => self.offer_to_each(attempt, part, takers, event),
             PartKind::Repeat { body, .. } | PartKind::Every { body, .. } | PartKind::Within { body, .. } => {
                 self.offer_to(attempt, *body, takers, event)
             }
         }
     }
 
-    /// One event may be what several operands wait for.
-    fn offer_to_each(&mut self, attempt: &mut Attempt, parts: &[PartId], takers: Elements, event: EventId) -> bool {
+    /// One event may be what several operands wait for. What begins again in one has not met the event in those after it.
+    fn offer_to_all(&mut self, attempt: &mut Attempt, parts: &[PartId], takers: Elements, event: EventId) -> bool {
         let mut taken = false;
-        for &part in parts {
+        for (index, &part) in parts.iter().enumerate() {
+            let known = self.forks.len();
             taken |= self.offer_to(attempt, part, takers, event);
-            if self.matched {
+            let mut begun = self.forks.split_off(known);
+            for (fork, timers) in &mut begun {
+                let own_timers = std::mem::replace(&mut self.timers, std::mem::take(timers));
+                for &later in &parts[index + 1..] {
+                    self.offer_to(fork, later, takers, event);
+                }
+                *timers = std::mem::replace(&mut self.timers, own_timers);
+            }
+            self.forks.append(&mut begun);
+        }
+        taken
+    }
+
+    /// Of several alternatives the first that is complete decides. What began again in those before it is lost with them.
+    fn offer_to_each(&mut self, attempt: &mut Attempt, or: PartId, takers: Elements, event: EventId) -> bool {
+        let PartKind::Or { parts, .. } = &self.program.part(or).kind else {
+            return false;
+        };
+        let mut taken = false;
+        let known = self.forks.len();
+        for &part in parts {
+            let before = self.forks.len();
+            taken |= self.offer_to(attempt, part, takers, event);
+            if self.decided.contains(&or) {
+                for (lost, _) in self.forks.drain(known..before) {
+                    self.events.release(lost.link);
+                }
                 break;
             }
         }
@@ -167,14 +208,14 @@ impl<'a> Step<'a> {
     fn take(&mut self, attempt: &mut Attempt, element: ElementId, event: EventId) -> bool {
         let program = self.program;
         let place = &program.elements[element];
+        let mut guards = place.guards.iter();
+        if guards.any(|guard| self.moment.time <= attempt.quiet_until(program, *guard)) {
+            return false;
+        }
+        for &repeat in &place.leaves {
+            self.leave(attempt, repeat);
+        }
         if !attempt.has_started() {
-            if attempt
-                .slots
-                .as_ref()
-                .is_some_and(|slots| self.moment.time <= slots.quiet_until)
-            {
-                return false;
-            }
             attempt.started = self.moment.time;
             attempt.order = self.moment.order;
             attempt.first = self.moment.number;
@@ -182,21 +223,12 @@ impl<'a> Step<'a> {
                 self.timers.push((after(self.moment.clock, time), Due::Expiry));
             }
         }
-        for &repeat in &place.leaves {
-            self.leave(attempt, repeat);
-        }
         attempt.waits &= !place.closes;
-        attempt.link = self.links.push(attempt.link, element, event);
+        attempt.link = self.events.push(attempt.link, element, event);
         attempt.begun = true;
         self.took |= 1 << element;
         for &part in &place.withins {
-            if let PartKind::Within { time, mark, .. } = program.part(part).kind
-                && attempt.mark(program, mark) == NOT_STARTED
-            {
-                attempt.set_mark(program, mark, self.moment.time);
-                self.timers
-                    .push((after(self.moment.clock, time), Due::GroupExpiry(part)));
-            }
+            self.start_group(attempt, part);
         }
         match place.kind {
             ElementKind::Several { min, max, count } => {
@@ -217,81 +249,52 @@ impl<'a> Step<'a> {
         true
     }
 
+    /// The first event of a group: its time begins.
+    fn start_group(&mut self, attempt: &mut Attempt, part: PartId) {
+        let program = self.program;
+        let PartKind::Within { limit, mark, .. } = program.part(part).kind else {
+            return;
+        };
+        if attempt.mark(program, mark) != NOT_STARTED {
+            return;
+        }
+        let due = Due::GroupExpiry(part);
+        match limit {
+            Limit::Time(time) => {
+                attempt.set_mark(program, mark, self.moment.time);
+                self.timers.push((after(self.moment.clock, time), due));
+            }
+            Limit::Events(_) => {
+                let number = self.moment.number as i64;
+                attempt.set_mark(program, mark, number);
+                self.timers.push((number, due));
+            }
+        }
+    }
+
     /// A repeated group is left: a round that is not complete does not count.
-    fn leave(&mut self, attempt: &mut Attempt, repeat: PartId) {
+    pub(super) fn leave(&mut self, attempt: &mut Attempt, repeat: PartId) {
         let program = self.program;
         let part = program.part(repeat);
         if let PartKind::Repeat { max, count, mark, .. } = part.kind
             && attempt.waits & part.elements != 0
             && max.is_none_or(|max| attempt.counter(count) < u64::from(max))
         {
-            self.back_to(attempt, attempt.mark(program, mark));
+            self.drop_round(attempt, repeat, mark);
         }
     }
 
-    /// Forgets the events after a mark.
-    fn back_to(&mut self, attempt: &mut Attempt, mark: i64) {
-        let link = link_of(mark);
-        if link != attempt.link {
-            self.links.retain(link);
-            let freed = &mut *self.freed;
-            self.links
-                .release(attempt.link, |link| freed.push((usize::from(link.element), link.event)));
-            attempt.link = link;
-        }
-    }
-
-    /// What must not come has come.
-    fn violate(&mut self, attempt: &mut Attempt, element: ElementId) {
-        let program = self.program;
-        let place = &program.elements[element];
-        let restarts = program.mode == Mode::Skipping || program.leading_every.is_some();
-        match place.kind {
-            ElementKind::Silence { wait, deadline } => {
-                if !attempt.begun && restarts {
-                    let at = self.moment.clock.saturating_add(wait);
-                    attempt.set_deadline(program, deadline, at);
-                    self.timers.push((at, Due::Silence(element)));
-                } else {
-                    self.close_alternative(attempt, place.part);
-                }
-            }
-            ElementKind::Guard if place.in_logical => match &mut attempt.slots {
-                Some(slots) if program.mode == Mode::Skipping || (!attempt.begun && restarts) => {
-                    slots.violated |= 1 << element;
-                }
-                _ => self.dead = true,
-            },
-            ElementKind::Guard if !attempt.has_started() => {
-                let time = match program.limit {
-                    Some(Limit::Time(time)) => time,
-                    _ => Micros::MAX,
-                };
-                if let Some(slots) = &mut attempt.slots {
-                    slots.quiet_until = self.moment.time.saturating_add(time);
-                }
-            }
-            _ => self.dead = true,
-        }
-    }
-
-    /// An alternative has become impossible; without another the attempt is.
-    fn close_alternative(&mut self, attempt: &mut Attempt, part: PartId) {
-        let program = self.program;
-        let mut inner = part;
-        while let Some((parent, _)) = program.part(inner).parent {
-            if let PartKind::Or(_) = program.part(parent).kind {
-                attempt.waits &= !program.part(inner).elements;
-                self.dead = attempt.waits == 0;
-                return;
-            }
-            inner = parent;
-        }
-        self.dead = true;
+    /// Forgets what a round of a repeated group has, and waits for no more of it.
+    pub(super) fn drop_round(&mut self, attempt: &mut Attempt, repeat: PartId, mark: usize) {
+        let part = self.program.part(repeat);
+        let origin = attempt.link_mark(self.program, mark);
+        attempt.waits &= !part.elements;
+        attempt.leave_everies(part.everies);
+        self.lose(attempt, part.elements, origin);
     }
 
     /// A part has what it needs: what follows begins. It may go on taking events.
-    fn complete(&mut self, attempt: &mut Attempt, part: PartId) {
+    pub(super) fn complete(&mut self, attempt: &mut Attempt, part: PartId) {
         let program = self.program;
         let mut part = part;
         loop {
@@ -301,23 +304,35 @@ impl<'a> Step<'a> {
             };
             match &program.part(parent).kind {
                 PartKind::Chain(parts) => {
+                    if self.by_time {
+                        attempt.waits &= !self.guards_before(parts, index);
+                    }
                     if let Some(&next) = parts.get(index + 1) {
                         attempt.begun |= !self.beginning;
+                        self.by_time = false;
                         self.begin(attempt, next);
                         return;
                     }
                 }
-                PartKind::And { parts, done, .. } => {
+                PartKind::And { parts, done, guards } => {
                     let all = attempt.counter(*done) | 1 << index;
                     attempt.set_counter(*done, all);
-                    if all.count_ones() as usize != parts.len() {
+                    if all.count_ones() as usize != parts.len() || self.holding.contains(&parent) {
                         return;
                     }
                     // Guards need not wait any longer.
-                    attempt.waits &= !(program.part(parent).elements & program.absents);
+                    attempt.waits &= !guards;
                 }
-                PartKind::Or(_) => {
-                    attempt.waits &= !(program.part(parent).elements & !program.part(part).elements);
+                PartKind::Or { origin, .. } => {
+                    self.decided.push(parent);
+                    self.begin_again_in(attempt, part, Closed::ByItself);
+                    let lost = program.part(parent).elements & !program.part(part).elements;
+                    attempt.waits &= !lost;
+                    attempt.leave_everies(program.part(parent).everies & !program.part(part).everies);
+                    if let Some(origin) = origin {
+                        let origin = attempt.link_mark(program, *origin);
+                        self.lose(attempt, lost, origin);
+                    }
                 }
                 PartKind::Repeat {
                     body,
@@ -326,12 +341,18 @@ impl<'a> Step<'a> {
                     count,
                     mark,
                 } => {
+                    self.begin_again_in(attempt, part, Closed::ByRound);
                     let rounds = attempt.counter(*count) + 1;
                     attempt.set_counter(*count, rounds);
-                    if max.is_none_or(|max| rounds < u64::from(max)) {
+                    attempt.leave_everies(program.part(*body).everies);
+                    let more = max.is_none_or(|max| rounds < u64::from(max));
+                    attempt.begun |= !self.beginning;
+                    attempt.waits &= !program.part(*body).elements;
+                    if more && (!self.ending || rounds < u64::from(*min)) {
                         attempt.set_mark(program, *mark, mark_of(attempt.link));
-                        attempt.waits &= !program.part(*body).elements;
+                        let by_time = std::mem::take(&mut self.by_time);
                         self.begin(attempt, *body);
+                        self.by_time = by_time;
                     }
                     if rounds != u64::from(*min) {
                         return;
@@ -344,27 +365,53 @@ impl<'a> Step<'a> {
                         slots.complete |= slots.inside & 1 << every;
                     }
                 }
-                PartKind::Within { .. } | PartKind::Element(_) => {}
+                PartKind::Within { number, .. } => {
+                    if let Some(slots) = &mut attempt.slots {
+                        slots.ended |= 1 << number;
+                    }
+                }
+                PartKind::Element(_) => {}
             }
             part = parent;
         }
     }
 
+    /// The guards right before a part of a chain that is complete: they are over, too.
+    fn guards_before(&self, parts: &[PartId], index: usize) -> Elements {
+        let program = self.program;
+        let guard = |part: &PartId| match program.part(*part).kind {
+            PartKind::Element(element) => match program.elements[element].kind {
+                ElementKind::Guard { .. } => Some(1 << element),
+                _ => None,
+            },
+            _ => None,
+        };
+        parts[..index]
+            .iter()
+            .rev()
+            .map_while(guard)
+            .fold(0, |all, guard: Elements| all | guard)
+    }
+
     /// A part begins to wait.
-    fn begin(&mut self, attempt: &mut Attempt, part: PartId) {
+    pub(super) fn begin(&mut self, attempt: &mut Attempt, part: PartId) {
         let program = self.program;
         match &program.part(part).kind {
             PartKind::Element(element) => self.begin_element(attempt, *element),
             PartKind::Chain(parts) => self.begin(attempt, parts[0]),
-            PartKind::And { parts, done, .. } => {
-                let guards = parts.iter().enumerate().filter(|(_, part)| self.is_guard(**part));
-                let guards = guards.fold(0, |all, (index, _)| all | 1 << index);
-                attempt.set_counter(*done, guards);
-                for &part in parts {
-                    self.begin(attempt, part);
-                }
+            PartKind::And { parts, done, guards } => {
+                let guard = |part: &PartId| program.part(*part).elements & guards != 0;
+                let done_at_once = parts.iter().enumerate().filter(|(_, part)| guard(part));
+                let done_at_once = done_at_once.fold(0, |all, (index, _)| all | 1 << index);
+                attempt.set_counter(*done, done_at_once);
+                // Guards first: what may be empty completes the AND at once, and with it them.
+                let (first, then): (Vec<PartId>, Vec<PartId>) = parts.iter().partition(|part| guard(part));
+                first.into_iter().chain(then).for_each(|part| self.begin(attempt, part));
             }
-            PartKind::Or(parts) => {
+            PartKind::Or { parts, origin } => {
+                if let Some(origin) = origin {
+                    attempt.set_mark(program, *origin, mark_of(attempt.link));
+                }
                 for &part in parts {
                     self.begin(attempt, part);
                 }
@@ -392,17 +439,20 @@ impl<'a> Step<'a> {
                 }
                 self.begin(attempt, *body);
             }
-            PartKind::Within { body, mark, .. } => {
+            PartKind::Within {
+                body,
+                mark,
+                origin,
+                number,
+                ..
+            } => {
                 attempt.set_mark(program, *mark, NOT_STARTED);
+                attempt.set_mark(program, *origin, mark_of(attempt.link));
+                if let Some(slots) = &mut attempt.slots {
+                    slots.ended &= !(1 << number);
+                }
                 self.begin(attempt, *body);
             }
-        }
-    }
-
-    fn is_guard(&self, part: PartId) -> bool {
-        match self.program.part(part).kind {
-            PartKind::Element(element) => self.program.elements[element].kind == ElementKind::Guard,
-            _ => false,
         }
     }
 
@@ -410,6 +460,7 @@ impl<'a> Step<'a> {
         let program = self.program;
         let place = &program.elements[element];
         attempt.waits |= 1 << element;
+        self.renewed |= 1 << element;
         match place.kind {
             ElementKind::One => {}
             ElementKind::Several { min, count, .. } => {
@@ -423,93 +474,27 @@ impl<'a> Step<'a> {
                 attempt.set_deadline(program, deadline, at);
                 self.timers.push((at, Due::Silence(element)));
             }
-            ElementKind::Guard => {
+            ElementKind::GuardOfAnd => {
                 if let Some(slots) = &mut attempt.slots {
                     slots.violated &= !(1 << element);
                 }
-                // In an AND it is one of the operands; in a chain it stands beside what follows.
-                if !matches!(self.parent_kind(place.part), Some(PartKind::And { .. })) {
-                    self.complete(attempt, place.part);
-                }
             }
+            // It stands beside what follows.
+            ElementKind::Guard { .. } => self.complete(attempt, place.part),
         }
-    }
-
-    fn parent_kind(&self, part: PartId) -> Option<&'a PartKind> {
-        let (parent, _) = self.program.part(part).parent?;
-        Some(&self.program.part(parent).kind)
-    }
-
-    /// Attempts that EVERY makes of this one after the step: those EVERYs that are complete and closed.
-    pub fn again(&mut self, attempt: &mut Attempt) -> Option<Attempt> {
-        let program = self.program;
-        let slots = attempt.slots.as_ref()?;
-        let complete = slots.inside & slots.complete;
-        let every = (0..program.everies.len()).find(|&every| {
-            let open = attempt.waits & program.part(program.everies[every]).elements != 0;
-            complete >> every & 1 == 1 && (self.matched || !open)
-        })?;
-        let again = self.restart(attempt, every);
-        if let Some(slots) = &mut attempt.slots {
-            slots.inside &= !(1 << every);
-        }
-        Some(again)
-    }
-
-    /// What begins again when an attempt has failed inside of an EVERY: the innermost that has taken an event. An EVERY whose
-    /// past is too old does not.
-    pub fn again_after_failure(&mut self, attempt: &Attempt, past_is_valid: bool) -> Option<Attempt> {
-        let program = self.program;
-        let every = (0..program.everies.len()).rev().find(|&every| {
-            let before = self.before(attempt, every);
-            attempt.is_inside(every) && attempt.link != before && (before == NOTHING || past_is_valid)
-        })?;
-        Some(self.restart(attempt, every))
-    }
-
-    fn before(&self, attempt: &Attempt, every: usize) -> u32 {
-        match self.program.part(self.program.everies[every]).kind {
-            PartKind::Every { mark: Some(mark), .. } => link_of(attempt.mark(self.program, mark)),
-            _ => NOTHING,
-        }
-    }
-
-    /// An attempt with what was before an EVERY, which begins.
-    fn restart(&mut self, attempt: &Attempt, every: usize) -> Attempt {
-        let program = self.program;
-        let part = program.everies[every];
-        let before = self.before(attempt, every);
-        let resets = match program.part(part).kind {
-            PartKind::Every { resets, .. } => resets,
-            _ => 0,
-        };
-        let mut again = attempt.clone();
-        again.places = u32::MAX;
-        again.waits &= !resets;
-        again.link = before;
-        self.links.retain(before);
-        let leading = program.leading_every == Some(part);
-        if before == NOTHING {
-            again.started = NOT_STARTED;
-            again.order = u64::MAX;
-        } else if let Some(Limit::Time(time)) = program.limit {
-            let left = time.saturating_sub(self.moment.time.saturating_sub(attempt.started));
-            self.again_expires(left);
-        }
-        again.begun = !leading;
-        self.beginning = leading;
-        self.begin(&mut again, part);
-        self.beginning = false;
-        again
-    }
-
-    /// The one that begins again inherits what is left of its past's time.
-    fn again_expires(&mut self, left: Micros) {
-        self.timers.push((after(self.moment.clock, left), Due::Expiry));
     }
 }
 
+/// What closes an EVERY in the middle of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// It takes no more.
+    ByItself,
+    /// The round of a group that it stands in is complete.
+    ByRound,
+}
+
 /// Just after a time has passed: at its end an event still counts.
-fn after(clock: Micros, time: Micros) -> Micros {
+pub(super) fn after(clock: Micros, time: Micros) -> Micros {
     clock.saturating_add(time).saturating_add(1)
 }

@@ -29,7 +29,7 @@ impl Matcher {
             self.one_place_each(&mut own, &mut occupied);
             self.revive(at.partition, &own);
         }
-        self.let_go();
+        self.events.let_go();
         Ok(())
     }
 

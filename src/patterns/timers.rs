@@ -89,6 +89,11 @@ impl Timers {
         by_attempt
     }
 
+    /// How much memory they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.heap.capacity() * size_of::<Reverse<Timer>>()
+    }
+
     /// Throws out those of attempts that are gone, if there may be many.
     pub fn sweep(&mut self, is_alive: impl Fn(&Timer) -> bool) {
         if self.heap.len() > self.limit.max(FEW) {

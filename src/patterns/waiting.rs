@@ -112,6 +112,14 @@ impl Waiting {
         })
     }
 
+    /// How much memory they take, in bytes; of what buckets hold as much as is used.
+    pub fn bytes(&self) -> usize {
+        self.places.capacity() * (size_of::<Place>() + size_of::<u32>())
+            + self.buckets.capacity() * size_of::<Bucket>()
+            + (self.free_places.capacity() + self.free_buckets.capacity()) * size_of::<u32>()
+            + self.by_key.capacity() * (size_of::<(u64, u32)>() + 1)
+    }
+
     fn new_bucket(&mut self, key: u64) -> u32 {
         let id = match self.free_buckets.pop() {
             Some(id) => id,

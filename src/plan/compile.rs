@@ -26,7 +26,8 @@ use super::scoped::CompiledPartition;
 use super::text::Text;
 use super::window_args::{table_function_time, window_kind};
 use super::{
-    current_values, failure, match_text, misplaced, over, refuse, resolve, session_keys, sql_functions, wildcard,
+    current_values, failure, match_text, misplaced, over, pattern_options, refuse, resolve, session_keys,
+    sql_functions, wildcard,
 };
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
@@ -36,6 +37,7 @@ use crate::config::layers::Layers;
 use crate::connectors::Registry;
 use crate::error::{Code, Diagnostic, SourceText};
 use crate::operators::output_events::{OutputEventsPlan, OutputForm};
+use crate::patterns::bounds::Bound;
 use crate::tables::registry::Backends;
 use crate::tables::slot::TableSlot;
 
@@ -162,6 +164,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         text: &text,
         definer,
         functions: &functions,
+        patterns: pattern_options::configured(environment.layers)?,
         streams: Vec::new(),
         tables: Vec::new(),
         sources: HashMap::new(),
@@ -221,6 +224,8 @@ pub(super) struct Compiler<'a> {
     pub(super) text: &'a Text<'a>,
     pub(super) definer: Definer<'a>,
     pub(super) functions: &'a Functions,
+    /// How many attempts at a pattern may be open unless it says.
+    patterns: Bound,
     pub(super) streams: Vec<Arc<StreamDef>>,
     pub(super) tables: Vec<Arc<TableSlot>>,
     pub(super) sources: HashMap<String, Arc<Source>>,
@@ -471,7 +476,7 @@ impl Compiler<'_> {
 
     pub(super) fn resolved(&self, query: &Query, scope: Option<&Scope>) -> Result<ResolvedQuery, Diagnostic> {
         let mut query = query.clone();
-        let patterns = resolve_patterns(&mut query, &self.known, self.functions, self.text)?;
+        let patterns = resolve_patterns(&mut query, &self.known, self.functions, self.patterns, self.text)?;
         misplaced::check(&query, self.functions, self.text)?;
         name_columns(&mut query, self.functions, self.text);
         resolve::resolve_query(

@@ -27,13 +27,9 @@ use crate::patterns::conditions::{Condition, Join};
 use crate::patterns::gather::{Capture, Collected, Gathered, What, Which};
 use crate::patterns::matcher::{ElementPlan, MatcherPlan, PortPlan};
 use crate::patterns::operator::PatternPlan;
-use crate::patterns::program::{PartKind, Program};
-use crate::patterns::shape::{ElementId, Mode};
+use crate::patterns::program::Program;
+use crate::patterns::shape::ElementId;
 use crate::windows::TimeDomain;
-
-/// How many attempts at a pattern may be open. Each takes some hundred bytes: a million is what one machine bears well beside
-/// other things.
-const MAX_ATTEMPTS: usize = 1_000_000;
 
 impl Lowering<'_> {
     /// A pattern: one node with an input for each of its streams.
@@ -81,13 +77,11 @@ impl Lowering<'_> {
             schema: schema.clone(),
             elements,
             expired,
-            max_attempts: MAX_ATTEMPTS,
+            bound: scan.spec.bound,
             ports,
             program,
         };
-        if let Some(warning) = grows(&matcher) {
-            self.plan.warnings.push(warning);
-        }
+        self.plan.warnings.extend(scan.spec.grows.iter().cloned());
         let plan = PatternPlan {
             lines: lines(scan, &matcher, domain),
             matcher,
@@ -327,23 +321,6 @@ impl Builder<'_> {
             .map(|index| port.schema.field(*index).data_type().clone());
         Some((types.collect(), schema.index_of(PARTITION_KEY).ok()))
     }
-}
-
-/// A warning about attempts that wait for ever.
-fn grows(matcher: &MatcherPlan) -> Option<Diagnostic> {
-    let program = &matcher.program;
-    if program.limit.is_some() || program.mode == Mode::Strict {
-        return None;
-    }
-    let leaves = program.everies.iter().any(|every| match program.part(*every).kind {
-        PartKind::Every { body, resets, .. } => resets & !program.part(body).elements != 0,
-        _ => false,
-    });
-    leaves.then(|| {
-        let message =
-            "attempts at the pattern wait for ever for what follows EVERY, so its memory grows with the stream";
-        Diagnostic::new(Code::Unstreamable, message).hint("bound them with WITHIN, such as WITHIN 10 MINUTES")
-    })
 }
 
 fn df_schema(fields: impl Iterator<Item = Field>) -> Result<DFSchema, Diagnostic> {

@@ -8,8 +8,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, DFSchema, DataFusionError};
+use datafusion_expr::simplify::SimplifyContext;
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
@@ -25,7 +26,9 @@ use sqlparser::tokenizer::Span;
 use super::context::Context;
 use super::failure;
 use super::logical::parser_options;
+use super::pattern_check::Check;
 use super::pattern_names::{Names, Reference};
+use super::pattern_options;
 use super::pattern_select;
 use super::resolve::{Known, table};
 use super::text::Text;
@@ -37,6 +40,7 @@ use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
 use crate::event::Micros;
 use crate::operators::filter_project::EVENT_TIME;
+use crate::patterns::bounds::Bound;
 use crate::patterns::shape::{ElementId, Limit, MAX_ELEMENTS, Mode, Shape};
 
 /// A pattern with its names resolved.
@@ -56,6 +60,10 @@ pub struct PatternSpec {
     pub outputs: Vec<Output>,
     /// The columns of PARTITION BY; every stream has them.
     pub partition_by: Vec<String>,
+    /// How many attempts may be open.
+    pub bound: Bound,
+    /// Warnings: what is kept without end.
+    pub grows: Vec<Diagnostic>,
     /// As written.
     pub text: String,
 }
@@ -69,6 +77,8 @@ pub struct SpecElement {
     pub port: usize,
     /// The columns of its stream.
     pub schema: SchemaRef,
+    /// Where it is written.
+    pub span: Span,
     /// Whether it may have several events.
     pub collects: bool,
     /// Whether it has none: `NOT`.
@@ -104,6 +114,7 @@ pub fn resolve_patterns(
     query: &mut Query,
     known: &Known,
     functions: &Functions,
+    bound: Bound,
     text: &Text,
 ) -> Result<Vec<Option<Arc<PatternSpec>>>, Diagnostic> {
     let mut specs = Vec::with_capacity(query.relations.len());
@@ -119,6 +130,8 @@ pub fn resolve_patterns(
             elements: Vec::new(),
             written: Vec::new(),
             streams: Vec::new(),
+            bound,
+            check: Check::default(),
         };
         let mut spec = builder.build(pattern)?;
         let placeholder = eventflux_sqlparser::relation_name(index);
@@ -136,6 +149,9 @@ struct Builder<'a> {
     /// The conditions, with the places of their elements.
     written: Vec<(Option<SqlExpr>, Span)>,
     streams: Vec<String>,
+    /// How many attempts may be open unless the pattern says.
+    bound: Bound,
+    check: Check,
 }
 
 impl Builder<'_> {
@@ -146,9 +162,9 @@ impl Builder<'_> {
             .split_whitespace()
             .collect::<Vec<_>>()
             .join(" ");
-        let mut shape = self.shape(&mut pattern.root, Around::default())?;
+        let mut shape = self.shape(&mut pattern.root, false)?;
         let mut limit = pattern.within.as_ref().map(|within| self.limit(within)).transpose()?;
-        self.check(&shape, pattern.span)?;
+        self.check.whole(&shape, pattern.root.span, self.text)?;
         // WITHIN of a group that is the whole is the whole's.
         if limit.is_none() {
             (shape, limit) = whole_limit(shape);
@@ -157,11 +173,18 @@ impl Builder<'_> {
             self.condition(index)?;
         }
         let partition_by = self.partition_by(&pattern.partition_by)?;
+        let mode = match pattern.kind {
+            PatternKind::Pattern => Mode::Skipping,
+            PatternKind::Sequence => Mode::Strict,
+        };
+        let grows = match (mode, limit) {
+            (Mode::Skipping, None) => self.check.growth(&shape, &self.elements, self.text),
+            _ => Vec::new(),
+        };
         Ok(PatternSpec {
-            mode: match pattern.kind {
-                PatternKind::Pattern => Mode::Skipping,
-                PatternKind::Sequence => Mode::Strict,
-            },
+            mode,
+            grows,
+            bound: pattern_options::bound(&pattern.options, self.bound, self.text)?,
             limit,
             shape,
             streams: self.streams,
@@ -172,34 +195,39 @@ impl Builder<'_> {
         })
     }
 
-    fn shape(&mut self, node: &mut PatternNode, around: Around) -> Result<Shape, Diagnostic> {
-        let inner = Around {
-            repeats: around.repeats || matches!(node.kind, PatternNodeKind::Group(_)) && repeats(node),
-            ..around
-        };
+    fn shape(&mut self, node: &mut PatternNode, repeated: bool) -> Result<Shape, Diagnostic> {
         let (min, max) = self.quantifier(node)?;
-        if node.every && (around.logical || around.repeats) {
-            let error = Diagnostic::new(Code::Unsupported, "EVERY inside of AND, OR or a repeated group")
-                .hint("put EVERY before the whole: EVERY (a AND b)");
-            return Err(self.text.at(error, node.span));
-        }
+        let first = self.elements.len();
         let mut shape = match &mut node.kind {
             PatternNodeKind::Element(element) => {
-                let collects = around.repeats || (min, max) != (1, Some(1));
+                let collects = repeated || (min, max) != (1, Some(1));
                 let element = self.element(element, collects, false)?;
                 Shape::Events { element, min, max }
             }
             PatternNodeKind::Absent { element, duration } => {
-                let wait = duration.as_ref().map(|duration| self.duration(duration)).transpose()?;
+                let wait = duration.as_ref().map(|duration| self.wait(duration)).transpose()?;
                 let element = self.element(element, false, true)?;
                 Shape::Absent { element, wait }
             }
-            PatternNodeKind::Chain(parts) => Shape::Chain(self.shapes(parts, inner)?),
-            PatternNodeKind::And(parts) => Shape::And(self.shapes(parts, inner.logical())?),
-            PatternNodeKind::Or(parts) => Shape::Or(self.shapes(parts, inner.logical())?),
+            PatternNodeKind::Chain(parts) => {
+                let shapes = self.shapes(parts, repeated)?;
+                self.check.chain(parts, &shapes, self.text)?;
+                Shape::Chain(shapes)
+            }
+            PatternNodeKind::And(parts) => {
+                let shapes = self.shapes(parts, repeated)?;
+                self.check.operands(&shapes, node.span, self.text)?;
+                Shape::And(shapes)
+            }
+            PatternNodeKind::Or(parts) => {
+                let shapes = self.shapes(parts, repeated)?;
+                self.check.alternatives(parts, &shapes, self.text)?;
+                Shape::Or(shapes)
+            }
             PatternNodeKind::Group(body) => {
-                let body = self.shape(body, inner)?;
-                match (body, repeats(node)) {
+                let span = body.span;
+                let repeats = (min, max) != (1, Some(1));
+                match (self.shape(body, repeated || repeats)?, repeats) {
                     (body, false) => body,
                     (
                         Shape::Events {
@@ -209,33 +237,33 @@ impl Builder<'_> {
                         },
                         true,
                     ) => Shape::Events { element, min, max },
-                    (body, true) => Shape::Repeat {
-                        body: Box::new(body),
-                        min,
-                        max,
-                    },
+                    (body, true) => {
+                        self.check.repeated(&body, span, self.text)?;
+                        let body = Box::new(body);
+                        Shape::Repeat { body, min, max }
+                    }
                 }
             }
         };
         if let Some(within) = &node.within {
-            let Limit::Time(time) = self.limit(within)? else {
-                let error = Diagnostic::new(Code::Unsupported, "not supported yet: WITHIN n EVENTS of a group")
-                    .hint("a group's WITHIN takes a duration; n EVENTS is for the whole pattern");
-                return Err(self.text.at(error, within.span));
-            };
+            self.check.group(&shape, node.span, self.text)?;
             shape = Shape::Within {
                 body: Box::new(shape),
-                time,
+                limit: self.limit(within)?,
             };
         }
         if node.every {
-            shape = Shape::Every(Box::new(shape));
+            self.check.every(&shape, first, node.span, self.text)?;
+            // What begins with EVERY begins again by itself.
+            if !shape.leads_with_every() {
+                shape = Shape::Every(Box::new(shape));
+            }
         }
         Ok(shape)
     }
 
-    fn shapes(&mut self, nodes: &mut [PatternNode], around: Around) -> Result<Vec<Shape>, Diagnostic> {
-        nodes.iter_mut().map(|node| self.shape(node, around)).collect()
+    fn shapes(&mut self, nodes: &mut [PatternNode], repeated: bool) -> Result<Vec<Shape>, Diagnostic> {
+        nodes.iter_mut().map(|node| self.shape(node, repeated)).collect()
     }
 
     fn quantifier(&self, node: &PatternNode) -> Result<(u32, Option<u32>), Diagnostic> {
@@ -289,6 +317,7 @@ impl Builder<'_> {
             name: element.alias.as_ref().map_or(stream, |alias| alias.value.clone()),
             port,
             schema: schema.unwrap_or_else(|| Arc::new(arrow::datatypes::Schema::empty())),
+            span: element.span,
             collects,
             absent,
             filter: None,
@@ -348,67 +377,22 @@ impl Builder<'_> {
         })
     }
 
+    /// How long what must not come must not come.
+    fn wait(&self, expr: &SqlExpr) -> Result<Micros, Diagnostic> {
+        match self.duration(expr)? {
+            0 => {
+                let error = Diagnostic::new(Code::Duration, "NOT … FOR takes a time above zero");
+                Err(self.text.at(error.hint("such as 5 SECONDS"), expr.span()))
+            }
+            wait => Ok(wait),
+        }
+    }
+
     fn duration(&self, expr: &SqlExpr) -> Result<Micros, Diagnostic> {
         duration_micros(expr).filter(|micros| *micros >= 0).ok_or_else(|| {
             let error = Diagnostic::new(Code::Duration, "a pattern's time is a constant duration");
             self.text.at(error.hint("such as 5 SECONDS"), expr.span())
         })
-    }
-
-    /// What cannot be.
-    fn check(&self, shape: &Shape, span: Span) -> Result<(), Diagnostic> {
-        let refuse = |message: &str, hint: &str| {
-            let error = Diagnostic::new(Code::Unstreamable, message).hint(hint);
-            Err(self.text.at(error, span))
-        };
-        if shape.may_be_empty() {
-            return refuse(
-                "the pattern is complete without any event",
-                "let at least one element occur at least once",
-            );
-        }
-        self.check_part(shape, None, &refuse)
-    }
-
-    fn check_part(
-        &self,
-        shape: &Shape,
-        parent: Option<&Shape>,
-        refuse: &dyn Fn(&str, &str) -> Result<(), Diagnostic>,
-    ) -> Result<(), Diagnostic> {
-        match shape {
-            Shape::Absent { wait: None, .. } => {
-                let fine = match parent {
-                    Some(Shape::And(parts)) => parts
-                        .iter()
-                        .any(|part| !matches!(part, Shape::Absent { wait: None, .. })),
-                    Some(Shape::Chain(parts)) => parts.last() != Some(shape),
-                    _ => false,
-                };
-                match fine {
-                    true => Ok(()),
-                    false => refuse(
-                        "NOT without FOR stands before something that comes",
-                        "write NOT a FOR 5 SECONDS, NOT a AND b, or NOT a -> b",
-                    ),
-                }
-            }
-            Shape::Events { .. } | Shape::Absent { .. } => Ok(()),
-            Shape::Or(parts) if parts.iter().any(Shape::may_be_empty) => {
-                refuse("an alternative is complete without any event", "give it a minimum of 1")
-            }
-            Shape::Repeat { body, .. } if body.may_be_empty() => refuse(
-                "the repeated group may be empty",
-                "let one of its elements occur at least once",
-            ),
-            Shape::Chain(parts) | Shape::And(parts) | Shape::Or(parts) => {
-                let mut parts = parts.iter();
-                parts.try_for_each(|part| self.check_part(part, Some(shape), refuse))
-            }
-            Shape::Repeat { body, .. } | Shape::Every(body) | Shape::Within { body, .. } => {
-                self.check_part(body, Some(shape), refuse)
-            }
-        }
     }
 
     fn partition_by(&self, written: &[SqlExpr]) -> Result<Vec<String>, Diagnostic> {
@@ -457,32 +441,11 @@ impl Builder<'_> {
     }
 }
 
-/// What is around a part.
-#[derive(Debug, Clone, Copy, Default)]
-struct Around {
-    /// A repeated group.
-    repeats: bool,
-    /// AND or OR.
-    logical: bool,
-}
-
-impl Around {
-    fn logical(self) -> Self {
-        Around { logical: true, ..self }
-    }
-}
-
-/// Whether a group occurs other than once.
-fn repeats(node: &PatternNode) -> bool {
-    node.quantifier
-        .is_some_and(|quantifier| (quantifier.min, quantifier.max) != (1, Some(1)))
-}
-
 fn whole_limit(shape: Shape) -> (Shape, Option<Limit>) {
     match shape {
-        Shape::Within { body, time } => (*body, Some(Limit::Time(time))),
+        Shape::Within { body, limit } => (*body, Some(limit)),
         Shape::Every(body) => match *body {
-            Shape::Within { body, time } => (Shape::Every(body), Some(Limit::Time(time))),
+            Shape::Within { body, limit } => (Shape::Every(body), Some(limit)),
             body => (Shape::Every(Box::new(body)), None),
         },
         shape => (shape, None),
@@ -507,7 +470,16 @@ pub fn planned(expr: SqlExpr, schema: &DFSchema, functions: &Functions) -> Resul
     let context = Context::new(&sources, functions, &[], &[], &[]);
     let planner = SqlToRel::new_with_options(&context, parser_options());
     let expr = planner.sql_to_expr(expr, schema, &mut PlannerContext::new())?;
-    ExprSimplifier::new(Default::default()).coerce(expr, schema)
+    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone()));
+    let simplifier = ExprSimplifier::new(context.build());
+    // Some functions are there only to be simplified to others. An aggregate stays what it is.
+    match simplifier.coerce(expr, schema)? {
+        aggregate @ Expr::AggregateFunction(_) => {
+            let simplified = aggregate.map_children(|part| Ok(Transformed::yes(simplifier.simplify(part)?)))?;
+            Ok(simplified.data)
+        }
+        expr => simplifier.simplify(expr),
+    }
 }
 
 /// The names of the columns in an expression.

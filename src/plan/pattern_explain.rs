@@ -2,6 +2,7 @@
 
 use super::pattern_node::PatternScan;
 use crate::catalog::types;
+use crate::patterns::bounds::{Bound, DEFAULT_BOUND};
 use crate::patterns::matcher::{ElementPlan, MatcherPlan};
 use crate::patterns::shape::{Limit, Mode, Shape};
 use crate::windows::TimeDomain;
@@ -14,14 +15,15 @@ pub fn lines(scan: &PatternScan, matcher: &MatcherPlan, domain: TimeDomain) -> V
         Mode::Skipping => "pattern",
         Mode::Strict => "sequence",
     };
-    let within = match spec.limit {
-        None => String::new(),
-        Some(Limit::Time(time)) => format!(" within {}", duration(time)),
-        Some(Limit::Events(events)) => format!(" within {events} events"),
-    };
+    let within = spec.limit.map(|limit| format!(" within {}", bound(limit)));
+    let within = within.unwrap_or_default();
     let mut lines = vec![format!("{mode} {}{within} by {domain}", shape(&spec.shape, &name))];
     if !spec.partition_by.is_empty() {
         lines.push(format!("by {}", spec.partition_by.join(", ")));
+    }
+    if spec.bound != DEFAULT_BOUND {
+        let Bound { most, overflow } = spec.bound;
+        lines.push(format!("at most {most} open, then {}", overflow.name()));
     }
     lines.extend(
         matcher
@@ -74,7 +76,7 @@ fn shape(part: &Shape, name: &impl Fn(usize) -> String) -> String {
         Shape::Or(parts) => list(parts, " or "),
         Shape::Repeat { body, min, max } => format!("({}){}", shape(body, name), times(*min, *max)),
         Shape::Every(body) => format!("every {}", inner(body, name)),
-        Shape::Within { body, time } => format!("({}) within {}", shape(body, name), duration(*time)),
+        Shape::Within { body, limit } => format!("({}) within {}", shape(body, name), bound(*limit)),
     }
 }
 
@@ -92,6 +94,13 @@ fn times(min: u32, max: Option<u32>) -> String {
         (min, Some(max)) if min == max => format!("{{{min}}}"),
         (min, Some(max)) => format!("{{{min},{max}}}"),
         (min, None) => format!("{{{min},}}"),
+    }
+}
+
+fn bound(limit: Limit) -> String {
+    match limit {
+        Limit::Time(time) => duration(time),
+        Limit::Events(events) => format!("{events} events"),
     }
 }
 

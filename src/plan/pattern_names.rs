@@ -369,6 +369,7 @@ impl<'a> Names<'a> {
     fn collected(&self, call: &Function) -> Result<Option<ElementId>, Diagnostic> {
         struct Aliases<'n, 'a> {
             names: &'n Names<'a>,
+            counts: bool,
             found: Vec<ElementId>,
             error: Option<Diagnostic>,
         }
@@ -381,10 +382,11 @@ impl<'a> Names<'a> {
                     _ => return ControlFlow::Continue(()),
                 };
                 match self.names.alias(first) {
-                    Ok(Some(element)) if alone && !self.names.elements[element].collects => {
+                    Ok(Some(element)) if alone && !self.counts && !self.names.elements[element].collects => {
                         let message = format!("'{}' is one event, not a collection", first.value);
-                        let error = Diagnostic::new(Code::Type, message)
-                            .hint("an aggregate over matches takes a column, or count(*)");
+                        let error = Diagnostic::new(Code::Type, message).hint(
+                            "an aggregate over matches takes a column, or count(*); count(e) is how many events e has",
+                        );
                         self.error = Some(self.names.text.at(error, first.span));
                         return ControlFlow::Break(());
                     }
@@ -401,6 +403,7 @@ impl<'a> Names<'a> {
         }
         let mut aliases = Aliases {
             names: self,
+            counts: self.counted(call)?.is_some(),
             found: Vec::new(),
             error: None,
         };
@@ -408,6 +411,9 @@ impl<'a> Names<'a> {
         let _ = call.filter.walk(&mut aliases);
         if let Some(error) = aliases.error {
             return Err(error);
+        }
+        if let Some(element) = self.counted(call)? {
+            return Ok(Some(element));
         }
         let collection = aliases
             .found
@@ -424,6 +430,23 @@ impl<'a> Names<'a> {
                 Err(self.text.at(error, SqlExpr::Function(call.clone()).span()))
             }
             collection => Ok(collection),
+        }
+    }
+
+    /// Whose events `count(e1)` counts; of a single event 1, or 0 where it matched nothing.
+    fn counted(&self, call: &Function) -> Result<Option<ElementId>, Diagnostic> {
+        let FunctionArguments::List(list) = &call.args else {
+            return Ok(None);
+        };
+        match list.args.as_slice() {
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(SqlExpr::Identifier(ident)))]
+                if call.name.to_string().eq_ignore_ascii_case("count")
+                    && call.filter.is_none()
+                    && list.duplicate_treatment.is_none() =>
+            {
+                self.alias(ident)
+            }
+            _ => Ok(None),
         }
     }
 
@@ -446,13 +469,13 @@ impl<'a> Names<'a> {
             self.check_order(element, &Ident { span, ..alias })?;
         }
         // `count(e1)`: how many events there are.
+        if self.counted(call)?.is_some() {
+            return self.value(element, Which::All, Part::Presence, span);
+        }
         if let FunctionArguments::List(list) = &call.args
             && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(SqlExpr::Identifier(ident)))] = list.args.as_slice()
             && self.alias(ident)? == Some(element)
         {
-            if call.name.to_string().eq_ignore_ascii_case("count") && call.filter.is_none() {
-                return self.value(element, Which::All, Part::Presence, span);
-            }
             let error = Diagnostic::new(Code::Type, format!("{} takes a column of '{}'", call.name, ident.value));
             return Err(self
                 .text

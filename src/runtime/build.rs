@@ -8,7 +8,7 @@ use super::errors::StreamErrors;
 use super::exchange::{Inlet, Message, Outlet, channel};
 use super::graph::{Counters, Graph, NodeIndex, NodeSpec, Stage, initial};
 use super::instance::{Mode, Setup};
-use super::metrics::{Metrics, QueryMetrics, StreamMetrics};
+use super::metrics::{Metrics, PatternMetrics, QueryMetrics, StreamMetrics};
 use super::placement::{Part, route};
 use super::source_thread::SourceThread;
 use super::tap::{OwnSink, SinkThread, Tap};
@@ -366,6 +366,9 @@ impl<'a> Builder<'a> {
                 stream: counted.map(|stream| self.metrics.streams[stream].clone()),
                 query_in: query.filter(|_| is_first).map(|(_, metrics)| metrics.clone()),
                 query_out: query.filter(|_| is_last).map(|(_, metrics)| metrics.clone()),
+                pattern: query
+                    .filter(|(_, metrics)| metrics.pattern.is_some())
+                    .map(|(_, metrics)| metrics.clone()),
             },
             id: match self.parts[part].workers {
                 1 => node.id.clone(),
@@ -474,12 +477,19 @@ pub fn metrics_of(plan: &StreamPlan) -> Metrics {
         .streams
         .iter()
         .map(|stream| Arc::new(StreamMetrics::new(stream.def.name.clone(), role(&stream.def.role))));
-    let queries = plan.queries.iter().map(|query| {
+    let has_pattern = |number: usize| {
+        plan.nodes.iter().any(|node| {
+            node.query == Some(number)
+                && matches!(&node.kind, PlanNodeKind::Operator(operator) if operator.counts_patterns())
+        })
+    };
+    let queries = plan.queries.iter().enumerate().map(|(number, query)| {
         let target = match &query.target {
             QueryTarget::Stream(stream) => plan.streams[*stream].def.name.clone(),
             QueryTarget::Table(table) => table.def().name.clone(),
         };
-        Arc::new(QueryMetrics::new(query.name.clone(), target))
+        let pattern = has_pattern(number).then(PatternMetrics::default);
+        Arc::new(QueryMetrics::new(query.name.clone(), target, pattern))
     });
     Metrics {
         streams: streams.collect(),

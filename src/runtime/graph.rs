@@ -57,6 +57,8 @@ pub struct Counters {
     pub query_in: Option<Arc<QueryMetrics>>,
     /// The last operator of a query counts its output.
     pub query_out: Option<Arc<QueryMetrics>>,
+    /// A pattern counts for its query.
+    pub pattern: Option<Arc<QueryMetrics>>,
 }
 
 /// What a node does.
@@ -439,6 +441,15 @@ impl Graph {
         if let Some(query) = &node.spec.counters.query_out {
             let rows: usize = outcome.batches.iter().map(EventBatch::num_rows).sum();
             query.rows_out.fetch_add(rows as u64, Ordering::Relaxed);
+        }
+        if let Some(pattern) = node
+            .spec
+            .counters
+            .pattern
+            .as_ref()
+            .and_then(|query| query.pattern.as_ref())
+        {
+            pattern.add(outcome.patterns);
         }
         if let Some(at) = outcome.wake_at
             && node.wake_at.is_none_or(|earlier| at < earlier)

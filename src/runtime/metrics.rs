@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use serde::Serialize;
 
 use crate::error::ErrorKind;
+use crate::operators::PatternCounts;
 
 /// Counters of a running app.
 #[derive(Debug, Default)]
@@ -45,6 +46,23 @@ pub struct QueryMetrics {
     pub rows_in: AtomicU64,
     /// Events that it produced.
     pub rows_out: AtomicU64,
+    /// Of its patterns, if it has any.
+    pub pattern: Option<PatternMetrics>,
+}
+
+/// Counters of the patterns of a query, on all threads together.
+#[derive(Debug, Default)]
+pub struct PatternMetrics {
+    /// Open attempts.
+    pub open: AtomicI64,
+    /// What they take, in bytes.
+    pub bytes: AtomicI64,
+    /// Matches.
+    pub matches: AtomicU64,
+    /// Attempts that timed out.
+    pub timeouts: AtomicU64,
+    /// Attempts dropped because there were too many.
+    pub dropped: AtomicU64,
 }
 
 const KINDS: [ErrorKind; 4] = [
@@ -82,12 +100,37 @@ impl StreamMetrics {
 
 impl QueryMetrics {
     /// All zero.
-    pub fn new(name: String, target: String) -> Self {
+    pub fn new(name: String, target: String, pattern: Option<PatternMetrics>) -> Self {
         QueryMetrics {
             name,
             target,
             rows_in: AtomicU64::new(0),
             rows_out: AtomicU64::new(0),
+            pattern,
+        }
+    }
+}
+
+impl PatternMetrics {
+    /// Adds a change.
+    pub fn add(&self, change: PatternCounts) {
+        if change == PatternCounts::default() {
+            return;
+        }
+        self.open.fetch_add(change.open, Ordering::Relaxed);
+        self.bytes.fetch_add(change.bytes, Ordering::Relaxed);
+        self.matches.fetch_add(change.matches, Ordering::Relaxed);
+        self.timeouts.fetch_add(change.timeouts, Ordering::Relaxed);
+        self.dropped.fetch_add(change.dropped, Ordering::Relaxed);
+    }
+
+    fn stats(&self) -> PatternStats {
+        PatternStats {
+            open: self.open.load(Ordering::Relaxed).max(0).unsigned_abs(),
+            bytes: self.bytes.load(Ordering::Relaxed).max(0).unsigned_abs(),
+            matches: self.matches.load(Ordering::Relaxed),
+            timeouts: self.timeouts.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
         }
     }
 }
@@ -132,6 +175,25 @@ pub struct QueryStats {
     pub rows_in: u64,
     /// Events that it produced.
     pub rows_out: u64,
+    /// Of its patterns, if it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<PatternStats>,
+}
+
+/// The counters of a query's patterns at one moment.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct PatternStats {
+    /// Attempts that have begun and are neither complete nor over.
+    pub open: u64,
+    /// What they take, in bytes: themselves, their events, where they wait, their timers.
+    pub bytes: u64,
+    /// Matches.
+    pub matches: u64,
+    /// Attempts whose WITHIN was over.
+    pub timeouts: u64,
+    /// Attempts dropped because more were open than `max_instances`.
+    pub dropped: u64,
 }
 
 impl Metrics {
@@ -156,6 +218,7 @@ impl Metrics {
             target: query.target.clone(),
             rows_in: query.rows_in.load(Ordering::Relaxed),
             rows_out: query.rows_out.load(Ordering::Relaxed),
+            pattern: query.pattern.as_ref().map(PatternMetrics::stats),
         });
         Stats {
             streams: streams.collect(),

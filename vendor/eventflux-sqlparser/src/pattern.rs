@@ -11,6 +11,7 @@ use crate::ast::{
     WithinKind,
 };
 use crate::error::ParseError;
+use crate::options::with_options;
 use crate::quantifier;
 use crate::relation::{split_inner, take_alias};
 use crate::rewrite::Rewriter;
@@ -82,12 +83,14 @@ impl Rewriter {
                 }
             }
         }
+        let options = with_options(cursor)?;
         let span = cursor.span_from(start);
         Ok(Pattern {
             kind,
             root,
             within,
             partition_by,
+            options,
             span,
         })
     }
@@ -338,6 +341,7 @@ fn ends_part(cursor: &Cursor<'_>) -> bool {
 fn ends_clause(cursor: &Cursor<'_>) -> bool {
     const CLAUSES: &[&str] = &[
         "PARTITION",
+        "WITH",
         "AS",
         "WHERE",
         "GROUP",

@@ -3,6 +3,8 @@
 use sqlparser::ast::{Expr, Ident};
 use sqlparser::tokenizer::Span;
 
+use super::OptionDef;
+
 /// A pattern or sequence with the clauses after it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pattern {
@@ -14,6 +16,8 @@ pub struct Pattern {
     pub within: Option<Within>,
     /// PARTITION BY.
     pub partition_by: Vec<Expr>,
+    /// WITH.
+    pub options: Vec<OptionDef>,
     /// From the keyword to the last clause.
     pub span: Span,
 }
