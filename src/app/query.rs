@@ -37,6 +37,10 @@ impl App {
         let source = SourceText::new("query", sql);
         let content = |window: &str| self.window_content(window);
         match on_demand(&source, self.compiled(), self.functions(), &content)? {
+            OnDemand::Point(point) => {
+                let (schema, batches) = point.run()?;
+                canonical(&schema, batches)
+            }
             OnDemand::Select(plan) => {
                 let (schema, batches) = self.engine().run(plan)?;
                 canonical(&schema, batches)

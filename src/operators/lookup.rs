@@ -73,6 +73,11 @@ impl LookupPlan {
         details
     }
 
+    /// Whether rows are found by equality with a key or an index.
+    pub fn is_keyed(&self) -> bool {
+        !self.access.equal.is_empty() && self.is_indexed()
+    }
+
     /// Whether a key or an index of the table serves the access.
     fn is_indexed(&self) -> bool {
         let def = self.table.def();

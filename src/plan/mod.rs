@@ -49,6 +49,7 @@ mod pattern_node;
 mod pattern_options;
 mod pattern_select;
 mod physical;
+mod point_query;
 mod refuse;
 mod resolve;
 mod row_pattern;

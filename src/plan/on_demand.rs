@@ -21,6 +21,7 @@ use super::logical::{Planner, check_output_names, name_columns, name_fields};
 use super::lower_lookup::with_providers;
 use super::lower_write::action;
 use super::match_text;
+use super::point_query::PointQuery;
 use super::resolve;
 use super::text::Text;
 use crate::catalog::functions::Functions;
@@ -32,6 +33,8 @@ use crate::tables::slot::TableSlot;
 
 /// An on-demand statement, ready to run.
 pub enum OnDemand {
+    /// Rows of a table by its key or an index.
+    Point(PointQuery),
     /// Rows.
     Select(LogicalPlan),
     /// What rows do to a table.
@@ -132,7 +135,10 @@ impl<'a> OnDemandCompiler<'a> {
             StatementKind::Query(query) => match &query.target {
                 None => {
                     let (plan, _) = self.rows(query)?;
-                    Ok(OnDemand::Select(self.executable(plan)?))
+                    match PointQuery::of(&plan) {
+                        Some(point) => Ok(OnDemand::Point(point)),
+                        None => Ok(OnDemand::Select(self.executable(plan)?)),
+                    }
                 }
                 Some(_) => self.insert(query),
             },
