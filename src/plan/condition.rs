@@ -11,17 +11,14 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, DFSchema, DataFusionError};
 use datafusion_expr::{Aggregate, EmptyRelation, Expr, ExprSchemable, LogicalPlan};
-use datafusion_optimizer::simplify_expressions::ExprSimplifier;
-use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use eventflux_sqlparser::walk::{Walk, WalkMut};
 use sqlparser::ast::{Expr as SqlExpr, Function, FunctionArguments, Ident, Visitor, VisitorMut};
 
-use super::context::Context;
 use super::current_values::is_aggregate;
-use super::logical::parser_options;
 use super::lower::Flow;
 use super::lower_aggregate::AggregateColumns;
 use super::lower_slices::Bounds;
+use super::pattern::planned;
 use super::physical::physical_expr;
 use crate::catalog::functions::{EVENT_TIMESTAMP, Functions};
 use crate::catalog::names::{Resolved, resolve};
@@ -48,10 +45,10 @@ pub fn read(text: &str, schema: &Schema, functions: &Functions) -> Result<Condit
     let events = df_schema(schema)?;
     let mut aggregates = Vec::new();
     for call in names.aggregates {
-        aggregates.push(planned(call, &events, functions)?);
+        aggregates.push(planned(call, &events, functions).map_err(not_planned)?);
     }
     let operands = df_schema(&operand_schema(&aggregates, schema)?)?;
-    let expr = planned(expr, &operands, functions)?;
+    let expr = planned(expr, &operands, functions).map_err(not_planned)?;
     match expr.get_type(&operands).map_err(type_error)? {
         DataType::Boolean => {}
         other => {
@@ -197,14 +194,8 @@ fn type_error(error: impl std::fmt::Display) -> Diagnostic {
     Diagnostic::new(Code::Type, format!("in the window's condition: {error}"))
 }
 
-fn planned(expr: SqlExpr, schema: &DFSchema, functions: &Functions) -> Result<Expr, Diagnostic> {
-    let sources = HashMap::new();
-    let context = Context::new(&sources, functions, &[], &[], &[]);
-    let planner = SqlToRel::new_with_options(&context, parser_options());
-    let planned = planner
-        .sql_to_expr(expr, schema, &mut PlannerContext::new())
-        .and_then(|expr| ExprSimplifier::new(Default::default()).coerce(expr, schema));
-    planned.map_err(|error: DataFusionError| type_error(error.strip_backtrace()))
+fn not_planned(error: DataFusionError) -> Diagnostic {
+    type_error(error.strip_backtrace())
 }
 
 /// Takes the aggregates out of a condition, and gives names their exact spelling and meaning.
