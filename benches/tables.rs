@@ -304,15 +304,19 @@ fn apps(c: &mut Criterion) {
              CREATE STREAM Asked (id LONG, volume LONG);
              CREATE TABLE T (id LONG PRIMARY KEY, name STRING, price DOUBLE, volume LONG);
              UPSERT INTO T SELECT id, name, price, volume FROM S;
+             CREATE STREAM Priced (id LONG);
+             INSERT INTO Prices SELECT a.id, t.price FROM Priced AS a JOIN T AS t ON t.id = a.id;
              INSERT INTO Joined SELECT a.id, t.name, t.price * a.volume AS worth FROM Asked AS a JOIN T AS t ON t.id = a.id;",
         )
         .inline()
         .build()
         .expect("a valid app");
-    app.on("Joined", |batch| {
-        black_box(batch.num_rows());
-    })
-    .expect("the stream exists");
+    for stream in ["Joined", "Prices"] {
+        app.on(stream, |batch| {
+            black_box(batch.num_rows());
+        })
+        .expect("the stream exists");
+    }
     app.start().expect("it starts");
     let input = app.input("S").expect("the stream exists");
     for from in (0..ROWS as i64).step_by(BATCH) {
@@ -329,21 +333,23 @@ fn apps(c: &mut Criterion) {
         });
     });
     group.throughput(Throughput::Elements(BATCH as u64));
-    let asked = app.input("Asked").expect("the stream exists");
-    let schema = asked.stream().schema.clone();
-    let mut batch = || {
-        let ids = (0..BATCH).map(|_| random.random_range(0..ROWS as i64));
-        let ids: Int64Array = ids.map(Some).collect();
-        let columns: Vec<ArrayRef> = vec![Arc::new(ids.clone()), Arc::new(ids)];
-        RecordBatch::try_new(schema.clone(), columns).expect("a batch")
-    };
-    group.bench_function("stream joined by key", |b| {
-        b.iter_batched(
-            &mut batch,
-            |batch| asked.send_batch(batch).expect("it is taken"),
-            BatchSize::SmallInput,
-        );
-    });
+    for (name, stream) in [("one column", "Priced"), ("two columns and a product", "Asked")] {
+        let asked = app.input(stream).expect("the stream exists");
+        let schema = asked.stream().schema.clone();
+        let mut batch = || {
+            let ids = (0..BATCH).map(|_| random.random_range(0..ROWS as i64));
+            let ids: ArrayRef = Arc::new(ids.map(Some).collect::<Int64Array>());
+            let columns = vec![ids; schema.fields().len()];
+            RecordBatch::try_new(schema.clone(), columns).expect("a batch")
+        };
+        group.bench_function(format!("stream joined by key, {name}"), |b| {
+            b.iter_batched(
+                &mut batch,
+                |batch| asked.send_batch(batch).expect("it is taken"),
+                BatchSize::SmallInput,
+            );
+        });
+    }
     let mut base = ROWS as i64 * 2;
     let mut next = || {
         base += BATCH as i64;

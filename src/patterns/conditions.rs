@@ -14,6 +14,7 @@ use datafusion_physical_expr::PhysicalExpr;
 
 use super::captures::LinkId;
 use super::gather::{Capture, Captures, Gathered};
+use super::opened::Opened;
 use super::scalar::{Inputs, Row, Scalar};
 use crate::error::{ErrorKind, Result, RowError};
 use crate::event::{EventBatch, Micros, pretty};
@@ -68,20 +69,21 @@ impl Join {
         self.scalar.is_some()
     }
 
-    /// For which of the chains it holds with a row of a batch. A failure is reported, and does not hold.
+    /// For which of the chains it holds with a row of a batch, whose columns are `opened`. A failure is reported, and does not
+    /// hold.
     pub fn holding(
         &self,
         batch: &EventBatch,
+        opened: &[Opened],
         row: usize,
         chains: &[LinkId],
         captures: &Captures,
         report: &mut Reports,
     ) -> Result<Vec<bool>> {
         if let Some(scalar) = &self.scalar {
-            let columns = batch.columns().columns();
             let holds = chains.iter().map(|chain| {
                 scalar.holds(&Row {
-                    columns,
+                    columns: opened,
                     row,
                     captures,
                     chain: *chain,

@@ -22,9 +22,10 @@ use hashbrown::DefaultHashBuilder;
 use super::attempts::Attempts;
 use super::bounds::{Bound, Tally};
 use super::captures::{EventId, LinkId, NOTHING};
-use super::columns::{Value, value_of};
+use super::columns::Value;
 use super::conditions::{Condition, Reports, filtered};
 use super::gather::{Events, Gathered, Store};
+use super::opened::Opened;
 use super::program::Program;
 use super::progress::Attempt;
 use super::scalar::captured;
@@ -89,6 +90,8 @@ pub struct Prepared {
     pub port: Port,
     /// The events.
     pub batch: EventBatch,
+    /// Their columns.
+    columns: Vec<Opened>,
     /// The elements of the stream and where their filters hold.
     holds: Vec<(ElementId, Option<BooleanBuffer>)>,
     /// Whose each row is; none for NULL.
@@ -235,6 +238,7 @@ impl Matcher {
             None => None,
         };
         Ok(Prepared {
+            columns: batch.columns().columns().iter().map(Opened::of).collect(),
             port,
             batch,
             holds,
@@ -413,7 +417,7 @@ impl Matcher {
         let mut hash = self.hasher.build_hasher();
         (element, partition).hash(&mut hash);
         for (column, _) in &self.plan.elements[element].condition.equal {
-            hash_value(&value_of(prepared.batch.column(*column), row)?, &mut hash)?;
+            hash_value(&prepared.columns[*column].value(row)?, &mut hash)?;
         }
         Some(hash.finish())
     }
@@ -467,7 +471,14 @@ impl Matcher {
                 continue;
             }
             let chains: Vec<LinkId> = standing.iter().map(|id| self.attempts.get(*id).link).collect();
-            let holding = join.holding(&prepared.batch, row, &chains, &self.events.captures(), report)?;
+            let holding = join.holding(
+                &prepared.batch,
+                &prepared.columns,
+                row,
+                &chains,
+                &self.events.captures(),
+                report,
+            )?;
             let holding = standing.into_iter().zip(holding).filter(|(_, holds)| *holds);
             hits.extend(holding.map(|(id, _)| self.hit(id, *element)));
         }

@@ -13,6 +13,7 @@
 //! | `attempts` | all open attempts |
 //! | `waiting` | which attempt waits where: what an event can touch |
 //! | `conditions` | conditions on the candidate alone, by equality, and the rest |
+//! | `opened` | the columns of a batch, read row by row |
 //! | `scalar` | conditions compiled to run on one attempt and one event |
 //! | `gather` | from captured events to columns |
 //! | `timers` | deadlines of absence and WITHIN |
@@ -35,6 +36,7 @@ mod due;
 mod failing;
 pub mod gather;
 pub mod matcher;
+pub mod opened;
 pub mod operator;
 pub mod program;
 pub mod progress;

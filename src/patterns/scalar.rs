@@ -6,7 +6,6 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use datafusion_common::ScalarValue;
 use datafusion_expr::Operator;
@@ -16,8 +15,9 @@ use datafusion_physical_expr::expressions::{
 };
 
 use super::captures::LinkId;
-use super::columns::{Value, has_values, value_of};
+use super::columns::{Value, has_values};
 use super::gather::{Capture, Captures, Gathered, What, Which};
+use super::opened::Opened;
 
 /// A compiled condition or a part of one.
 #[derive(Debug, Clone)]
@@ -61,8 +61,8 @@ pub enum Constant {
 
 /// An event and an attempt.
 pub struct Row<'a> {
-    /// The event's columns.
-    pub columns: &'a [ArrayRef],
+    /// The columns of the event's batch.
+    pub columns: &'a [Opened],
     /// Its row.
     pub row: usize,
     /// Captured events.
@@ -174,7 +174,7 @@ impl Scalar {
 
     fn value<'a>(&'a self, row: &Row<'a>) -> Value<'a> {
         match self {
-            Scalar::Candidate(index) => value_of(&row.columns[*index], row.row).unwrap_or(Value::Null),
+            Scalar::Candidate(index) => row.columns[*index].value(row.row).unwrap_or(Value::Null),
             Scalar::Captured(capture) => captured(row.captures, row.chain, capture),
             Scalar::Constant(constant) => constant.value(),
             Scalar::ToFloat(inner) => match inner.value(row) {
