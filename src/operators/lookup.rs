@@ -105,7 +105,7 @@ impl LookupPlan {
 
     /// Ready to look up.
     pub fn build(&self) -> Result<Lookup> {
-        let scans = self.access.equal.is_empty() && self.access.range.is_none();
+        let scans = self.access.is_scan();
         let conditions = self.residual.iter().flat_map(split_conjunction);
         let width = self.events.fields().len();
         let mut parts: [Vec<Arc<dyn PhysicalExpr>>; 3] = Default::default();
@@ -187,7 +187,7 @@ impl Lookup {
     pub fn find(&self, events: &RecordBatch, reader: Reader) -> Result<Found, LookupError> {
         let probe = self.probe(events)?;
         let access = &self.plan.access;
-        if access.equal.is_empty() && access.range.is_none() {
+        if access.is_scan() {
             return self.find_in_all(events, reader);
         }
         let matches = reader(access, &probe, &self.plan.columns).map_err(LookupError::Table)?;
@@ -218,7 +218,7 @@ impl Lookup {
     /// For each event, whether a row is found.
     pub fn contains(&self, events: &RecordBatch) -> Result<Vec<bool>, LookupError> {
         let table = self.plan.table.table().map_err(LookupError::Table)?;
-        let scans = self.plan.access.equal.is_empty() && self.plan.access.range.is_none();
+        let scans = self.plan.access.is_scan();
         if self.residual.is_none() && !scans {
             let probe = self.probe(events)?;
             return table.contains(&self.plan.access, &probe).map_err(LookupError::Table);

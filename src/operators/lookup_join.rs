@@ -110,7 +110,7 @@ impl LookupJoin {
     /// How many events are joined at a time: all, unless each may meet the whole table.
     fn step(&self) -> Result<usize> {
         let access = &self.plan.lookup.access;
-        if !access.equal.is_empty() || access.range.is_some() {
+        if !access.is_scan() {
             return Ok(usize::MAX);
         }
         let rows = self.plan.lookup.table.table()?.len();

@@ -540,6 +540,14 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// The plan of a resolved query, with its types.
+    pub(super) fn analyzed(&self, query: &Query, planner: &Planner) -> Result<LogicalPlan, Diagnostic> {
+        let fail = |error| failure::diagnose(&error, query, planner, self.text);
+        let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
+        over::check_order(&plan, &self.streams, self.text, query.span)?;
+        planner.analyze(plan).map_err(fail)
+    }
+
     fn query(&mut self, pending: Pending) -> Result<(), Diagnostic> {
         let scope = pending.scope.as_deref();
         let ResolvedQuery {
@@ -554,10 +562,8 @@ impl Compiler<'_> {
             windows: &windows,
             patterns: &patterns,
         };
+        let plan = self.analyzed(&query, &planner)?;
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
-        let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
-        over::check_order(&plan, &self.streams, self.text, query.span)?;
-        let plan = planner.analyze(plan).map_err(fail)?;
         let table = query
             .target
             .as_ref()

@@ -9,7 +9,7 @@ use super::compile::{Compiler, ResolvedQuery};
 use super::context::Source;
 use super::logical::{Planner, count_columns, inferred_schema};
 use super::partition::Scope;
-use super::{failure, over, refuse, row_pattern_view, subqueries};
+use super::{failure, refuse, row_pattern_view, subqueries};
 use crate::error::{Code, Diagnostic};
 
 impl Compiler<'_> {
@@ -67,10 +67,8 @@ impl Compiler<'_> {
             windows: &windows,
             patterns: &patterns,
         };
+        let plan = self.analyzed(&query, &planner)?;
         let fail = |error| failure::diagnose(&error, &query, &planner, self.text);
-        let plan = planner.plan(&query.body, &query.relations).map_err(fail)?;
-        over::check_order(&plan, &self.streams, self.text, query.span)?;
-        let plan = planner.analyze(plan).map_err(fail)?;
         let plan = match &matched {
             Some(matched) => self.matches(plan, &matched.clause)?,
             None => plan,

@@ -34,14 +34,8 @@ pub fn finished(expr: SqlExpr, schema: &DFSchema, form: Form, functions: &Functi
         Form::Value => LogicalPlan::Projection(Projection::try_new(vec![expr], rows)?),
         Form::Aggregate => LogicalPlan::Aggregate(Aggregate::try_new(rows, Vec::new(), vec![expr])?),
     };
-    let (sources, functions) = (HashMap::new(), functions);
-    let planner = Planner {
-        sources: &sources,
-        functions,
-        windows: &[],
-        patterns: &[],
-    };
-    let exprs = match planner.analyze(plan)? {
+    let sources = HashMap::new();
+    let exprs = match Planner::new(&sources, functions).analyze(plan)? {
         LogicalPlan::Projection(projection) => projection.expr,
         LogicalPlan::Aggregate(aggregate) => aggregate.aggr_expr,
         _ => Vec::new(),

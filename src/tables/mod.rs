@@ -46,6 +46,13 @@ pub struct Access {
     pub range: Option<RangeAccess>,
 }
 
+impl Access {
+    /// Whether nothing narrows the rows: each probe meets all of them.
+    pub fn is_scan(&self) -> bool {
+        self.equal.is_empty() && self.range.is_none()
+    }
+}
+
 /// A column between bounds of which at least one is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RangeAccess {
