@@ -220,15 +220,12 @@ fn shapes(criterion: &mut Criterion) {
     hundred_patterns(criterion);
 }
 
-/// 100 thousand attempts of one key wait for a price that does not come: every event of the key is compared with all of them.
-/// Those of other keys are not.
+/// 100 thousand attempts of one key wait for a price that does not come.
 fn hot_key(criterion: &mut Criterion) {
     let query = "INSERT INTO Out SELECT a.k AS account, b.v AS now FROM PATTERN (EVERY a=E[v > 190] -> b=E[k = a.k AND v > a.v]) WITHIN 1 DAY;";
     let mut group = criterion.benchmark_group("hot key, 100 thousand open");
-    for (name, key, rows) in [
-        ("an event of the hot key", 7, 16_i64),
-        ("an event of another", 8, ROWS as i64),
-    ] {
+    for (name, key) in [("an event of the hot key", 7), ("an event of another", 8)] {
+        let rows = ROWS as i64;
         let app = app(query);
         let input = app.input("E").expect("the stream exists");
         let events = |kind: f64, key: i64, from: i64, rows: i64| {

@@ -406,6 +406,77 @@ fn anchors(page: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// `A V: down and up again` as the name of a folder.
+fn slug(title: &str) -> String {
+    let letters = title.chars().map(|letter| match letter.is_ascii_alphanumeric() {
+        true => letter.to_ascii_lowercase(),
+        false => ' ',
+    });
+    let letters: String = letters.collect();
+    letters.split_whitespace().collect::<Vec<_>>().join("-")
+}
+
+/// What `examples/patterns/` must hold: an app with its data and its output for each pattern of the gallery, and a list of them.
+fn gallery(page: &str) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    let mut list = String::from(
+        "# Patterns\n\nThe patterns of [the gallery](../../docs/language/pattern-gallery.md), each with its data and what it gives. \
+         In one of the folders:\n\n```console\n$ eventflux run app.sql | diff expected.txt - && echo as expected\n```\n",
+    );
+    for family in page.split("\n## ").skip(1) {
+        let mut patterns = family.split("\n### ");
+        list += &format!("\n## {}\n\n", patterns.next().unwrap_or_default().trim());
+        for pattern in patterns {
+            let (title, text) = pattern.split_once('\n').expect("a pattern has text");
+            let folder = slug(title);
+            list += &format!("- [{title}]({folder}/app.sql)\n");
+            let about = text.split("\n```").next().unwrap_or_default().trim();
+            for block in blocks(text) {
+                let name = match block.is("text", "output") {
+                    true => Some("expected.txt"),
+                    false => block.file(),
+                };
+                let Some(name) = name else {
+                    continue;
+                };
+                let comment = match name {
+                    "app.sql" => format!("-- {title}\n-- {}\n\n", about.replace('\n', "\n-- ")),
+                    _ => String::new(),
+                };
+                files.push((Path::new(&folder).join(name), comment + block.text));
+            }
+        }
+    }
+    files.push((PathBuf::from("README.md"), list));
+    files
+}
+
+#[test]
+fn the_gallery_of_patterns_is_among_the_examples() {
+    let folder = root().join("examples/patterns");
+    let files = gallery(&read(&root().join("docs/language/pattern-gallery.md")));
+    let apps = files.iter().filter(|(name, _)| name.ends_with("app.sql")).count();
+    assert!(apps >= 40, "{apps} patterns");
+    if std::env::var_os("BLESS").is_some() {
+        let _ = fs::remove_dir_all(&folder);
+        for (name, text) in &files {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder to write to");
+            fs::write(path, text).expect("a file is written");
+        }
+    }
+    for (name, text) in &files {
+        assert_eq!(
+            read(&folder.join(name)),
+            *text,
+            "{name:?}: run BLESS=1 cargo test --test docs"
+        );
+    }
+    let written = fs::read_dir(&folder).expect("the folder").count();
+    let folders: BTreeSet<&Path> = files.iter().filter_map(|(name, _)| name.parent()).collect();
+    assert_eq!(written, folders.len(), "examples/patterns has what the gallery has not");
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     let mut dead = Vec::new();

@@ -104,33 +104,47 @@ impl Matcher {
         self.tally.bursting = true;
     }
 
-    /// Lets attempts go while there are too many, and sweeps out what those that are gone have left.
-    pub(super) fn keep_bounds(&mut self) -> Result<()> {
-        let Bound { most, overflow } = self.plan.bound;
-        while self.tally.open > most || self.events.links.len() > MOST_EVENTS {
-            let next = match overflow {
-                Overflow::DropOldest => self.ages.pop_front(),
-                Overflow::DropNewest => self.ages.pop_back(),
-                Overflow::Fail => return Err(Error::failed(self.too_many())),
-            };
-            let Some((id, generation)) = next else {
-                break;
-            };
-            if self.attempts.is_alive(id, generation) {
-                self.count_dropped();
-                self.drop_attempt(id);
-            }
-        }
-        if self.tally.open < most - most / 10 {
-            self.tally.bursting = false;
-        }
+    /// Sweeps out what attempts that are gone have left. Once a batch.
+    pub(super) fn sweep(&mut self) {
         let attempts = &self.attempts;
         if self.ages.len() > FEW.max(2 * self.tally.open) {
             self.ages.retain(|(id, generation)| attempts.is_alive(*id, *generation));
         }
         self.timers
             .sweep(|timer| attempts.is_alive(timer.attempt, timer.generation));
+    }
+
+    /// Lets attempts go while there are too many.
+    pub(super) fn keep_within_bound(&mut self) -> Result<()> {
+        let most = self.plan.bound.most;
+        while self.tally.open > most || self.events.links.len() > MOST_EVENTS {
+            if !self.drop_one()? {
+                break;
+            }
+        }
+        if self.tally.bursting && self.tally.open < most - most / 10 {
+            self.tally.bursting = false;
+        }
         Ok(())
+    }
+
+    /// Lets an attempt go, by the policy; whether there was one.
+    fn drop_one(&mut self) -> Result<bool> {
+        loop {
+            let next = match self.plan.bound.overflow {
+                Overflow::DropOldest => self.ages.pop_front(),
+                Overflow::DropNewest => self.ages.pop_back(),
+                Overflow::Fail => return Err(Error::failed(self.too_many())),
+            };
+            let Some((id, generation)) = next else {
+                return Ok(false);
+            };
+            if self.attempts.is_alive(id, generation) {
+                self.count_dropped();
+                self.drop_attempt(id);
+                return Ok(true);
+            }
+        }
     }
 
     /// Takes an attempt away. An EVERY at the start that it was to begin again begins.
@@ -172,7 +186,7 @@ impl Matcher {
         let program = &self.plan.program;
         let numbers = program.counters + program.marks + program.deadlines + program.quiets;
         let slots = match program.has_slots() {
-            true => size_of::<Slots>() + numbers * size_of::<i64>(),
+            true => size_of::<Slots>() + numbers.saturating_sub(4) * size_of::<i64>(),
             false => 0,
         };
         let stores = self.events.stores.iter().map(|store| {

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringViewBuilder, new_empty_array,
-    new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, StringViewBuilder, new_empty_array, new_null_array,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
@@ -14,6 +13,7 @@ use arrow::datatypes::{
 };
 
 use super::captures::EventId;
+use super::opened::Opened;
 use crate::error::{Error, Result};
 
 /// No event: the value is NULL.
@@ -114,28 +114,34 @@ impl Column {
         &self.data_type
     }
 
-    /// Puts a row of an array to a place.
-    pub fn put(&mut self, place: EventId, array: &ArrayRef, row: usize) {
+    /// Puts a row of a column to a place.
+    pub fn put(&mut self, place: EventId, column: &Opened, row: usize) {
         let place = place as usize;
         if self.valid.len() <= place {
             self.valid.resize(place + 1, false);
         }
-        let valid = array.is_valid(row);
-        self.valid[place] = valid;
         match &mut self.values {
             Values::Words(words) => {
                 if words.len() <= place {
                     words.resize(place + 1, 0);
                 }
-                words[place] = if valid { word(array, row) } else { 0 };
+                let word = column.word(row);
+                self.valid[place] = word.is_some();
+                words[place] = word.unwrap_or_default();
             }
             Values::Texts(texts) => {
                 if texts.len() <= place {
                     texts.resize(place + 1, Box::default());
                 }
-                let text: Box<str> = match valid {
-                    true => array.as_string_view().value(row).into(),
-                    false => Box::default(),
+                let text: Box<str> = match column.value(row) {
+                    Some(Value::Text(text)) => {
+                        self.valid[place] = true;
+                        text.into()
+                    }
+                    _ => {
+                        self.valid[place] = false;
+                        Box::default()
+                    }
                 };
                 self.beside += text.len();
                 self.beside -= std::mem::replace(&mut texts[place], text).len();
@@ -146,7 +152,9 @@ impl Column {
                 }
                 // A slice would keep the whole batch.
                 let one = arrow::array::UInt32Array::from(vec![row as u32]);
-                let array = arrow::compute::take(array.as_ref(), &one, None).ok();
+                let array = column.other().filter(|array| array.is_valid(row));
+                let array = array.and_then(|array| arrow::compute::take(array.as_ref(), &one, None).ok());
+                self.valid[place] = array.is_some();
                 self.beside += memory_of(array.as_ref());
                 self.beside -= memory_of(std::mem::replace(&mut arrays[place], array).as_ref());
             }
@@ -247,8 +255,8 @@ impl Column {
     }
 }
 
-/// The bits of a valid value.
-fn word(array: &ArrayRef, row: usize) -> u64 {
+/// The bits of a valid value of a type that is kept by them.
+pub(super) fn word(array: &ArrayRef, row: usize) -> u64 {
     match array.data_type() {
         DataType::Boolean => u64::from(array.as_boolean().value(row)),
         DataType::Int8 => array.as_primitive::<Int8Type>().value(row) as u64,
@@ -294,11 +302,4 @@ pub fn value_of(array: &ArrayRef, row: usize) -> Option<Value<'_>> {
 /// Whether values of a type are [`Value`]s whose order and equality are those of the type.
 pub fn has_values(data_type: &DataType) -> bool {
     (is_word(data_type) && *data_type != DataType::UInt64) || *data_type == DataType::Utf8View
-}
-
-/// Puts a row of a batch to a place of all columns.
-pub fn put_row(columns: &mut [Column], place: EventId, batch: &RecordBatch, captured: &[usize], row: usize) {
-    for (column, &index) in columns.iter_mut().zip(captured) {
-        column.put(place, batch.column(index), row);
-    }
 }

@@ -1,7 +1,7 @@
 //! The conditions of a pattern's elements, split by what they need.
 //!
 //! (a) What needs only the candidate event is a filter, evaluated once for a batch. (b) Equalities with earlier events say
-//! which bucket of [`super::waiting`] an event looks into. (c) The rest, equalities included, is evaluated for the attempts of
+//! which bucket of [`super::waiting`] an event looks into, and a comparison ([`super::order`]) whom it meets there. (c) The rest, and equalities of texts or several columns once more, is evaluated for the attempts of
 //! that bucket: by a compiled form where there is one ([`super::scalar`]), else for all of them at once over a batch made for it.
 
 use std::sync::Arc;
@@ -14,21 +14,38 @@ use datafusion_physical_expr::PhysicalExpr;
 
 use super::captures::LinkId;
 use super::gather::{Capture, Captures, Gathered};
-use super::opened::Opened;
-use super::scalar::{Inputs, Row, Scalar};
+use super::order::Order;
+use super::scalar::{Inputs, Scalar};
 use crate::error::{ErrorKind, Result, RowError};
 use crate::event::{EventBatch, Micros, pretty};
 use crate::windows::gather::batch_of;
 
 /// What an element asks of an event.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Condition {
     /// (a) Over the columns of the stream's batches.
     pub filter: Option<Arc<dyn PhysicalExpr>>,
     /// (b) Columns of the event that equal values of earlier ones.
     pub equal: Vec<(usize, Capture)>,
-    /// (c) With earlier events.
+    /// There is one equality at most, and its value is the bucket's key: whoever stands there has it.
+    pub exact: bool,
+    /// (b) A column of the event that is above or below something of earlier ones.
+    pub order: Option<Order>,
+    /// (c) With earlier events; an equality that is exact is not asked again.
     pub join: Option<Join>,
+}
+
+impl Condition {
+    /// That has only a filter.
+    pub fn of_filter(filter: Option<Arc<dyn PhysicalExpr>>) -> Self {
+        Condition {
+            filter,
+            equal: Vec::new(),
+            exact: true,
+            order: None,
+            join: None,
+        }
+    }
 }
 
 /// A condition over an event and an attempt.
@@ -43,7 +60,7 @@ pub struct Join {
     /// The columns of both.
     pub schema: SchemaRef,
     /// The same, compiled.
-    scalar: Option<Scalar>,
+    pub scalar: Option<Scalar>,
 }
 
 impl Join {
@@ -69,28 +86,16 @@ impl Join {
         self.scalar.is_some()
     }
 
-    /// For which of the chains it holds with a row of a batch, whose columns are `opened`. A failure is reported, and does not
-    /// hold.
+    /// For which of the chains it holds with a row of a batch, evaluated over a batch of all. A failure is reported, and does
+    /// not hold.
     pub fn holding(
         &self,
         batch: &EventBatch,
-        opened: &[Opened],
         row: usize,
         chains: &[LinkId],
         captures: &Captures,
         report: &mut Reports,
     ) -> Result<Vec<bool>> {
-        if let Some(scalar) = &self.scalar {
-            let holds = chains.iter().map(|chain| {
-                scalar.holds(&Row {
-                    columns: opened,
-                    row,
-                    captures,
-                    chain: *chain,
-                })
-            });
-            return Ok(holds.collect());
-        }
         match self.evaluate(batch, row, chains, captures)? {
             Ok(holds) => Ok(holds),
             Err(error) if chains.len() == 1 => {

@@ -20,6 +20,10 @@ use crate::windows::gather::batch_of;
 impl Matcher {
     /// Time has come to `clock`: what is due happens.
     pub fn reach(&mut self, clock: Micros) -> Result<()> {
+        if !self.timers.may_be_due(clock) {
+            self.clock = self.clock.max(clock);
+            return Ok(());
+        }
         while let Some(timer) = self.timers.take(clock) {
             if self.attempts.is_alive(timer.attempt, timer.generation) {
                 self.clock = self.clock.max(timer.at);
@@ -28,7 +32,7 @@ impl Matcher {
         }
         self.clock = self.clock.max(clock);
         self.events.let_go();
-        self.keep_bounds()
+        self.keep_within_bound()
     }
 
     /// No event will come: what is open ends as if all time had passed, and nothing begins again.
@@ -224,6 +228,7 @@ impl Matcher {
 
     /// The matches since the last call.
     pub fn flush(&mut self) -> Result<Option<EventBatch>> {
+        self.sweep();
         if self.matches.is_empty() {
             return Ok(None);
         }

@@ -9,10 +9,11 @@ use datafusion_physical_expr::PhysicalExpr;
 
 use super::captures::{EventId, LinkId, Links, Uses};
 use super::columns::{Column, NO_EVENT};
+use super::opened::Opened;
 use super::shape::ElementId;
 use crate::catalog::types;
 use crate::error::{Error, Result};
-use crate::event::{EventBatch, Times};
+use crate::event::{EventBatch, Micros, Times};
 use crate::operators::Port;
 use crate::operators::aggregate_plan::{AggregatePlan, Built};
 use crate::windows::gather::batch_of;
@@ -102,9 +103,11 @@ impl Store {
     }
 
     /// Captures a row, with one use.
-    pub fn add(&mut self, batch: &EventBatch, row: usize) -> EventId {
-        let event = self.uses.add(batch.time(row));
-        super::columns::put_row(&mut self.columns, event, batch.columns(), &self.captured, row);
+    pub fn add(&mut self, time: Micros, columns: &[Opened], row: usize) -> EventId {
+        let event = self.uses.add(time);
+        for (kept, &index) in self.columns.iter_mut().zip(&self.captured) {
+            kept.put(event, &columns[index], row);
+        }
         event
     }
 

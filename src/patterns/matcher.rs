@@ -11,24 +11,21 @@
 //! along keeps the place; one that a timer brings there takes it.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
-use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, SchemaRef};
 use hashbrown::DefaultHashBuilder;
 
 use super::attempts::Attempts;
 use super::bounds::{Bound, Tally};
 use super::captures::{EventId, LinkId, NOTHING};
-use super::columns::Value;
 use super::conditions::{Condition, Reports, filtered};
+use super::finding::{At, FRESH, Hit};
 use super::gather::{Events, Gathered, Store};
 use super::opened::Opened;
 use super::program::Program;
 use super::progress::Attempt;
-use super::scalar::captured;
 use super::shape::{ElementId, Elements, Limit, Mode};
 use super::stepping::{Begun, Moment, Step};
 use super::timers::{AttemptId, Due, Timers};
@@ -91,9 +88,9 @@ pub struct Prepared {
     /// The events.
     pub batch: EventBatch,
     /// Their columns.
-    columns: Vec<Opened>,
-    /// The elements of the stream and where their filters hold.
-    holds: Vec<(ElementId, Option<BooleanBuffer>)>,
+    pub(super) columns: Vec<Opened>,
+    /// By row: the elements of the stream whose filters hold.
+    pub(super) takers: Vec<Elements>,
     /// Whose each row is; none for NULL.
     partitions: Option<Vec<Option<GroupId>>>,
 }
@@ -138,32 +135,12 @@ impl Was {
     }
 }
 
-/// An attempt that takes an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Hit {
-    pub(super) order: u64,
-    pub(super) id: u64,
-    /// The place, or [`FRESH`].
-    pub(super) attempt: AttemptId,
-    pub(super) takers: Elements,
-}
-
-/// An event and when and to whom it comes.
-#[derive(Clone, Copy)]
-pub(super) struct At<'a> {
-    pub(super) prepared: &'a Prepared,
-    pub(super) row: usize,
-    pub(super) partition: u32,
-    pub(super) moment: Moment,
-}
-
-/// An attempt that is to be made.
-const FRESH: AttemptId = AttemptId::MAX;
-
 /// The matcher's state.
 pub struct Matcher {
     pub(super) plan: MatcherPlan,
     of_port: Vec<Vec<ElementId>>,
+    /// Whether events that no element takes matter.
+    counts: bool,
     pub(super) events: Events,
     pub(super) attempts: Attempts,
     pub(super) waiting: Waiting,
@@ -175,7 +152,7 @@ pub struct Matcher {
     pub(super) matches: Vec<Matched>,
     pub(super) clock: Micros,
     pub(super) orders: u64,
-    hasher: DefaultHashBuilder,
+    pub(super) hasher: DefaultHashBuilder,
     /// How many attempts are open, and what became of others.
     pub(super) tally: Tally,
     hits: Vec<Hit>,
@@ -193,8 +170,11 @@ impl Matcher {
         let mut of_port = vec![Vec::new(); plan.ports.len()];
         elements.for_each(|(element, place)| of_port[place.port].push(element));
         let keys = plan.partition.as_ref().map(|(types, _)| GroupTable::new(types));
+        let program = &plan.program;
+        let by_events = matches!(program.limit, Some(Limit::Events(_))) || !program.counted.is_empty();
         Ok(Matcher {
             of_port,
+            counts: program.mode == Mode::Strict || by_events,
             events: Events::new(
                 stores.collect::<Result<_>>()?,
                 plan.elements.iter().map(|element| element.port).collect(),
@@ -219,11 +199,16 @@ impl Matcher {
 
     /// Evaluates what can be of a whole batch.
     pub fn prepare(&mut self, port: Port, batch: EventBatch, report: &mut Reports) -> Result<Prepared> {
-        let mut holds = Vec::with_capacity(self.of_port[port].len());
+        let elements = &self.plan.elements;
+        let is_open = |element: &&ElementId| elements[**element].condition.filter.is_none();
+        let open = self.of_port[port].iter().filter(is_open);
+        let open = open.fold(0, |all, element| all | 1 << element);
+        let mut takers: Vec<Elements> = vec![open; batch.num_rows()];
         for &element in &self.of_port[port] {
-            let filter = self.plan.elements[element].condition.filter.as_ref();
-            let filter = filter.map(|filter| filtered(filter, &batch, report));
-            holds.push((element, filter.transpose()?));
+            if let Some(filter) = &elements[element].condition.filter {
+                let holds = filtered(filter, &batch, report)?;
+                holds.set_indices().for_each(|row| takers[row] |= 1 << element);
+            }
         }
         let partitions = match &mut self.keys {
             Some(keys) => {
@@ -241,7 +226,7 @@ impl Matcher {
             columns: batch.columns().columns().iter().map(Opened::of).collect(),
             port,
             batch,
-            holds,
+            takers,
             partitions,
         })
     }
@@ -259,9 +244,8 @@ impl Matcher {
         if self.plan.program.absents != 0 {
             self.arm(partition);
         }
-        let counts = self.counts_events();
-        let any = |(_, holds): &(ElementId, Option<BooleanBuffer>)| holds.as_ref().is_none_or(|holds| holds.value(row));
-        if !counts && !prepared.holds.iter().any(any) {
+        let counts = self.counts;
+        if !counts && prepared.takers[row] == 0 {
             return Ok(());
         }
         self.arm(partition);
@@ -289,7 +273,7 @@ impl Matcher {
         }
         hits.clear();
         self.hits = hits;
-        self.keep_bounds()
+        self.keep_within_bound()
     }
 
     /// Makes the first attempt of a partition, if there is none yet.
@@ -306,10 +290,9 @@ impl Matcher {
         }
     }
 
-    /// Whether events that no element takes matter.
-    fn counts_events(&self) -> bool {
-        let program = &self.plan.program;
-        program.mode == Mode::Strict || matches!(program.limit, Some(Limit::Events(_))) || !program.counted.is_empty()
+    /// Whether an event changes nothing, whatever is open.
+    pub fn passes_by(&self, prepared: &Prepared, row: usize) -> bool {
+        !self.counts && prepared.takers[row] == 0 && self.plan.program.absents == 0
     }
 
     pub(super) fn moment(&mut self, time: Micros) -> Moment {
@@ -393,106 +376,10 @@ impl Matcher {
             let element = rest.trailing_zeros() as ElementId;
             rest &= rest - 1;
             if !self.waiting.stands(&self.attempts, id, element)
-                && let Some(key) = self.key_of(id, element)
+                && let Some(bucket) = self.bucket_of(id, element)
             {
-                self.waiting.enter(&mut self.attempts, id, element, key);
+                self.waiting.enter(&mut self.attempts, id, element, bucket);
             }
-        }
-    }
-
-    /// The bucket where an attempt waits for an element; none when it waits for what equals NULL.
-    fn key_of(&self, id: AttemptId, element: ElementId) -> Option<u64> {
-        let attempt = self.attempts.get(id);
-        let mut hash = self.hasher.build_hasher();
-        (element, attempt.partition).hash(&mut hash);
-        let captures = self.events.captures();
-        for (_, capture) in &self.plan.elements[element].condition.equal {
-            hash_value(&captured(&captures, attempt.link, capture), &mut hash)?;
-        }
-        Some(hash.finish())
-    }
-
-    /// The bucket that an event looks into.
-    fn key_for(&self, prepared: &Prepared, row: usize, element: ElementId, partition: u32) -> Option<u64> {
-        let mut hash = self.hasher.build_hasher();
-        (element, partition).hash(&mut hash);
-        for (column, _) in &self.plan.elements[element].condition.equal {
-            hash_value(&prepared.columns[*column].value(row)?, &mut hash)?;
-        }
-        Some(hash.finish())
-    }
-
-    /// Which attempts take an event, and as what. `only` looks at one attempt.
-    pub(super) fn find(
-        &self,
-        at: &At,
-        only: Option<AttemptId>,
-        hits: &mut Vec<Hit>,
-        report: &mut Reports,
-    ) -> Result<()> {
-        let At {
-            prepared,
-            row,
-            partition,
-            moment,
-        } = *at;
-        let program = &self.plan.program;
-        for (element, holds) in &prepared.holds {
-            if holds.as_ref().is_some_and(|holds| !holds.value(row)) {
-                continue;
-            }
-            if program.always_open == Some(*element) && only.is_none() {
-                hits.push(Hit {
-                    order: u64::MAX,
-                    id: u64::MAX,
-                    attempt: FRESH,
-                    takers: 1 << element,
-                });
-                continue;
-            }
-            let Some(key) = self.key_for(prepared, row, *element, partition) else {
-                continue;
-            };
-            let standing = self.waiting.at(key).filter(|(id, waits_for)| {
-                let attempt = self.attempts.get(*id);
-                // Buckets are by hash: others may stand there, too.
-                waits_for == element
-                    && attempt.partition == partition
-                    && only.is_none_or(|only| only == *id)
-                    && !self.is_too_late(attempt, moment)
-            });
-            let condition = &self.plan.elements[*element].condition;
-            let Some(join) = &condition.join else {
-                hits.extend(standing.map(|(id, _)| self.hit(id, *element)));
-                continue;
-            };
-            let standing: Vec<AttemptId> = standing.map(|(id, _)| id).collect();
-            if standing.is_empty() {
-                continue;
-            }
-            let chains: Vec<LinkId> = standing.iter().map(|id| self.attempts.get(*id).link).collect();
-            let holding = join.holding(
-                &prepared.batch,
-                &prepared.columns,
-                row,
-                &chains,
-                &self.events.captures(),
-                report,
-            )?;
-            let holding = standing.into_iter().zip(holding).filter(|(_, holds)| *holds);
-            hits.extend(holding.map(|(id, _)| self.hit(id, *element)));
-        }
-        merge(hits);
-        Ok(())
-    }
-
-    fn hit(&self, id: AttemptId, element: ElementId) -> Hit {
-        let attempt = self.attempts.get(id);
-        Hit {
-            order: attempt.order,
-            id: attempt.id,
-            attempt: id,
-            takers: 1 << element,
         }
     }
 
@@ -517,7 +404,7 @@ impl Matcher {
             return;
         }
         let store = &mut self.events.stores[prepared.port];
-        let event = store.add(&prepared.batch, row);
+        let event = store.add(moment.time, &prepared.columns, row);
         if self.plan.program.keeps_order() {
             store.uses.set_met(event, moment.order, moment.number);
         }
@@ -685,31 +572,4 @@ impl Matcher {
             members.retain(|member| *member != id);
         }
     }
-}
-
-/// One hit for each attempt, in the order they started.
-fn merge(hits: &mut Vec<Hit>) {
-    if hits.len() < 2 {
-        return;
-    }
-    hits.sort_unstable();
-    hits.dedup_by(|later, earlier| {
-        let same = earlier.attempt == later.attempt && earlier.attempt != FRESH;
-        if same {
-            earlier.takers |= later.takers;
-        }
-        same
-    });
-}
-
-/// Hashes a value; NULL equals nothing. Numbers of one value have one hash, whatever their widths.
-fn hash_value(value: &Value, hash: &mut impl Hasher) -> Option<()> {
-    match value {
-        Value::Null => return None,
-        Value::Int(value) => value.hash(hash),
-        Value::Float(value) => value.to_bits().hash(hash),
-        Value::Bool(value) => value.hash(hash),
-        Value::Text(value) => value.hash(hash),
-    }
-    Some(())
 }

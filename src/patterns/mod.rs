@@ -12,6 +12,8 @@
 //! | `columns` | the captured columns |
 //! | `attempts` | all open attempts |
 //! | `waiting` | which attempt waits where: what an event can touch |
+//! | `order` | comparisons with earlier events, as an order of who waits |
+//! | `finding` | which attempts take an event |
 //! | `conditions` | conditions on the candidate alone, by equality, and the rest |
 //! | `opened` | the columns of a batch, read row by row |
 //! | `scalar` | conditions compiled to run on one attempt and one event |
@@ -34,10 +36,12 @@ pub mod columns;
 pub mod conditions;
 mod due;
 mod failing;
+mod finding;
 pub mod gather;
 pub mod matcher;
 pub mod opened;
 pub mod operator;
+pub mod order;
 pub mod program;
 pub mod progress;
 mod saved;

@@ -168,6 +168,9 @@ impl PatternOperator {
     }
 
     fn event(&mut self, prepared: &Prepared, row: usize, report: &mut Reports) -> Result<()> {
+        if self.matcher.passes_by(prepared, row) {
+            return Ok(());
+        }
         if self.domain == TimeDomain::Event {
             // What is due before the event happens before it.
             self.matcher.reach(prepared.batch.time(row))?;

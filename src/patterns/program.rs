@@ -147,6 +147,8 @@ pub struct Element {
     pub withins: Vec<PartId>,
     /// Whether it may take events more than once: a collection, or a part of a repeated group.
     pub collects: bool,
+    /// Whether neither AND nor OR is around it: an event that only it takes comes to it without being offered to others.
+    pub straight: bool,
     /// Guards that stand right before it, or a part that it is in, in a chain, as their slots.
     pub guards: Vec<usize>,
 }
@@ -203,6 +205,7 @@ impl Program {
                     leaves: Vec::new(),
                     withins: Vec::new(),
                     collects: false,
+                    straight: false,
                     guards: Vec::new(),
                 };
                 count
@@ -414,6 +417,7 @@ impl Program {
             leaves: context.leaves.clone(),
             withins: context.withins.clone(),
             collects: context.collects,
+            straight: !context.in_logical,
             guards: context.guards.clone(),
         };
     }

@@ -1,5 +1,8 @@
 //! How far one attempt is.
 
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
 use super::captures::{LinkId, NOTHING};
 use super::program::Program;
 use super::shape::Elements;
@@ -36,7 +39,7 @@ pub struct Attempt {
 }
 
 /// What attempts at patterns with collections, groups, absence or AND have beside.
-#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Slots {
     /// Guards that have seen what must not come.
     pub violated: Elements,
@@ -47,7 +50,16 @@ pub struct Slots {
     /// The WITHIN parts that are complete but may still take events, by their number.
     pub ended: u64,
     /// The counters, the marks, the deadlines, the times of guards.
-    pub numbers: Box<[i64]>,
+    #[serde(serialize_with = "as_slice", deserialize_with = "from_vec")]
+    pub numbers: SmallVec<[i64; 4]>,
+}
+
+fn as_slice<S: serde::Serializer>(numbers: &SmallVec<[i64; 4]>, serializer: S) -> Result<S::Ok, S::Error> {
+    numbers.as_slice().serialize(serializer)
+}
+
+fn from_vec<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SmallVec<[i64; 4]>, D::Error> {
+    Vec::deserialize(deserializer).map(SmallVec::from_vec)
 }
 
 /// A link as a mark.
@@ -65,10 +77,10 @@ impl Attempt {
     pub fn new(program: &Program, partition: u32) -> Self {
         let quiets = program.counters + program.marks + program.deadlines;
         let slots = program.has_slots().then(|| {
-            let mut numbers = vec![0; quiets];
+            let mut numbers = SmallVec::from_elem(0, quiets);
             numbers.resize(quiets + program.quiets, NOT_STARTED);
             Box::new(Slots {
-                numbers: numbers.into(),
+                numbers,
                 ..Slots::default()
             })
         });

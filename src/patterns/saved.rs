@@ -5,6 +5,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 
 use super::captures::{EventId, LinkId, NOTHING};
 use super::matcher::{Matcher, Partition};
+use super::opened::Opened;
 use super::program::PartKind;
 use super::progress::{Attempt, NOT_STARTED, Slots};
 use super::timers::{AttemptId, Due};
@@ -87,8 +88,9 @@ impl Matcher {
             }
             let places: Vec<EventId> = store.uses.live().collect();
             for (column, array) in store.columns.iter_mut().zip(columns.columns()) {
+                let array = Opened::of(array);
                 for (row, place) in places.iter().enumerate() {
-                    column.put(*place, array, row);
+                    column.put(*place, &array, row);
                 }
             }
         }

@@ -172,7 +172,21 @@ impl Scalar {
         }
     }
 
-    fn value<'a>(&'a self, row: &Row<'a>) -> Value<'a> {
+    /// Whether it is made of an attempt's values alone, at least one, all of which `is_fixed` accepts.
+    pub fn is_of_attempt(&self, is_fixed: &impl Fn(&Capture) -> bool) -> bool {
+        match self {
+            Scalar::Captured(capture) => is_fixed(capture),
+            Scalar::ToFloat(inner) => inner.is_of_attempt(is_fixed),
+            Scalar::Arithmetic(_, left, right) => match (left.as_ref(), right.as_ref()) {
+                (Scalar::Constant(_), one) | (one, Scalar::Constant(_)) => one.is_of_attempt(is_fixed),
+                (left, right) => left.is_of_attempt(is_fixed) && right.is_of_attempt(is_fixed),
+            },
+            _ => false,
+        }
+    }
+
+    /// The value.
+    pub fn value<'a>(&'a self, row: &Row<'a>) -> Value<'a> {
         match self {
             Scalar::Candidate(index) => row.columns[*index].value(row.row).unwrap_or(Value::Null),
             Scalar::Captured(capture) => captured(row.captures, row.chain, capture),

@@ -113,10 +113,15 @@ impl<'a> Step<'a> {
                 return;
             }
         }
-        let present = takers & !self.program.absents;
-        if present != 0 {
-            self.offer_to(attempt, 0, present, event);
+        let present = takers & !self.program.absents & attempt.waits & !self.renewed;
+        if present == 0 {
+            return;
         }
+        let first = present.trailing_zeros() as ElementId;
+        match present.count_ones() == 1 && self.program.elements[first].straight {
+            true => self.take(attempt, first, event),
+            false => self.offer_to(attempt, 0, present, event),
+        };
     }
 
     /// A time without what must not come is over.
@@ -137,7 +142,8 @@ impl<'a> Step<'a> {
         match &program.part(part).kind {
             PartKind::Element(element) => self.take(attempt, *element, event),
             PartKind::Chain(parts) => {
-                let mut parts = parts.iter().rev();
+                let has_takers = |part: &&PartId| program.part(**part).elements & takers != 0;
+                let mut parts = parts.iter().rev().filter(has_takers);
                 parts.any(|&part| self.offer_to(attempt, part, takers, event))
             }
             PartKind::And { parts, guards, done } => {

@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 
 use super::conditions::Reports;
-use super::matcher::{At, Hit, Matcher};
+use super::finding::{At, Hit};
+use super::matcher::Matcher;
 use super::shape::Elements;
 use super::timers::AttemptId;
 use crate::error::Result;

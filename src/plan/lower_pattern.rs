@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{Column, DFSchema};
-use datafusion_expr::utils::split_conjunction;
+use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{Aggregate, EmptyRelation, Expr, LogicalPlan, Operator, UserDefinedLogicalNodeCore};
 use eventflux_sqlparser::OutputKind;
 
@@ -27,6 +27,7 @@ use crate::patterns::conditions::{Condition, Join};
 use crate::patterns::gather::{Capture, Collected, Gathered, What, Which};
 use crate::patterns::matcher::{ElementPlan, MatcherPlan, PortPlan};
 use crate::patterns::operator::PatternPlan;
+use crate::patterns::order::Order;
 use crate::patterns::program::Program;
 use crate::patterns::shape::ElementId;
 use crate::windows::TimeDomain;
@@ -178,13 +179,26 @@ impl Builder<'_> {
         let port = &self.ports[element.port];
         let own = df_schema(port.schema.fields().iter().map(|field| field.as_ref().clone()))?;
         let filter = element.filter.as_ref().map(|filter| physical_expr(filter, &own));
-        let mut condition = Condition {
-            filter: filter.transpose()?,
-            ..Condition::default()
-        };
+        let mut condition = Condition::of_filter(filter.transpose()?);
         if let Some(join) = &element.join {
-            condition.equal = self.equalities(id, join)?;
-            condition.join = Some(self.join(element, join)?);
+            let (equal, rest) = self.equalities(id, join)?;
+            let is_word = |column: usize| *port.schema.field(column).data_type() != DataType::Utf8View;
+            condition.exact = match equal.as_slice() {
+                [] => true,
+                [(column, _)] => is_word(*column),
+                _ => false,
+            };
+            condition.equal = equal;
+            let asked = match condition.exact {
+                true => conjunction(rest),
+                false => Some(join.clone()),
+            };
+            condition.join = asked.map(|asked| self.join(element, &asked)).transpose()?;
+            let is_fixed = |capture: &Capture| {
+                capture.which == Which::Only && self.program.elements[id].closes >> capture.element & 1 == 1
+            };
+            let scalar = condition.join.as_ref().and_then(|join| join.scalar.as_ref());
+            condition.order = scalar.and_then(|scalar| Order::of(scalar, &is_fixed));
         }
         Ok(ElementPlan {
             name: element.name.clone(),
@@ -217,8 +231,8 @@ impl Builder<'_> {
         ))
     }
 
-    /// `event.column = earlier.column`, where the earlier event is there when waiting begins.
-    fn equalities(&self, id: ElementId, expr: &Expr) -> Result<Vec<(usize, Capture)>, Diagnostic> {
+    /// `event.column = earlier.column`, where the earlier event is there when waiting begins; and what else the condition asks.
+    fn equalities(&self, id: ElementId, expr: &Expr) -> Result<(Vec<(usize, Capture)>, Vec<Expr>), Diagnostic> {
         let element = &self.scan.spec.elements[id];
         let port = &self.ports[element.port];
         let own = |expr: &Expr| match expr {
@@ -231,36 +245,38 @@ impl Builder<'_> {
             Expr::Column(column) => element.reads.iter().find(|read| read.name == column.name),
             _ => None,
         };
-        let mut equal = Vec::new();
-        for conjunct in split_conjunction(expr) {
+        let found = |conjunct: &Expr| {
             let Expr::BinaryExpr(binary) = conjunct else {
-                continue;
+                return None;
             };
             let sides = [(&binary.left, &binary.right), (&binary.right, &binary.left)];
-            let found = sides
-                .iter()
-                .find_map(|(left, right)| Some((own(left)?, earlier(right)?)));
-            let Some((column, read)) = found.filter(|_| binary.op == Operator::Eq) else {
-                continue;
-            };
+            let mut sides = sides.iter().filter(|_| binary.op == Operator::Eq);
+            let (column, read) = sides.find_map(|(left, right)| Some((own(left)?, earlier(right)?)))?;
             let Reference::Value {
                 element: source,
                 which: Which::Only,
                 what: Part::Column(_),
             } = read.reference
             else {
-                continue;
+                return None;
             };
             let data_type = port.schema.field(column).data_type();
             let comparable = *data_type == read.data_type && has_values(data_type) && !data_type.is_floating();
-            if comparable
-                && self.program.elements[id].closes >> source & 1 == 1
-                && let Gathered::Capture(capture) = self.gathered(&read.reference)?
-            {
-                equal.push((column, capture));
+            let is_there = self.program.elements[id].closes >> source & 1 == 1;
+            (comparable && is_there).then_some((column, &read.reference))
+        };
+        let (mut equal, mut rest) = (Vec::new(), Vec::new());
+        for conjunct in split_conjunction(expr) {
+            match found(conjunct) {
+                Some((column, reference)) => {
+                    if let Gathered::Capture(capture) = self.gathered(reference)? {
+                        equal.push((column, capture));
+                    }
+                }
+                None => rest.push(conjunct.clone()),
             }
         }
-        Ok(equal)
+        Ok((equal, rest))
     }
 
     /// Where a value comes from.

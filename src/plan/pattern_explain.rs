@@ -40,13 +40,13 @@ fn condition(element: &ElementPlan, matcher: &MatcherPlan) -> Option<String> {
     if let Some(filter) = &condition.filter {
         parts.push(format!("where {filter} (vectorised)"));
     }
+    let column = |column: usize| matcher.ports[element.port].schema.field(column).name().as_str();
     if !condition.equal.is_empty() {
-        let schema = &matcher.ports[element.port].schema;
-        let columns = condition
-            .equal
-            .iter()
-            .map(|(column, _)| schema.field(*column).name().as_str());
+        let columns = condition.equal.iter().map(|(index, _)| column(*index));
         parts.push(format!("indexed by {}", columns.collect::<Vec<_>>().join(", ")));
+    }
+    if let Some(order) = &condition.order {
+        parts.push(format!("ordered by {}", column(order.column)));
     }
     if let Some(join) = &condition.join {
         let how = match join.is_compiled() {
