@@ -44,6 +44,8 @@ fn open(backend: &str, key: &[usize], index: &[usize], options: &[(&str, &str)])
             value: value.to_string(),
             value_span: None,
             source: None,
+            secret: false,
+            loose: false,
         })
         .collect();
     let backends = Backends::builtin();

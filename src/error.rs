@@ -225,6 +225,11 @@ impl SourceText {
         }
     }
 
+    /// What it is called; of several files, the first.
+    pub fn name(&self) -> &str {
+        self.files.first().map_or("", |file| &file.name)
+    }
+
     /// The same text under another name.
     pub fn named(self, name: impl Into<Arc<str>>) -> Self {
         let mut files = self.files.to_vec();
@@ -234,6 +239,14 @@ impl SourceText {
         SourceText {
             files: files.into(),
             ..self
+        }
+    }
+
+    /// The same text as it may be shown: secrets in it are masked.
+    fn masked(&self) -> Self {
+        SourceText {
+            text: crate::redaction::masked(&self.text).into(),
+            files: self.files.clone(),
         }
     }
 
@@ -337,7 +350,7 @@ impl Diagnostic {
         self.place().map(|place| (place.line, place.column))
     }
 
-    /// The diagnostic as printed for people: message, the line quoted with a caret, hint.
+    /// The diagnostic as printed for people: message, the line quoted with a caret and secrets masked, hint.
     pub fn render(&self, colour: Colour) -> String {
         let theme = match colour {
             Colour::Never => miette::GraphicalTheme::unicode_nocolor(),
@@ -347,7 +360,9 @@ impl Diagnostic {
             .with_links(false)
             .with_width(110);
         let mut text = String::new();
-        match handler.render_report(&mut text, self) {
+        let mut shown = self.clone();
+        shown.source = self.source.as_ref().map(SourceText::masked);
+        match handler.render_report(&mut text, &shown) {
             Ok(()) => text,
             Err(fmt::Error) => self.to_string(),
         }

@@ -38,6 +38,7 @@ pub mod formats;
 pub mod operators;
 pub mod patterns;
 pub mod plan;
+mod redaction;
 pub mod row_patterns;
 pub mod runtime;
 pub mod tables;

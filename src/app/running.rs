@@ -15,6 +15,7 @@ use crate::connectors::Registry;
 use crate::error::{Diagnostic, Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros, VirtualClock};
 use crate::plan::compile::{Columns, Compiled};
+use crate::plan::configured::Configured;
 use crate::plan::explain::explain;
 use crate::plan::stream_plan::{StreamId, StreamPlan};
 use crate::runtime::errors::Listener;
@@ -226,6 +227,11 @@ impl App {
     /// The names of all queries that run, in statement order.
     pub fn queries(&self) -> Vec<String> {
         self.inner.compiled.queries().map(str::to_string).collect()
+    }
+
+    /// The options of all streams and tables as they hold, and where each comes from. Secrets have no value here.
+    pub fn configured(&self) -> Vec<Configured> {
+        self.inner.compiled.configured()
     }
 
     /// Whether anything but the API brings events: a source, or a trigger.

@@ -112,6 +112,8 @@ pub struct Settings {
     pub ordered: bool,
     /// What happens to events in trouble.
     pub on_error: OnError,
+    /// As given, or defaulted.
+    pub options: Options,
 }
 
 /// What happens to an event that cannot be processed. It is counted and logged in any case.

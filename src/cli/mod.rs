@@ -2,6 +2,7 @@
 
 mod app_args;
 mod completions;
+mod config;
 mod connectors;
 mod explain;
 mod init;
@@ -43,6 +44,7 @@ enum Command {
     Explain(explain::Explain),
     Init(init::Init),
     Connectors(connectors::Connectors),
+    Config(config::Config),
     Completions(completions::Completions),
 }
 
@@ -66,6 +68,7 @@ impl Cli {
             Command::Explain(explain) => explain.execute(),
             Command::Init(init) => init.execute(),
             Command::Connectors(connectors) => connectors.execute(),
+            Command::Config(config) => config.execute(),
             Command::Completions(completions) => completions.execute(),
         }
     }

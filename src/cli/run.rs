@@ -173,6 +173,8 @@ fn print_rows(app: &App, query: &str, queries: usize) -> Result<()> {
         value: prefix.to_string(),
         value_span: None,
         source: None,
+        secret: false,
+        loose: false,
     };
     let spec = SinkSpec {
         stream: query.to_string(),

@@ -3,87 +3,100 @@
 //! An option of a stream comes from the first of these that gives it:
 //! 1. WITH in the app,
 //! 2. `--set streams.Name.option=value`, the last one first,
-//! 3. `[streams.Name]` of the configuration files, the last file first,
-//! 4. `--set application.option=value`, then `[application]` of the files,
-//! 5. the option's default.
+//! 3. the environment, `EVENTFLUX__STREAMS__NAME__OPTION`,
+//! 4. `[streams.Name]` of the configuration files, the last file first, each before those it includes,
+//! 5. `--set application.option=value`, then `EVENTFLUX__APPLICATION__OPTION`, then `[application]` of the files,
+//! 6. the option's default.
 //!
 //! Keys are the options' names as in WITH; nested tables and dotted keys are the same. `type`, `extension` and `format` belong
 //! to the app: they decide what the other options mean.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
+use super::app_options::{MAX_PARALLELISM, PARALLELISM};
+use super::layer::{self, Entry, Layer, Scope};
 use super::nearest::nearest;
 use super::options::RawOption;
 use crate::error::{Code, Diagnostic, Error, Result, SourceText};
 
-/// Options that an app's streams share: what `[application]` may hold.
-pub const APPLICATION_OPTIONS: &[&str] = &["error.strategy", "idle.timeout", "state.ttl"];
-
-/// Options of the app itself: what else `[application]` may hold.
-const APP_OPTIONS: &[&str] = &[PARALLELISM, PATTERN_INSTANCES, PATTERN_OVERFLOW];
-
-/// On how many threads the keys of partitions are worked off.
-const PARALLELISM: &str = "parallelism";
-
-/// How many attempts at a pattern may be open, of patterns that do not say it.
-pub const PATTERN_INSTANCES: &str = "pattern.max_instances";
-
-/// What happens to those beyond.
-pub const PATTERN_OVERFLOW: &str = "pattern.overflow";
-
-/// How many threads that may be.
-pub const MAX_PARALLELISM: usize = 256;
-
-/// What decides the meaning of other options, and so cannot be configured.
-const OF_THE_APP: &[&str] = &["type", "extension", "format"];
-
-/// Option values from configuration files and the command line.
+/// Option values from configuration files, the environment and the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
     /// From `--set`, each a layer of its own, in the order given.
     sets: Vec<Layer>,
+    /// From environment variables.
+    environment: Option<Layer>,
     /// From files, in the order given.
     files: Vec<Layer>,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Layer {
-    options: Vec<Entry>,
-    /// Streams that are named, with the place of the name. Also those without options.
-    streams: Vec<(String, Diagnostic)>,
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    scope: Scope,
-    option: RawOption,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Scope {
-    /// What streams share.
-    Application,
-    /// The app itself.
-    App,
-    Stream(String),
-}
+/// Files that include files that include files: no deeper than this.
+const MOST_DEEP: usize = 16;
 
 impl Layers {
-    /// Adds a TOML file, which is stronger than the files added before.
-    pub fn file(self, path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::io(format!("cannot read {}", path.display()), error))?;
-        Ok(self.toml(SourceText::of_files([(path, text)]))?)
+    /// Adds a TOML file, which is stronger than the files added before. What it includes is a little weaker than itself.
+    pub fn file(mut self, path: impl AsRef<Path>) -> Result<Self> {
+        self.add_file(path.as_ref(), &mut Vec::new(), true)?;
+        Ok(self)
     }
 
-    /// Adds a TOML text, which is stronger than the files added before.
+    /// Adds a TOML file that several apps share: streams it names need not be the app's.
+    pub fn shared_file(mut self, path: impl AsRef<Path>) -> Result<Self> {
+        self.add_file(path.as_ref(), &mut Vec::new(), false)?;
+        Ok(self)
+    }
+
+    /// `within`: the files that include this one.
+    fn add_file(&mut self, path: &Path, within: &mut Vec<PathBuf>, own: bool) -> Result<()> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::io(format!("cannot read {}", path.display()), error))?;
+        let source = SourceText::of_files([(path, text)]);
+        let mut layer = parse(&source)?;
+        within.push(path.canonicalize().unwrap_or_else(|_| path.to_path_buf()));
+        for (included, span) in std::mem::take(&mut layer.includes) {
+            let full = path.parent().unwrap_or(Path::new("")).join(&included);
+            let absolute = full.canonicalize().unwrap_or_else(|_| full.clone());
+            let problem = match () {
+                () if within.contains(&absolute) => Some("includes itself"),
+                () if within.len() >= MOST_DEEP => Some("is included too deeply"),
+                () if !full.is_file() => Some("is not there"),
+                () => None,
+            };
+            if let Some(problem) = problem {
+                let mut error = Diagnostic::new(Code::OptionValue, format!("the file '{included}' {problem}")).at(span);
+                error.source = Some(source.clone());
+                return Err(error.hint("a relative path starts where this file is").into());
+            }
+            self.add_file(&full, within, own)?;
+        }
+        within.pop();
+        if !own {
+            layer.streams.clear();
+        }
+        self.files.push(layer);
+        Ok(())
+    }
+
+    /// Adds a TOML text, which is stronger than the files added before. It includes nothing.
     pub fn toml(mut self, source: SourceText) -> Result<Self, Diagnostic> {
-        self.files.push(read(&source)?);
+        let layer = parse(&source)?;
+        if let Some((_, span)) = layer.includes.first() {
+            let mut error = Diagnostic::new(Code::OptionValue, "only files include files").at(span.clone());
+            error.source = Some(source);
+            return Err(error);
+        }
+        self.files.push(layer);
+        Ok(self)
+    }
+
+    /// Takes in environment variables: `EVENTFLUX__APPLICATION__STATE__TTL` is `application.state.ttl`. Two underscores stand
+    /// for a dot, one for the hyphen of an option's name; the case of a stream's name does not matter. They are stronger than all files
+    /// and weaker than what is set. Variables of other names are not looked at.
+    pub fn environment(mut self, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Diagnostic> {
+        self.environment = Some(super::layer_environment::layer(variables)?);
         Ok(self)
     }
 
@@ -106,13 +119,7 @@ impl Layers {
         let Ok(table) = DeTable::parse(&document) else {
             return Err(wrong("this is not a dotted key"));
         };
-        let mut layer = Layer::default();
-        let mut reader = Reader {
-            source: &source,
-            value: Some(value),
-            layer: &mut layer,
-        };
-        reader.document(table.get_ref())?;
+        let layer = layer::read(&source, table.get_ref(), Some(value))?;
         if layer.options.is_empty() {
             return Err(wrong("this names no option"));
         }
@@ -121,15 +128,21 @@ impl Layers {
     }
 
     /// The options for a stream, strongest layer first.
-    pub fn of_stream(&self, name: &str) -> impl Iterator<Item = Vec<&RawOption>> {
-        let of = |scope: Scope| {
-            let layers = self.sets.iter().rev().chain(self.files.iter().rev());
-            layers.map(move |layer| {
-                let entries = layer.options.iter().filter(|entry| entry.scope == scope);
-                entries.map(|entry| &entry.option).collect()
-            })
+    pub fn of_stream<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Vec<&'a RawOption>> {
+        let of = |layer: &'a Layer, is_it: &dyn Fn(&Scope) -> bool| {
+            let entries = layer.options.iter().filter(|entry| is_it(&entry.scope));
+            entries.map(|entry| &entry.option).collect()
         };
-        of(Scope::Stream(name.to_string())).chain(of(Scope::Application))
+        let own = self
+            .strongest_first()
+            .map(move |layer| of(layer, &|scope| scope.is_of(name)));
+        let shared = self.strongest_first();
+        own.chain(shared.map(move |layer| of(layer, &|scope| *scope == Scope::Application)))
+    }
+
+    fn strongest_first(&self) -> impl Iterator<Item = &Layer> {
+        let outside = self.sets.iter().rev().chain(&self.environment);
+        outside.chain(self.files.iter().rev())
     }
 
     /// On how many threads the keys of partitions are worked off, if that is configured.
@@ -149,14 +162,20 @@ impl Layers {
 
     /// An option of the app itself, from the strongest layer that has it.
     pub fn of_app(&self, key: &str) -> Option<&RawOption> {
-        let mut layers = self.sets.iter().rev().chain(self.files.iter().rev());
         let is_it = |entry: &&Entry| entry.scope == Scope::App && entry.option.key == key;
-        layers.find_map(|layer| layer.options.iter().find(is_it).map(|entry| &entry.option))
+        self.strongest_first()
+            .find_map(|layer| layer.options.iter().find(is_it).map(|entry| &entry.option))
     }
 
     /// Checks that all streams that are named exist.
     pub fn check_streams<'a>(&self, known: impl Iterator<Item = &'a str>) -> Result<(), Diagnostic> {
         let known: BTreeSet<&str> = known.collect();
+        let environment = self.environment.iter().flat_map(|layer| &layer.streams);
+        for (name, error) in environment {
+            if !known.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                return Err(error.clone());
+            }
+        }
         let named = self.files.iter().chain(&self.sets).flat_map(|layer| &layer.streams);
         for (name, error) in named {
             if !known.contains(name.as_str()) {
@@ -181,158 +200,14 @@ pub fn wrong_value(option: &RawOption, what: &str) -> Diagnostic {
     error
 }
 
-fn read(source: &SourceText) -> Result<Layer, Diagnostic> {
+fn parse(source: &SourceText) -> Result<Layer, Diagnostic> {
     let table = DeTable::parse(&source.text).map_err(|error| {
         let mut diagnostic = Diagnostic::new(Code::Syntax, error.message().to_string());
         diagnostic.span = error.span();
         diagnostic.source = Some(source.clone());
         diagnostic
     })?;
-    let mut layer = Layer::default();
-    Reader {
-        source,
-        value: None,
-        layer: &mut layer,
-    }
-    .document(table.get_ref())?;
-    Ok(layer)
-}
-
-/// Reads a document into a layer.
-struct Reader<'a> {
-    source: &'a SourceText,
-    /// The value of a `--set`, which stands outside the document.
-    value: Option<&'a str>,
-    layer: &'a mut Layer,
-}
-
-type Key<'k, 'i> = &'k Spanned<std::borrow::Cow<'i, str>>;
-
-impl Reader<'_> {
-    fn document(&mut self, document: &DeTable) -> Result<(), Diagnostic> {
-        for (key, value) in document {
-            match (key.get_ref().as_ref(), value.get_ref()) {
-                ("application", DeValue::Table(options)) => self.options(&Scope::Application, "", options)?,
-                ("streams", DeValue::Table(streams)) => {
-                    for (stream, value) in streams {
-                        self.stream(stream, value)?;
-                    }
-                }
-                ("application" | "streams", _) => {
-                    let error = Diagnostic::new(Code::Syntax, format!("'{}' is a table", key.get_ref()));
-                    return Err(self.at(error.hint("write [application] or [streams.Name]"), key));
-                }
-                (unknown, _) => {
-                    let error = Diagnostic::new(Code::UnknownOption, format!("the configuration has no '{unknown}'"));
-                    let error = match nearest(unknown, ["application", "streams"]) {
-                        Some(near) => error.hint(format!("did you mean '{near}'?")),
-                        None => error.hint("it has: [application], [streams.Name]"),
-                    };
-                    return Err(self.at(error, key));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn stream(&mut self, stream: Key, value: &Spanned<DeValue>) -> Result<(), Diagnostic> {
-        let name = stream.get_ref().to_string();
-        let DeValue::Table(options) = value.get_ref() else {
-            let error = Diagnostic::new(Code::Syntax, format!("'streams.{name}' is a table of options"));
-            return Err(self.at(
-                error.hint(format!("write [streams.{name}], then option = value")),
-                stream,
-            ));
-        };
-        let unknown = Diagnostic::new(Code::UnknownStream, format!("the app has no stream '{name}'"));
-        self.layer.streams.push((name.clone(), self.at(unknown, stream)));
-        self.options(&Scope::Stream(name), "", options)
-    }
-
-    fn options(&mut self, scope: &Scope, prefix: &str, table: &DeTable) -> Result<(), Diagnostic> {
-        for (key, value) in table {
-            let name = match prefix {
-                "" => key.get_ref().to_string(),
-                prefix => format!("{prefix}.{}", key.get_ref()),
-            };
-            let text = match value.get_ref() {
-                DeValue::Table(inner) => {
-                    self.options(scope, &name, inner)?;
-                    continue;
-                }
-                DeValue::String(text) => text.to_string(),
-                DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_string(),
-                DeValue::Float(number) => number.as_str().to_string(),
-                DeValue::Boolean(boolean) => boolean.to_string(),
-                DeValue::Datetime(time) => time.to_string(),
-                DeValue::Integer(_) | DeValue::Array(_) => {
-                    let error = Diagnostic::new(
-                        Code::OptionValue,
-                        format!("option '{name}' is one text, number or boolean"),
-                    );
-                    return Err(self.at_span(error.hint("write it in quotes, as in WITH"), value.span()));
-                }
-            };
-            let scope = match scope {
-                Scope::Application if APP_OPTIONS.contains(&name.as_str()) => &Scope::App,
-                scope => scope,
-            };
-            self.check_key(scope, &name, key)?;
-            let (text, value_span) = match self.value {
-                Some(text) => (
-                    text.to_string(),
-                    self.source.text.len() - text.len()..self.source.text.len(),
-                ),
-                None => (text, value.span()),
-            };
-            let option = RawOption {
-                key: name,
-                key_span: Some(key.span()),
-                value: text,
-                value_span: Some(value_span),
-                source: Some(self.source.clone()),
-            };
-            self.layer.options.push(Entry {
-                scope: scope.clone(),
-                option,
-            });
-        }
-        Ok(())
-    }
-
-    fn check_key(&self, scope: &Scope, name: &str, key: Key) -> Result<(), Diagnostic> {
-        match scope {
-            Scope::Stream(stream) if OF_THE_APP.contains(&name) => {
-                let error = Diagnostic::new(Code::UnknownOption, format!("'{name}' cannot be configured"));
-                let hint =
-                    format!("it decides what the other options of '{stream}' mean: write it into WITH in the app");
-                Err(self.at(error.hint(hint), key))
-            }
-            Scope::Application if !APPLICATION_OPTIONS.contains(&name) => {
-                let error = Diagnostic::new(Code::UnknownOption, format!("[application] has no option '{name}'"));
-                let known = || APPLICATION_OPTIONS.iter().chain(APP_OPTIONS).copied();
-                let error = match nearest(name, known()) {
-                    Some(near) => error.hint(format!("did you mean '{near}'?")),
-                    None => error.hint(format!(
-                        "it has: {}; options of one stream stand in [streams.Name]",
-                        known().collect::<Vec<_>>().join(", ")
-                    )),
-                };
-                Err(self.at(error, key))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn at(&self, error: Diagnostic, key: Key) -> Diagnostic {
-        self.at_span(error, key.span())
-    }
-
-    fn at_span(&self, error: Diagnostic, span: std::ops::Range<usize>) -> Diagnostic {
-        let mut error = error.at(span);
-        error.source = Some(self.source.clone());
-        error
-    }
+    layer::read(source, table.get_ref(), None)
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Configuration: option tables, layers, environment variables, redaction.
 
+pub mod app_options;
 pub mod duration;
 pub mod environment;
+mod layer;
+mod layer_environment;
 pub mod layers;
 pub mod nearest;
 pub mod options;

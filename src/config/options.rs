@@ -1,10 +1,13 @@
 //! Option tables: a connector or format declares each option once; that one table validates, redacts, documents
 //! and completes it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use super::environment::substitute;
+use super::layer_environment::stands_for;
 use super::nearest::nearest;
 use crate::error::{Code, Diagnostic, SourceText};
 use crate::event::Micros;
@@ -126,6 +129,22 @@ pub struct RawOption {
     pub value_span: Option<Range<usize>>,
     /// What the spans point into; `None`: the app's text.
     pub source: Option<SourceText>,
+    /// Whether the value came from a file of secrets.
+    pub secret: bool,
+    /// Whether an environment variable names it: in lower case, with underscores for hyphens.
+    pub loose: bool,
+}
+
+impl fmt::Display for OptionValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OptionValue::Text(text) => f.write_str(text),
+            OptionValue::Boolean(value) => write!(f, "{value}"),
+            OptionValue::Integer(value) => write!(f, "{value}"),
+            OptionValue::Number(value) => write!(f, "{value}"),
+            OptionValue::Duration(micros) => f.write_str(&super::duration::text(*micros)),
+        }
+    }
 }
 
 /// A checked value.
@@ -143,9 +162,23 @@ pub enum OptionValue {
     Duration(Micros),
 }
 
+/// An option's value and where it comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'a> {
+    /// The name without prefix.
+    pub name: &'a str,
+    /// The value; none if it is a secret.
+    pub value: Option<&'a OptionValue>,
+    /// Where it is written; `None`: it is the default.
+    pub span: Option<&'a Range<usize>>,
+    /// What the span points into; `None`: the app's text.
+    pub source: Option<&'a SourceText>,
+}
+
 #[derive(Debug, Clone)]
 struct Given {
     value: OptionValue,
+    secret: bool,
     span: Option<Range<usize>>,
     source: Option<SourceText>,
 }
@@ -185,7 +218,8 @@ impl Options {
             let name = bare_name(owner, specs, &option.key).ok_or_else(|| unknown(owner, specs, option))?;
             let spec = find(specs, name).ok_or_else(|| unknown(owner, specs, option))?;
             let value = parse_value(spec.kind, &option.value).map_err(|expected| {
-                let shown = if spec.secret { "***" } else { option.value.as_str() };
+                let hidden = spec.secret || option.secret;
+                let shown = if hidden { "***" } else { option.value.as_str() };
                 let error = Diagnostic::new(
                     Code::OptionValue,
                     format!("option '{}' is {expected}, not '{shown}'", option.key),
@@ -193,7 +227,13 @@ impl Options {
                 option.at_value(error)
             })?;
             let (span, source) = (option.value_span.clone(), option.source.clone());
-            if given.insert(name.to_string(), Given { value, span, source }).is_some() {
+            let one = Given {
+                value,
+                secret: spec.secret || option.secret,
+                span,
+                source,
+            };
+            if given.insert(name.to_string(), one).is_some() {
                 let error = Diagnostic::new(Code::Duplicate, format!("option '{}' is given twice", option.key));
                 return Err(option.at_key(error).hint("keep one of them"));
             }
@@ -209,6 +249,7 @@ impl Options {
                     spec.name.to_string(),
                     Given {
                         value,
+                        secret: spec.secret,
                         span: None,
                         source: None,
                     },
@@ -282,6 +323,16 @@ impl Options {
         self.given.keys().map(String::as_str)
     }
 
+    /// What is given, or defaulted, in the order of the names.
+    pub fn settings(&self) -> impl Iterator<Item = Setting<'_>> {
+        self.given.iter().map(|(name, given)| Setting {
+            name,
+            value: (!given.secret).then_some(&given.value),
+            span: given.span.as_ref(),
+            source: given.source.as_ref(),
+        })
+    }
+
     /// An error about the value of an option, pointing at it.
     pub fn invalid(&self, name: &str, reason: impl std::fmt::Display) -> Diagnostic {
         let prefix = match self.owner.as_str() {
@@ -298,6 +349,39 @@ impl Options {
 }
 
 impl RawOption {
+    /// The option by its name in one of these tables, if an environment variable names it.
+    pub fn spelled(&self, tables: &[(&str, &[OptionSpec])]) -> Cow<'_, RawOption> {
+        if !self.loose {
+            return Cow::Borrowed(self);
+        }
+        let names = tables.iter().flat_map(|(owner, specs)| {
+            let prefixed = specs.iter().map(move |spec| format!("{owner}.{}", spec.name));
+            specs.iter().map(|spec| spec.name.to_string()).chain(prefixed)
+        });
+        let mut names = names.filter(|name| stands_for(&self.key, name));
+        match names.next() {
+            Some(key) => Cow::Owned(RawOption { key, ..self.clone() }),
+            None => Cow::Borrowed(self),
+        }
+    }
+
+    /// The option with `${…}` in its value replaced. Relative paths of files start at the directory of the one it is written in.
+    pub fn substituted(&self, variables: &dyn Fn(&str) -> Option<String>) -> Result<RawOption, Diagnostic> {
+        let written = self.value_span.as_ref().map_or(0, |span| span.start);
+        let directory = self.source.as_ref().and_then(|source| source.directory(written));
+        let value = substitute(&self.value, variables, directory).map_err(|reason| {
+            self.at_value(Diagnostic::new(
+                Code::OptionValue,
+                format!("option '{}': {reason}", self.key),
+            ))
+        })?;
+        Ok(RawOption {
+            value: value.text,
+            secret: value.secret,
+            ..self.clone()
+        })
+    }
+
     /// The error, pointing at the option's value.
     pub fn at_value(&self, error: Diagnostic) -> Diagnostic {
         at(error, &self.value_span, &self.source)

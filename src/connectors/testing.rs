@@ -142,6 +142,8 @@ pub fn options(owner: &str, specs: &[OptionSpec], given: &[(&str, &str)]) -> Res
             value: value.to_string(),
             value_span: None,
             source: None,
+            secret: false,
+            loose: false,
         })
         .collect();
     Options::check(owner, specs, &raw)

@@ -65,6 +65,8 @@ pub(crate) fn options(format: &dyn Format, given: &[(&str, &str)]) -> Options {
             value: value.to_string(),
             value_span: None,
             source: None,
+            secret: false,
+            loose: false,
         })
         .collect();
     Options::check(format.name(), format.options(), &raw).unwrap()

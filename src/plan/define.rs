@@ -233,8 +233,11 @@ impl Definer<'_> {
         let unconnected = |stream: &&Arc<StreamDef>| matches!(stream.role, Role::Internal | Role::Trigger(_));
         for stream in streams.iter().filter(unconnected) {
             let options = self.layers.of_stream(&stream.name).flatten();
+            let options = options
+                .into_iter()
+                .map(|option| option.spelled(&[("stream", STREAM_OPTIONS)]));
             if let Some(option) = options.into_iter().find(|option| !of_stream(option)) {
-                return Err(self.unknown(option, STREAM_OPTIONS, "an internal stream"));
+                return Err(self.unknown(&option, STREAM_OPTIONS, "an internal stream"));
             }
         }
         Ok(())
@@ -325,16 +328,21 @@ impl Definer<'_> {
         options
             .iter()
             .map(|option| {
-                let value = substitute(&option.value.text, self.environment).map_err(|reason| {
+                let value_span = self.text.range(option.value_span);
+                let written = value_span.as_ref().map_or(0, |span| span.start);
+                let directory = self.text.source().directory(written);
+                let value = substitute(&option.value.text, self.environment, directory).map_err(|reason| {
                     let error = Diagnostic::new(Code::OptionValue, format!("option '{}': {reason}", option.key));
                     self.text.at(error, option.value_span)
                 })?;
                 Ok(RawOption {
                     key: option.key.clone(),
                     key_span: self.text.range(option.key_span),
-                    value,
-                    value_span: self.text.range(option.value_span),
+                    value: value.text,
+                    value_span,
                     source: None,
+                    secret: value.secret,
+                    loose: false,
                 })
             })
             .collect()
@@ -365,16 +373,19 @@ impl Definer<'_> {
             value: role.to_string(),
             value_span: None,
             source: None,
+            secret: false,
+            loose: false,
         });
         Ok(options)
     }
 
     /// The options of the layers that are not given more strongly, by layer or in `raw`. `identify` tells what a key means, so
-    /// that `path` and `file.path` are one.
+    /// that `path` and `file.path` are one; `tables` have the names that environment variables stand for.
     fn layered(
         &self,
         stream: &str,
         raw: Vec<RawOption>,
+        tables: &[(&str, &[OptionSpec])],
         identify: impl Fn(&RawOption) -> Option<String>,
     ) -> Result<Vec<RawOption>, Diagnostic> {
         let mut given: BTreeSet<String> = raw.iter().filter_map(&identify).collect();
@@ -382,23 +393,15 @@ impl Definer<'_> {
         for layer in self.layers.of_stream(stream) {
             let mut more = Vec::new();
             for option in layer {
-                let Some(identity) = identify(option) else {
+                let option = option.spelled(tables);
+                let Some(identity) = identify(&option) else {
                     continue;
                 };
                 if given.contains(&identity) {
                     continue;
                 }
                 more.push(identity);
-                let value = substitute(&option.value, self.environment).map_err(|reason| {
-                    option.at_value(Diagnostic::new(
-                        Code::OptionValue,
-                        format!("option '{}': {reason}", option.key),
-                    ))
-                })?;
-                all.push(RawOption {
-                    value,
-                    ..option.clone()
-                });
+                all.push(option.substituted(self.environment)?);
             }
             given.extend(more);
         }
@@ -433,7 +436,9 @@ impl Definer<'_> {
 
     fn connect(&self, stream: &str, raw: Vec<RawOption>, event_time: bool) -> Result<(Role, Settings), Diagnostic> {
         let (own, others): (Vec<_>, Vec<_>) = raw.into_iter().partition(of_stream);
-        let own = self.layered(stream, own, |option| of_stream(option).then(|| option.key.clone()))?;
+        let own = self.layered(stream, own, &[("stream", STREAM_OPTIONS)], |option| {
+            of_stream(option).then(|| option.key.clone())
+        })?;
         let options = Options::check("stream", STREAM_OPTIONS, &own)?;
         let settings = settings(&options, event_time)?;
         let kind = options.text("type").unwrap_or("internal");
@@ -475,7 +480,12 @@ impl Definer<'_> {
         let format = self.format(options.text("format"), format_use, name, &own)?;
         let format_specs = format.map(|format| format.options()).unwrap_or_default();
         let format_name = format.map(|format| format.name());
-        let others = self.layered(stream, others, |option| {
+        let tables = [
+            ("stream", STREAM_OPTIONS),
+            (name, specs),
+            (format_name.unwrap_or_default(), format_specs),
+        ];
+        let others = self.layered(stream, others, &tables, |option| {
             if of_stream(option) {
                 return None;
             }
@@ -578,6 +588,7 @@ fn default_settings() -> Settings {
         state_ttl: None,
         ordered: false,
         on_error: OnError::Drop,
+        options: Options::default(),
     }
 }
 
@@ -600,6 +611,7 @@ fn settings(options: &Options, event_time: bool) -> Result<Settings, Diagnostic>
             Some("fail") => OnError::Fail,
             _ => OnError::Drop,
         },
+        options: options.clone(),
     })
 }
 

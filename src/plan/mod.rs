@@ -10,6 +10,7 @@ mod compile_table;
 mod compile_view;
 mod compile_write;
 mod condition;
+pub mod configured;
 pub mod context;
 mod current_values;
 pub mod define;

@@ -3,7 +3,8 @@
 use eventflux_sqlparser::OptionDef;
 
 use super::text::Text;
-use crate::config::layers::{Layers, PATTERN_INSTANCES, PATTERN_OVERFLOW, wrong_value};
+use crate::config::app_options::{PATTERN_INSTANCES, PATTERN_OVERFLOW};
+use crate::config::layers::{Layers, wrong_value};
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
 use crate::patterns::bounds::{Bound, DEFAULT_BOUND, Overflow};

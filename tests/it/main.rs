@@ -2,6 +2,7 @@
 
 mod cases;
 mod cli;
+mod config;
 mod diagnostics;
 mod examples;
 mod follow;

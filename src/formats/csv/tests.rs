@@ -202,6 +202,8 @@ fn options_that_cannot_be() {
             value: value.to_string(),
             value_span: None,
             source: None,
+            secret: false,
+            loose: false,
         };
         let options = Options::check("csv", CsvFormat.options(), &[raw]).unwrap();
         assert!(Dialect::new(&options).is_err(), "{key} {value}");

@@ -133,6 +133,8 @@ impl Maker {
                 value,
                 value_span: None,
                 source: None,
+                secret: false,
+                loose: false,
             })
             .collect();
         let backends = Backends::builtin();

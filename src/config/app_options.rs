@@ -1,0 +1,46 @@
+//! What `[application]` may hold: options that all streams share, and those of the app itself.
+
+use super::options::{OptionKind, OptionSpec};
+
+/// Options that an app's streams share.
+pub const APPLICATION_OPTIONS: &[&str] = &["error.strategy", "idle.timeout", "state.ttl"];
+
+/// On how many threads the keys of partitions are worked off.
+pub(super) const PARALLELISM: &str = "parallelism";
+
+/// How many threads that may be.
+pub const MAX_PARALLELISM: usize = 256;
+
+/// How many attempts at a pattern may be open, of patterns that do not say it.
+pub const PATTERN_INSTANCES: &str = "pattern.max_instances";
+
+/// What happens to those beyond.
+pub const PATTERN_OVERFLOW: &str = "pattern.overflow";
+
+/// Options of the app itself.
+pub const APP_OPTIONS: &[OptionSpec] = &[
+    OptionSpec::new(
+        PARALLELISM,
+        OptionKind::Integer {
+            min: 1,
+            max: MAX_PARALLELISM as i64,
+        },
+        "On how many threads the keys of each PARTITION are worked off.",
+    )
+    .default("1"),
+    OptionSpec::new(
+        PATTERN_INSTANCES,
+        OptionKind::Integer {
+            min: 1,
+            max: 1_000_000_000,
+        },
+        "How many attempts at a pattern may be open, of patterns that do not say it.",
+    )
+    .default("1000000"),
+    OptionSpec::new(
+        PATTERN_OVERFLOW,
+        OptionKind::Choice(&["drop-oldest", "drop-newest", "fail"]),
+        "What happens to attempts beyond that.",
+    )
+    .default("drop-oldest"),
+];
