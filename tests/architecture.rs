@@ -60,6 +60,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "recovery",
+        &["connectors", "error", "event", "plan::fingerprint", "runtime::snapshot"],
+    ),
+    (
         "app",
         &[
             "catalog",
@@ -69,6 +73,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "event",
             "formats",
             "plan",
+            "recovery",
             "runtime",
             "tables",
         ],

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::DataType;
 use datafusion_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 
-use super::App;
+use super::{App, Checkpoints};
 use super::running::Parts;
 use crate::catalog::functions::Functions;
 use crate::config::layers::{Layers, MAX_PARALLELISM};
@@ -57,6 +58,8 @@ impl EventFlux {
             connect: true,
             snapshot: None,
             parallelism: None,
+            checkpoints: None,
+            lossy: false,
         }
     }
 }
@@ -75,6 +78,8 @@ pub struct Builder {
     connect: bool,
     snapshot: Option<Snapshot>,
     parallelism: Option<usize>,
+    checkpoints: Option<Checkpoints>,
+    lossy: bool,
 }
 
 /// The body of a scalar function: arguments in, one value or column out.
@@ -250,6 +255,18 @@ impl Builder {
         self
     }
 
+    /// Keeps checkpoints, and goes on from the newest one. Stronger than the configuration.
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
+    }
+
+    /// Lets state that does not fit the app begin anew, wherever the checkpoints are said to be.
+    pub(crate) fn allow_state_loss(mut self) -> Self {
+        self.lossy = true;
+        self
+    }
+
     /// Goes on from a snapshot of the same app.
     pub fn restore(mut self, snapshot: Snapshot) -> Self {
         self.snapshot = Some(snapshot);
@@ -261,6 +278,22 @@ impl Builder {
         &self.registry
     }
 
+    /// Where checkpoints are kept, from what is said here and what is configured.
+    fn kept(&self, variables: &dyn Fn(&str) -> Option<String>) -> Result<Option<Checkpoints>> {
+        let options = self.layers.checkpoints(variables)?;
+        let said = self.checkpoints.clone().or(options.dir.map(Checkpoints::in_folder));
+        let interval = options
+            .interval
+            .map(|micros| Duration::from_micros(micros.unsigned_abs()));
+        if said.is_some() && self.snapshot.is_some() {
+            return Err(Error::usage("the app goes on from a snapshot or from its checkpoints, not from both"));
+        }
+        Ok(said.map(|said| match self.lossy {
+            true => said.or(interval, options.retain).allow_state_loss(),
+            false => said.or(interval, options.retain),
+        }))
+    }
+
     /// Checks the app and plans it. Nothing runs yet.
     pub fn build(self) -> Result<App> {
         let parallelism = match self.parallelism {
@@ -270,11 +303,12 @@ impl Builder {
             Some(threads) => threads,
             None => self.layers.parallelism()?.unwrap_or(1),
         };
+        let variables = |name: &str| std::env::var(name).ok();
+        let checkpoints = self.kept(&variables)?;
         let mut functions = Functions::builtin(&self.clock);
         self.functions
             .into_iter()
             .for_each(|function| functions.add_scalar(function));
-        let variables = |name: &str| std::env::var(name).ok();
         let environment = Environment {
             registry: &self.registry,
             backends: &self.backends,
@@ -302,6 +336,7 @@ impl Builder {
             virtual_clock: self.virtual_clock,
             connect: self.connect,
             snapshot: self.snapshot,
+            checkpoints,
         }))
     }
 }

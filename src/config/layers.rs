@@ -16,6 +16,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::checkpoints::CHECKPOINT_OPTIONS;
 use super::nearest::nearest;
 use super::options::RawOption;
 use crate::error::{Code, Diagnostic, Error, Result, SourceText};
@@ -24,7 +25,14 @@ use crate::error::{Code, Diagnostic, Error, Result, SourceText};
 pub const APPLICATION_OPTIONS: &[&str] = &["error.strategy", "idle.timeout", "state.ttl"];
 
 /// Options of the app itself: what else `[application]` may hold.
-const APP_OPTIONS: &[&str] = &[PARALLELISM, PATTERN_INSTANCES, PATTERN_OVERFLOW];
+const APP_OPTIONS: &[&str] = &[
+    CHECKPOINT_OPTIONS[0],
+    CHECKPOINT_OPTIONS[1],
+    CHECKPOINT_OPTIONS[2],
+    PARALLELISM,
+    PATTERN_INSTANCES,
+    PATTERN_OVERFLOW,
+];
 
 /// On how many threads the keys of partitions are worked off.
 const PARALLELISM: &str = "parallelism";

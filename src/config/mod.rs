@@ -1,5 +1,6 @@
 //! Configuration: option tables, layers, environment variables, redaction.
 
+pub mod checkpoints;
 pub mod duration;
 pub mod environment;
 pub mod layers;

@@ -16,6 +16,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::cut::SinkMark;
 use super::errors::StreamErrors;
 use super::exchange::{Heard, Outlet};
 use super::metrics::{QueryMetrics, StreamMetrics};
@@ -102,6 +103,8 @@ pub struct Graph {
     work: Vec<Work>,
     timers: BinaryHeap<Reverse<(Micros, NodeIndex)>>,
     output: Output,
+    /// Whether it goes on from a snapshot.
+    restored: bool,
 }
 
 impl Graph {
@@ -119,11 +122,23 @@ impl Graph {
             work: Vec::new(),
             timers: BinaryHeap::new(),
             output: Output::new(0),
+            restored: false,
         }
     }
 
     /// Lets operators set their first timers, and fires those that are due at once. Called once, before anything comes in.
+    ///
+    /// In a restored graph every operator tells its watermark once more: streams, ways to other tasks and operators that are new
+    /// do not remember theirs.
     pub fn start(&mut self, now: Micros) -> Result<()> {
+        if self.restored {
+            for node in 0..self.nodes.len() {
+                if matches!(self.nodes[node].spec.stage, Stage::Operator(_)) {
+                    self.push_time(node, self.nodes[node].spec.passed);
+                    self.run(now)?;
+                }
+            }
+        }
         for node in 0..self.nodes.len() {
             self.fire(node, now, now)?;
         }
@@ -228,7 +243,13 @@ impl Graph {
         })
     }
 
-    /// The same, to look at.
+    /// A barrier to all sinks: where they stand when all that came before it is written.
+    pub fn marks(&mut self) -> Result<Vec<SinkMark>> {
+        let marks = self.all_taps().map(Tap::mark);
+        marks.filter_map(Result::transpose).collect()
+    }
+
+    /// All taps, to look at.
     pub fn taps(&self) -> impl Iterator<Item = &Tap> {
         self.nodes.iter().flat_map(|node| match &node.spec.stage {
             Stage::Pass(taps) => taps.iter(),
@@ -256,6 +277,7 @@ impl Graph {
 
     /// Puts back the states of [`Graph::snapshot`]. Called before [`Graph::start`].
     pub fn restore<'a>(&mut self, state_of: impl Fn(&str) -> Option<&'a [u8]>) -> Result<()> {
+        self.restored = true;
         for node in &mut self.nodes {
             if let Stage::Operator(operator) = &mut node.spec.stage
                 && let Some(bytes) = state_of(&node.spec.id)

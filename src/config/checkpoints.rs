@@ -1,0 +1,121 @@
+//! `[application.checkpoint]`: where, how often and how many checkpoints are kept.
+
+use std::path::PathBuf;
+
+use super::environment::substitute;
+use super::layers::{Layers, wrong_value};
+use super::options::RawOption;
+use crate::error::{Code, Diagnostic};
+use crate::event::Micros;
+
+/// The folder of checkpoints.
+const DIR: &str = "checkpoint.dir";
+
+/// How often one is taken.
+const INTERVAL: &str = "checkpoint.interval";
+
+/// How many are kept.
+const RETAIN: &str = "checkpoint.retain";
+
+/// The keys, below `application`.
+pub const CHECKPOINT_OPTIONS: [&str; 3] = [DIR, INTERVAL, RETAIN];
+
+/// The most checkpoints that may be kept.
+const MAX_RETAIN: usize = 1_000;
+
+/// The shortest interval.
+const MIN_INTERVAL: Micros = 1_000;
+
+/// What is configured of checkpoints.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckpointOptions {
+    /// The folder.
+    pub dir: Option<PathBuf>,
+    /// How often.
+    pub interval: Option<Micros>,
+    /// How many.
+    pub retain: Option<usize>,
+}
+
+impl Layers {
+    /// What is configured of checkpoints. Environment variables in the values are looked up by `lookup`.
+    pub fn checkpoints(&self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<CheckpointOptions, Diagnostic> {
+        let value = |key: &str| match self.of_app(key) {
+            None => Ok(None),
+            Some(option) => match substitute(&option.value, lookup) {
+                Ok(value) => Ok(Some((option, value))),
+                Err(reason) => {
+                    let error = Diagnostic::new(Code::OptionValue, format!("option '{key}': {reason}"));
+                    Err(option.at_value(error))
+                }
+            },
+        };
+        let mut options = CheckpointOptions::default();
+        if let Some((option, dir)) = value(DIR)? {
+            if dir.is_empty() {
+                return Err(wrong_value(option, "a folder").hint("such as 'state'"));
+            }
+            options.dir = Some(from_its_file(option, dir));
+        }
+        if let Some((option, interval)) = value(INTERVAL)? {
+            let micros = super::duration::parse(&interval).filter(|micros| *micros >= MIN_INTERVAL);
+            let wrong = || wrong_value(option, "a duration of 1 ms or more").hint("such as '10 seconds'");
+            options.interval = Some(micros.ok_or_else(wrong)?);
+        }
+        if let Some((option, retain)) = value(RETAIN)? {
+            let number = retain.parse().ok().filter(|number| (1..=MAX_RETAIN).contains(number));
+            let wrong = || wrong_value(option, &format!("a number from 1 to {MAX_RETAIN}"));
+            options.retain = Some(number.ok_or_else(wrong)?);
+        }
+        Ok(options)
+    }
+}
+
+/// A path, relative to the directory of the file it is written in.
+fn from_its_file(option: &RawOption, path: String) -> PathBuf {
+    let start = option.value_span.as_ref().map_or(0, |span| span.start);
+    let directory = option.source.as_ref().and_then(|source| source.directory(start));
+    match directory {
+        Some(directory) => directory.join(path),
+        None => PathBuf::from(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::SourceText;
+
+    #[test]
+    fn from_files_and_settings() {
+        let text = "[application.checkpoint]\ndir = 'state/${APP}'\ninterval = '2 s'\n";
+        let layers = Layers::default()
+            .toml(SourceText::of_files([("conf/eventflux.toml", text.to_string())]))
+            .unwrap()
+            .set("application.checkpoint.retain=5")
+            .unwrap();
+        let lookup = |name: &str| (name == "APP").then(|| "trades".to_string());
+        let options = layers.checkpoints(&lookup).unwrap();
+        assert_eq!(options.dir, Some(PathBuf::from("conf/state/trades")));
+        assert_eq!((options.interval, options.retain), (Some(2_000_000), Some(5)));
+        let stronger = layers.set("application.checkpoint.dir=here").unwrap();
+        assert_eq!(stronger.checkpoints(&lookup).unwrap().dir, Some(PathBuf::from("here")));
+    }
+
+    #[test]
+    fn wrong_values() {
+        for (wrong, what) in [
+            ("dir=", "'checkpoint.dir' is a folder"),
+            ("dir=${NOPE}", "NOPE"),
+            ("interval=0", "'checkpoint.interval' is a duration"),
+            ("interval=soon", "'checkpoint.interval' is a duration"),
+            ("retain=0", "'checkpoint.retain' is a number"),
+            ("retain=many", "'checkpoint.retain' is a number"),
+        ] {
+            let layers = Layers::default().set(&format!("application.checkpoint.{wrong}")).unwrap();
+            let error = layers.checkpoints(&|_| None).unwrap_err();
+            assert!(error.message.contains(what), "{wrong}: {error}");
+        }
+        assert!(Layers::default().set("application.checkpoint.often=1").is_err());
+    }
+}

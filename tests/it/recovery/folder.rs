@@ -1,0 +1,1 @@
+//! What becomes of a folder of checkpoints: clean stops, damage, other processes, changed apps.
