@@ -7,8 +7,8 @@ use std::time::Duration;
 use arrow::datatypes::DataType;
 use datafusion_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 
-use super::{App, Checkpoints};
 use super::running::Parts;
+use super::{App, Checkpoints};
 use crate::catalog::functions::Functions;
 use crate::config::layers::{Layers, MAX_PARALLELISM};
 use crate::connectors::{Connector, Registry};
@@ -286,7 +286,9 @@ impl Builder {
             .interval
             .map(|micros| Duration::from_micros(micros.unsigned_abs()));
         if said.is_some() && self.snapshot.is_some() {
-            return Err(Error::usage("the app goes on from a snapshot or from its checkpoints, not from both"));
+            return Err(Error::usage(
+                "the app goes on from a snapshot or from its checkpoints, not from both",
+            ));
         }
         Ok(said.map(|said| match self.lossy {
             true => said.or(interval, options.retain).allow_state_loss(),

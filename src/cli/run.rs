@@ -10,12 +10,12 @@ use super::stats::Report;
 use super::status::{AboveStatus, Status, Totals, grouped};
 use super::stop::StopOnSignal;
 use super::{exit, output};
-use crate::{App, Checkpoints};
 use crate::config::options::{Options, RawOption};
 use crate::connectors::log::Log;
 use crate::connectors::{SinkConnector, SinkSpec};
 use crate::error::{Error, Result};
 use crate::runtime::tap::{SinkThread, Tap};
+use crate::{App, Checkpoints};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -112,7 +112,9 @@ mod tests {
             ("retain=0", "'checkpoint.retain' is a number"),
             ("retain=many", "'checkpoint.retain' is a number"),
         ] {
-            let layers = Layers::default().set(&format!("application.checkpoint.{wrong}")).unwrap();
+            let layers = Layers::default()
+                .set(&format!("application.checkpoint.{wrong}"))
+                .unwrap();
             let error = layers.checkpoints(&|_| None).unwrap_err();
             assert!(error.message.contains(what), "{wrong}: {error}");
         }

@@ -101,5 +101,8 @@ fn of<T: AsRef<str>>(parts: &[T]) -> Fingerprint {
         hasher.update(part);
     }
     let hash = hasher.finalize();
-    hash.as_bytes()[..BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.as_bytes()[..BYTES]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

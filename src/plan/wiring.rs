@@ -198,13 +198,7 @@ impl Compiled {
     }
 
     /// Adds a query, whose operators' ids begin with `id`.
-    fn add_query(
-        &self,
-        plan: &mut StreamPlan,
-        query: &CompiledQuery,
-        id: &str,
-        text: &Text,
-    ) -> Result<(), Diagnostic> {
+    fn add_query(&self, plan: &mut StreamPlan, query: &CompiledQuery, id: &str, text: &Text) -> Result<(), Diagnostic> {
         let target = plan.stream(&query.target);
         if let Some(target) = target.filter(|_| ranks(&query.plan, &self.streams)) {
             takes_changelog(&plan.streams[target].def).map_err(|error| text.at(error, query.span))?;

@@ -28,22 +28,32 @@ pub fn fit(saved: Saved, now: &Fingerprints, loss: Loss) -> Result<Snapshot> {
     let Saved { manifest, mut snapshot } = saved;
     let then = |entries: &[super::manifest::Entry]| -> BTreeMap<String, Fingerprint> {
         let entries = entries.iter();
-        entries.map(|entry| (entry.name.clone(), entry.fingerprint.clone())).collect()
+        entries
+            .map(|entry| (entry.name.clone(), entry.fingerprint.clone()))
+            .collect()
     };
     let places = |places: &[super::manifest::Place]| -> BTreeMap<String, Fingerprint> {
         let places = places.iter();
-        places.map(|place| (place.stream.clone(), place.fingerprint.clone())).collect()
+        places
+            .map(|place| (place.stream.clone(), place.fingerprint.clone()))
+            .collect()
     };
     let (operators, tables) = (then(&manifest.operators), then(&manifest.tables));
     let (sources, sinks) = (places(&manifest.sources), places(&manifest.sinks));
     let mut found = Found::default();
     snapshot.operators.retain(|id, state| {
         let stateless = is_stateless(state);
-        found.keeps("operator", id, (&operators, id), (&now.operators, operator(id)), stateless)
+        found.keeps(
+            "operator",
+            id,
+            (&operators, id),
+            (&now.operators, operator(id)),
+            stateless,
+        )
     });
-    snapshot.tables.retain(|name, state| {
-        found.keeps("table", name, (&tables, name), (&now.tables, name), state.is_empty())
-    });
+    snapshot
+        .tables
+        .retain(|name, state| found.keeps("table", name, (&tables, name), (&now.tables, name), state.is_empty()));
     snapshot
         .positions
         .retain(|stream, _| found.keeps("source", stream, (&sources, stream), (&now.sources, stream), false));
@@ -54,18 +64,28 @@ pub fn fit(saved: Saved, now: &Fingerprints, loss: Loss) -> Result<Snapshot> {
         .sinks
         .retain(|stream, _| found.keeps("sink", stream, (&sinks, stream), (&now.sinks, stream), false));
     for dropped in &found.gone {
-        tracing::warn!(checkpoint = manifest.number, "the app has no {dropped} any more: its state is dropped");
+        tracing::warn!(
+            checkpoint = manifest.number,
+            "the app has no {dropped} any more: its state is dropped"
+        );
     }
     for changed in &found.changed {
         if loss == Loss::Allowed {
-            tracing::warn!(checkpoint = manifest.number, "{changed} has changed: its state is dropped");
+            tracing::warn!(
+                checkpoint = manifest.number,
+                "{changed} has changed: its state is dropped"
+            );
         }
     }
     if loss == Loss::Refused && !found.changed.is_empty() {
         return Err(refusal(manifest.number, &found.changed).into());
     }
     if !operators.is_empty() {
-        for new in now.operators.keys().filter(|id| !operators.keys().any(|known| operator(known) == *id)) {
+        for new in now
+            .operators
+            .keys()
+            .filter(|id| !operators.keys().any(|known| operator(known) == *id))
+        {
             tracing::info!(checkpoint = manifest.number, operator = %new, "new in the app: it begins without state");
         }
     }
@@ -78,8 +98,9 @@ fn refusal(number: u64, changed: &[String]) -> Diagnostic {
         names.push_str(&format!(" and {} more", changed.len() - LISTED));
     }
     let message = format!("checkpoint {number} holds state that does not fit the app, which has changed: {names}");
-    Diagnostic::new(Code::StateMismatch, message)
-        .hint("go back to the app that wrote it; or --allow-state-loss lets what has changed begin anew, and keeps the rest")
+    Diagnostic::new(Code::StateMismatch, message).hint(
+        "go back to the app that wrote it; or --allow-state-loss lets what has changed begin anew, and keeps the rest",
+    )
 }
 
 /// What does not fit.

@@ -167,7 +167,13 @@ impl Folder {
     }
 
     /// Writes a checkpoint; then removes those beyond the newest `retain`.
-    pub fn write(&mut self, snapshot: &Snapshot, now: &Fingerprints, taken_at: Micros, retain: usize) -> Result<Written> {
+    pub fn write(
+        &mut self,
+        snapshot: &Snapshot,
+        now: &Fingerprints,
+        taken_at: Micros,
+        retain: usize,
+    ) -> Result<Written> {
         let number = self.kept.back().map_or(1, |kept| kept.number + 1);
         let mut fresh = Vec::new();
         let mut written_bytes = 0;
@@ -371,7 +377,9 @@ fn content(store: &Store, entry: &Entry) -> Result<Result<Vec<u8>, String>> {
     };
     if kept.len() as u64 != stored {
         let there = kept.len();
-        return Ok(Err(format!("the object {object} has {there} bytes instead of {stored}")));
+        return Ok(Err(format!(
+            "the object {object} has {there} bytes instead of {stored}"
+        )));
     }
     if hash(&kept) != *checksum {
         return Ok(Err(format!("the checksum of the object {object} does not hold")));

@@ -117,7 +117,9 @@ impl Manifest {
         let &[format, checksum] = words.as_slice() else {
             return Err(damaged("the manifest does not begin as one"));
         };
-        let format: u32 = format.parse().map_err(|_| damaged("the manifest does not begin as one"))?;
+        let format: u32 = format
+            .parse()
+            .map_err(|_| damaged("the manifest does not begin as one"))?;
         if format != FORMAT {
             return Err(Unusable::Format(format));
         }

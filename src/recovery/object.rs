@@ -11,7 +11,10 @@ const BYTES: usize = 16;
 /// The hash of bytes, as text.
 pub fn hash(bytes: &[u8]) -> String {
     let hash = blake3::hash(bytes);
-    hash.as_bytes()[..BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.as_bytes()[..BYTES]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// State as it is kept.

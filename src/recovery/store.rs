@@ -159,7 +159,12 @@ mod tests {
         assert_eq!(store.get("objects/x").unwrap().unwrap(), b"two");
         assert_eq!(store.get("objects/y").unwrap(), None);
         assert_eq!(store.get("nowhere/y").unwrap(), None);
-        let names: Vec<(String, u64)> = store.list("objects").unwrap().into_iter().map(|l| (l.name, l.bytes)).collect();
+        let names: Vec<(String, u64)> = store
+            .list("objects")
+            .unwrap()
+            .into_iter()
+            .map(|l| (l.name, l.bytes))
+            .collect();
         assert_eq!(names, [("w".to_string(), 0), ("x".to_string(), 3)]);
         store.delete("objects/x").unwrap();
         store.delete("objects/x").unwrap();
@@ -184,7 +189,10 @@ mod tests {
     #[test]
     fn it_may_be_used_inside_a_runtime() {
         let folder = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let store = Store::local(folder.path()).unwrap();
             store.put("objects/x", b"one".to_vec()).unwrap();

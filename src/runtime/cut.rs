@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::snapshot::Snapshot;
 use crate::connectors::Position;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The rows of tables as bytes, by table.
 pub type TableStates = BTreeMap<String, Vec<u8>>;
@@ -35,6 +35,21 @@ pub struct SinkMark {
     pub stream: String,
     /// Brings it; `None`: the sink cannot go back to it. Disconnects when the sink has failed.
     pub position: Receiver<Option<Position>>,
+}
+
+impl Part {
+    /// The whole part, once the sinks have written what came before the cut. *Errors.* When one has failed.
+    pub fn when_written(self) -> Result<Snapshot> {
+        let mut snapshot = self.snapshot;
+        for sink in self.sinks {
+            match sink.position.recv() {
+                Ok(Some(position)) => drop(snapshot.sinks.insert(sink.stream, position)),
+                Ok(None) => {}
+                Err(_) => return Err(Error::failed(format!("the sink of stream {} has stopped", sink.stream))),
+            }
+        }
+        Ok(snapshot)
+    }
 }
 
 /// See the module.
@@ -123,7 +138,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::error::Error;
 
     fn states(name: &str) -> Result<TableStates> {
         Ok(TableStates::from([(name.to_string(), Vec::new())]))

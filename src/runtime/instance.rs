@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
 use super::build::{Builder, Built, BuiltSource, Place, metrics_of};
-use super::cut::{Cut, Part as SnapshotPart, SinkMark};
+use super::cut::{Cut, Part as SnapshotPart};
 use super::errors::{Listener, StreamErrors};
 use super::graph::{Graph, NodeIndex};
 use super::metrics::Metrics;
@@ -94,6 +95,8 @@ struct TaskHandle {
     writes: bool,
     /// Its part of all snapshots after its end.
     last_part: LastPart,
+    /// Whether it has ended, well or not.
+    ended: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -290,50 +293,50 @@ impl Instance {
     pub fn snapshot(&self) -> Result<Snapshot> {
         let mut number = self.snapshots.lock();
         *number += 1;
-        let mut whole = Snapshot {
-            workers: self.workers,
-            ..Snapshot::default()
-        };
-        let mut sinks = Vec::new();
+        let mut whole = SnapshotPart::default();
         match &self.driver {
             Driver::Threads(tasks) => {
-                let writers = tasks.iter().enumerate().filter(|(_, task)| task.is_alive() && task.writes);
+                let writers = tasks
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, task)| task.is_alive() && task.writes);
                 let writers = writers.map(|(task, _)| task).collect();
                 let (cut, parts) = Cut::new(*number, tasks.len(), writers);
                 let cut = Arc::new(cut);
                 let collected = self.collect(tasks, &cut, &parts, &mut whole);
+                // Nobody shall wait for a cut that has failed.
                 cut.end();
-                sinks = collected?;
+                collected?;
             }
             Driver::Inline(inline, _) => {
                 let mut inline = inline.lock();
-                sinks.extend(inline.graph.marks()?);
-                whole.operators = inline.graph.snapshot()?.into_iter().collect();
-                whole.positions.clone_from(&inline.positions);
-                whole.ended.clone_from(&inline.ended);
-                whole.tables = written(&self.tables)?;
+                whole.sinks = inline.graph.marks()?;
+                whole.snapshot.operators = inline.graph.snapshot()?.into_iter().collect();
+                whole.snapshot.positions.clone_from(&inline.positions);
+                whole.snapshot.ended.clone_from(&inline.ended);
+                whole.snapshot.tables = written(&self.tables)?;
             }
         }
+        whole.snapshot.workers = self.workers;
         for table in &self.tables {
             // Those that no running query writes.
-            if !whole.tables.contains_key(&table.def().name) {
-                whole.tables.insert(table.def().name.clone(), table.snapshot()?);
+            if !whole.snapshot.tables.contains_key(&table.def().name) {
+                let state = table.snapshot()?;
+                whole.snapshot.tables.insert(table.def().name.clone(), state);
             }
         }
-        whole.sinks = positions(sinks).map_err(|stream| self.sink_failed(&stream))?;
-        Ok(whole)
+        whole.when_written().map_err(|error| self.failure_or(error))
     }
 
-    /// The parts of all tasks; where their sinks will stand.
+    /// Collects the parts of all tasks.
     fn collect(
         &self,
         tasks: &[TaskHandle],
         cut: &Arc<Cut>,
         parts: &Receiver<(usize, Result<SnapshotPart>)>,
-        whole: &mut Snapshot,
-    ) -> Result<Vec<SinkMark>> {
+        whole: &mut SnapshotPart,
+    ) -> Result<()> {
         let mut missing: BTreeSet<usize> = (0..tasks.len()).collect();
-        let mut sinks = Vec::new();
         for task in tasks {
             // One that has ended is seen below.
             let _ = task.control.send(Control::Snapshot(cut.clone()));
@@ -341,10 +344,10 @@ impl Instance {
         while !missing.is_empty() {
             match parts.recv_timeout(LOOK) {
                 Ok((task, part)) => {
-                    let part = part?;
+                    let part = part.map_err(|error| self.failure_or(error))?;
                     missing.remove(&task);
-                    whole.merge(part.snapshot);
-                    sinks.extend(part.sinks);
+                    whole.snapshot.merge(part.snapshot);
+                    whole.sinks.extend(part.sinks);
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.closed()),
                 Err(RecvTimeoutError::Timeout) => {
@@ -354,23 +357,22 @@ impl Instance {
                             continue;
                         };
                         if let Some(tables) = cut.absent(task, || written(&self.tables)) {
-                            whole.tables.extend(tables?);
+                            whole.snapshot.tables.extend(tables?);
                         }
-                        let last = last.ok_or_else(|| self.closed())?;
+                        whole.snapshot.merge(last.ok_or_else(|| self.closed())?);
                         missing.remove(&task);
-                        whole.merge(last.snapshot);
-                        sinks.extend(last.sinks);
                     }
                 }
             }
         }
-        Ok(sinks)
+        Ok(())
     }
 
-    fn sink_failed(&self, stream: &str) -> Error {
+    /// Why the app has failed, or if it has not, another error.
+    fn failure_or(&self, error: Error) -> Error {
         match self.lifecycle.failure.lock().as_ref() {
-            Some(error) => Error::failed(error),
-            None => Error::failed(format!("the sink of stream {stream} has stopped")),
+            Some(failure) => Error::failed(failure),
+            None => error,
         }
     }
 
@@ -446,11 +448,11 @@ impl Instance {
 
 impl TaskHandle {
     fn is_alive(&self) -> bool {
-        self.thread.lock().as_ref().is_some_and(|thread| !thread.is_finished())
+        !self.ended.load(Ordering::Acquire)
     }
 
     /// When it has ended: its last part, if it ended well and that is kept.
-    fn after_end(&self) -> Option<Option<SnapshotPart>> {
+    fn after_end(&self) -> Option<Option<Snapshot>> {
         match self.is_alive() {
             true => None,
             false => Some(self.last_part.lock().clone()),
@@ -458,35 +460,17 @@ impl TaskHandle {
     }
 }
 
-/// Where sinks stand, once they have written what they were given; or the stream of one that has failed.
-fn positions(sinks: Vec<SinkMark>) -> Result<BTreeMap<String, Position>, String> {
-    let mut positions = BTreeMap::new();
-    for sink in sinks {
-        match sink.position.recv() {
-            Ok(Some(position)) => drop(positions.insert(sink.stream, position)),
-            Ok(None) => {}
-            Err(_) => return Err(sink.stream),
-        }
-    }
-    Ok(positions)
-}
-
 /// Tells whoever wants to know where the sinks stand at the start.
 fn tell_opened(setup: &mut Setup, parts: &mut [Built], workers: usize) -> Result<()> {
     let Some(opened) = setup.opened.take() else {
         return Ok(());
     };
-    let mut sinks = Vec::new();
+    let mut at_start = SnapshotPart::default();
+    at_start.snapshot.workers = workers;
     for part in parts {
-        sinks.extend(part.graph.marks()?);
+        at_start.sinks.extend(part.graph.marks()?);
     }
-    let sinks = positions(sinks).map_err(|stream| Error::failed(format!("the sink of stream {stream} has stopped")))?;
-    let at_start = Snapshot {
-        workers,
-        sinks,
-        ..Snapshot::default()
-    };
-    opened(&at_start, setup.snapshot.as_ref())
+    opened(&at_start.when_written()?, setup.snapshot.as_ref())
 }
 
 impl Drop for Instance {
@@ -516,17 +500,14 @@ fn start_task(
 ) -> Result<TaskHandle> {
     let (api, api_inbox) = bounded(API_QUEUE);
     let (control, control_inbox) = bounded(16);
-    let sources = part
-        .sources
-        .into_iter()
-        .map(|source| SourceInput {
-            stream: source.stream,
-            node: source.entry,
-            events: source.thread.events,
-            ended: source.thread.ended,
-            waited_for: source.waited_for,
-            resumed: source.resumed,
-        });
+    let sources = part.sources.into_iter().map(|source| SourceInput {
+        stream: source.stream,
+        node: source.entry,
+        events: source.thread.events,
+        ended: source.thread.ended,
+        waited_for: source.waited_for,
+        resumed: source.resumed,
+    });
     let last_part = LastPart::default();
     let writes = !part.writes.is_empty();
     let inputs = Inputs {
@@ -550,6 +531,8 @@ fn start_task(
         clock.clone(),
     );
     let lifecycle = lifecycle.clone();
+    let ended = Arc::new(AtomicBool::new(false));
+    let has_ended = ended.clone();
     let thread = std::thread::Builder::new()
         .name("pipeline".to_string())
         .spawn(move || {
@@ -559,6 +542,7 @@ fn start_task(
             if let Err(error) = outcome {
                 lifecycle.fail(error);
             }
+            has_ended.store(true, Ordering::Release);
         })
         .map_err(|error| Error::io("starting a pipeline's thread", error))?;
     Ok(TaskHandle {
@@ -566,6 +550,7 @@ fn start_task(
         control,
         writes,
         last_part,
+        ended,
         thread: Mutex::new(Some(thread)),
     })
 }

@@ -93,7 +93,7 @@ pub struct Inputs {
 }
 
 /// Where a task leaves its last part of snapshots.
-pub type LastPart = Arc<Mutex<Option<Part>>>;
+pub type LastPart = Arc<Mutex<Option<Snapshot>>>;
 
 /// Whether batches that wait are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,12 +215,12 @@ impl Task {
 
     /// Runs until all inputs have ended or all queries have, then flushes and closes the sinks.
     pub fn run(mut self) -> Result<()> {
-        let mut result = self.run_inputs();
-        if let (Ok(()), Some(last)) = (&result, &self.last_part) {
-            let last = last.clone();
-            // Before the sinks are closed: they write what came before this, and nothing comes after it.
-            result = self.part().map(|part| *last.lock() = Some(part));
-        }
+        let result = self.run_inputs();
+        // Nothing comes after this; what came before is written when the sinks are closed.
+        let last = match (&result, &self.last_part) {
+            (Ok(()), Some(_)) => Some(self.part()),
+            _ => None,
+        };
         let taps: Vec<Tap> = self
             .graph
             .all_taps()
@@ -228,7 +228,11 @@ impl Task {
             .collect();
         let closed: Vec<Result<()>> = taps.into_iter().map(Tap::close).collect();
         result?;
-        closed.into_iter().collect()
+        closed.into_iter().collect::<Result<()>>()?;
+        if let (Some(part), Some(kept)) = (last, &self.last_part) {
+            *kept.lock() = Some(part?.when_written()?);
+        }
+        Ok(())
     }
 
     fn run_inputs(&mut self) -> Result<()> {
