@@ -8,6 +8,7 @@ mod init;
 mod logging;
 mod output;
 mod run;
+mod state;
 mod stats;
 mod status;
 mod stop;
@@ -43,6 +44,7 @@ enum Command {
     Explain(explain::Explain),
     Init(init::Init),
     Connectors(connectors::Connectors),
+    State(state::State),
     Completions(completions::Completions),
 }
 
@@ -66,6 +68,7 @@ impl Cli {
             Command::Explain(explain) => explain.execute(),
             Command::Init(init) => init.execute(),
             Command::Connectors(connectors) => connectors.execute(),
+            Command::State(state) => state.execute(),
             Command::Completions(completions) => completions.execute(),
         }
     }

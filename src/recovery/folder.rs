@@ -93,6 +93,15 @@ pub struct Written {
     pub written_bytes: u64,
 }
 
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Checkpoints.
+    pub checkpoints: usize,
+    /// Objects.
+    pub objects: usize,
+}
+
 impl Folder {
     /// Opens a folder, which is made if it is not there, for this process alone.
     pub fn open(path: &Path) -> Result<Self> {
@@ -253,13 +262,15 @@ impl Folder {
         Ok((content, written))
     }
 
-    /// Removes the checkpoints beyond the newest `retain`, and the objects that none refers to; how many objects.
-    pub fn remove_old(&mut self, retain: usize) -> Result<usize> {
+    /// Removes the checkpoints beyond the newest `retain`, and the objects that none refers to.
+    pub fn remove_old(&mut self, retain: usize) -> Result<Removed> {
+        let mut checkpoints = 0;
         while self.kept.len() > retain.max(1) {
             if let Some(old) = self.kept.front() {
                 self.store.delete(&format!("{CHECKPOINTS}/{}", file_name(old.number)))?;
             }
             self.kept.pop_front();
+            checkpoints += 1;
         }
         let used: BTreeSet<&String> = self.kept.iter().flat_map(|kept| &kept.objects).collect();
         let there = self.whole.keys().chain(&self.unknown);
@@ -269,7 +280,10 @@ impl Folder {
             self.whole.remove(object);
             self.unknown.remove(object);
         }
-        Ok(unused.len())
+        Ok(Removed {
+            checkpoints,
+            objects: unused.len(),
+        })
     }
 }
 
@@ -385,6 +399,42 @@ fn content(store: &Store, entry: &Entry) -> Result<Result<Vec<u8>, String>> {
         return Ok(Err(format!("the checksum of the object {object} does not hold")));
     }
     Ok(unpack(&kept, entry.bytes).map_err(|why| format!("the object {object}: {why}")))
+}
+
+/// Copies a checkpoint into a folder that holds none; the bytes written. Inner `Err`: how it is damaged.
+pub fn copy(from: &Store, number: u64, to: &Path) -> Result<Result<u64, String>> {
+    let manifest = match read(from, number)? {
+        Ok(saved) => saved.manifest,
+        Err(why) => return Ok(Err(why)),
+    };
+    let folder = Folder::open(to)?;
+    if !folder.kept.is_empty() {
+        let message = format!("there are checkpoints in {} already", to.display());
+        return Err(Diagnostic::new(Code::StateInUse, message)
+            .hint("name a folder that holds none")
+            .into());
+    }
+    let mut bytes = 0;
+    let objects: BTreeSet<&str> = manifest.objects().collect();
+    for object in &objects {
+        let name = format!("{OBJECTS}/{object}");
+        let Some(kept) = from.get(&name)? else {
+            return Ok(Err(format!("the object {object} is not there any more")));
+        };
+        bytes += kept.len() as u64;
+        folder.store.put(&name, kept)?;
+    }
+    if !objects.is_empty() {
+        let objects: Vec<String> = objects.into_iter().map(str::to_string).collect();
+        folder.store.sync(OBJECTS, &objects)?;
+    }
+    let text = manifest.to_bytes()?;
+    bytes += text.len() as u64;
+    folder
+        .store
+        .put(&format!("{CHECKPOINTS}/{}", file_name(number)), text)?;
+    folder.store.sync(CHECKPOINTS, &[file_name(number)])?;
+    Ok(Ok(bytes))
 }
 
 fn sources(snapshot: &Snapshot, now: &Fingerprints) -> Vec<Place> {

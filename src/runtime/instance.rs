@@ -403,9 +403,7 @@ impl Instance {
     /// Whether all threads have ended.
     pub fn is_finished(&self) -> bool {
         match &self.driver {
-            Driver::Threads(tasks) => tasks
-                .iter()
-                .all(|task| task.thread.lock().as_ref().is_none_or(JoinHandle::is_finished)),
+            Driver::Threads(tasks) => !tasks.iter().any(TaskHandle::is_alive),
             Driver::Inline(_, threads) => threads.lock().iter().all(JoinHandle::is_finished),
         }
     }
