@@ -302,7 +302,11 @@ fn lock(path: &Path) -> Result<File> {
         Err(TryLockError::WouldBlock) => {
             let mut owner = String::new();
             let _ = file.rewind().and_then(|()| file.read_to_string(&mut owner));
-            let message = format!("the folder {} is in use by process {}", path.display(), owner.trim());
+            let owner = match owner.trim() {
+                "" => "another process".to_string(),
+                id => format!("process {id}"),
+            };
+            let message = format!("the folder {} is in use by {owner}", path.display());
             Err(Diagnostic::new(Code::StateInUse, message)
                 .hint("wait for it to end, or give this app a folder of its own")
                 .into())

@@ -201,7 +201,7 @@ fn a_damaged_object_makes_its_checkpoints_unusable_and_is_written_anew() {
         std::fs::write(object, bytes).unwrap();
     }
     let refused = app.refused(&[]);
-    refused.complains("E0502").complains("the checksum of the object");
+    refused.complains("E0502").complains("does not hold");
     let again = app.run(0, &["--allow-state-loss"]);
     assert_eq!(checkpoints(&again)["restored"], Value::Null);
     // It read everything once more, and appended to what was there.
