@@ -61,7 +61,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "recovery",
-        &["connectors", "error", "event", "plan::fingerprint", "runtime::snapshot"],
+        &[
+            "connectors",
+            "error",
+            "event",
+            "operators::state",
+            "plan::fingerprint",
+            "runtime::snapshot",
+        ],
     ),
     (
         "app",

@@ -206,17 +206,14 @@ fn entries(text: &mut String, what: &str, entries: &[Entry]) {
     if entries.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\n{what:<32}  {:>14}  {:>14}  object", "bytes", "stored");
+    let _ = writeln!(text, "\n{what:<42}  {:>14}  {:>14}", "bytes", "stored");
     for entry in entries {
-        let (stored, object) = match &entry.content {
-            Content::Object { object, stored, .. } => (stored.to_string(), object.as_str()),
-            Content::Inline { .. } => ("-".to_string(), "in the manifest"),
-        };
-        let _ = writeln!(
-            text,
-            "  {:<30}  {:>14}  {stored:>14}  {object}",
-            entry.name, entry.bytes
-        );
+        let stored = entry.parts.iter().map(|part| match &part.content {
+            Content::Object { stored, .. } => *stored,
+            Content::Inline { .. } => 0,
+        });
+        let (name, bytes, stored) = (&entry.name, entry.bytes(), stored.sum::<u64>());
+        let _ = writeln!(text, "  {name:<40}  {bytes:>14}  {stored:>14}");
     }
 }
 
@@ -226,7 +223,8 @@ fn as_json(manifest: &Manifest, damage: Option<&str>) -> Value {
         places.iter().map(place).collect()
     };
     let entries = |entries: &[Entry]| -> Vec<Value> {
-        let entry = |entry: &Entry| json!({"name": entry.name, "bytes": entry.bytes, "fingerprint": entry.fingerprint});
+        let entry =
+            |entry: &Entry| json!({"name": entry.name, "bytes": entry.bytes(), "fingerprint": entry.fingerprint});
         entries.iter().map(entry).collect()
     };
     json!({

@@ -51,9 +51,15 @@ pub fn fit(saved: Saved, now: &Fingerprints, loss: Loss) -> Result<Snapshot> {
             stateless,
         )
     });
-    snapshot
-        .tables
-        .retain(|name, state| found.keeps("table", name, (&tables, name), (&now.tables, name), state.is_empty()));
+    snapshot.tables.retain(|name, state| {
+        found.keeps(
+            "table",
+            name,
+            (&tables, name),
+            (&now.tables, name),
+            state.parts().is_empty(),
+        )
+    });
     snapshot
         .positions
         .retain(|stream, _| found.keeps("source", stream, (&sources, stream), (&now.sources, stream), false));

@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::manifest::{Content, Entry, Manifest, Place, Unusable};
+use super::manifest::{Content, Entry, Manifest, Part, Place, Unusable};
 use super::object::{hash, pack, unpack};
 use super::store::Store;
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::event::Micros;
+use crate::operators::state::State;
 use crate::plan::fingerprint::{Fingerprint, Fingerprints};
 use crate::runtime::snapshot::Snapshot;
 
@@ -143,12 +144,13 @@ impl Folder {
         for number in self.kept.iter().rev().map(|kept| kept.number) {
             match read(&self.store, number)? {
                 Ok(saved) => {
-                    for entry in saved.manifest.operators.iter().chain(&saved.manifest.tables) {
+                    let entries = saved.manifest.operators.iter().chain(&saved.manifest.tables);
+                    for part in entries.flat_map(|entry| &entry.parts) {
                         if let Content::Object {
                             object,
                             stored,
                             checksum,
-                        } = &entry.content
+                        } = &part.content
                         {
                             self.unknown.remove(object);
                             let (bytes, checksum) = (*stored, checksum.clone());
@@ -186,15 +188,20 @@ impl Folder {
         let number = self.kept.back().map_or(1, |kept| kept.number + 1);
         let mut fresh = Vec::new();
         let mut written_bytes = 0;
-        let mut entries = |states: &BTreeMap<String, Vec<u8>>, of: &dyn Fn(&str) -> Fingerprint| {
+        let mut entries = |states: &BTreeMap<String, State>, of: &dyn Fn(&str) -> Fingerprint| {
             let entries = states.iter().map(|(name, state)| {
-                let (content, written) = self.keep(state, &mut fresh)?;
-                written_bytes += written;
+                let mut parts = Vec::new();
+                for part in state.parts() {
+                    let bytes = part.bytes()?;
+                    let (content, written) = self.keep(&bytes, &mut fresh)?;
+                    written_bytes += written;
+                    let bytes = bytes.len() as u64;
+                    parts.push(Part { bytes, content });
+                }
                 Ok(Entry {
                     name: name.clone(),
                     fingerprint: of(name),
-                    bytes: state.len() as u64,
-                    content,
+                    parts,
                 })
             });
             entries.collect::<Result<Vec<_>>>()
@@ -358,10 +365,14 @@ pub fn read(store: &Store, number: u64) -> Result<Result<Saved, String>> {
         (&manifest.tables, &mut snapshot.tables),
     ] {
         for entry in entries {
-            match content(store, entry)? {
-                Ok(state) => drop(states.insert(entry.name.clone(), state)),
-                Err(why) => return Ok(Err(format!("the state of {}: {why}", entry.name))),
+            let mut state = Vec::new();
+            for part in &entry.parts {
+                match content(store, part)? {
+                    Ok(bytes) => state.extend_from_slice(&bytes),
+                    Err(why) => return Ok(Err(format!("the state of {}: {why}", entry.name))),
+                }
             }
+            states.insert(entry.name.clone(), State::of_bytes(state));
         }
     }
     for source in &manifest.sources {
@@ -380,9 +391,9 @@ pub fn read(store: &Store, number: u64) -> Result<Result<Saved, String>> {
     Ok(Ok(Saved { manifest, snapshot }))
 }
 
-/// The state of an entry; inner `Err`: how it is damaged.
-fn content(store: &Store, entry: &Entry) -> Result<Result<Vec<u8>, String>> {
-    let (object, stored, checksum) = match &entry.content {
+/// A part of state; inner `Err`: how it is damaged.
+fn content(store: &Store, part: &Part) -> Result<Result<Vec<u8>, String>> {
+    let (object, stored, checksum) = match &part.content {
         Content::Inline { inline } => return Ok(BASE64.decode(inline).map_err(|error| error.to_string())),
         Content::Object {
             object,
@@ -402,7 +413,7 @@ fn content(store: &Store, entry: &Entry) -> Result<Result<Vec<u8>, String>> {
     if hash(&kept) != *checksum {
         return Ok(Err(format!("the checksum of the object {object} does not hold")));
     }
-    Ok(unpack(&kept, entry.bytes).map_err(|why| format!("the object {object}: {why}")))
+    Ok(unpack(&kept, part.bytes).map_err(|why| format!("the object {object}: {why}")))
 }
 
 /// Copies a checkpoint into a folder that holds none; the bytes written. Inner `Err`: how it is damaged.

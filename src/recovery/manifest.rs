@@ -61,14 +61,28 @@ pub struct Entry {
     pub name: String,
     /// What the name meant.
     pub fingerprint: String,
-    /// The length of the state.
+    /// Where the state is, part by part.
+    pub parts: Vec<Part>,
+}
+
+/// A part of state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its length.
     pub bytes: u64,
-    /// Where the state is.
+    /// Where it is.
     #[serde(flatten)]
     pub content: Content,
 }
 
-/// Where state is.
+impl Entry {
+    /// The length of the state.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+}
+
+/// Where a part of state is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Content {
@@ -132,7 +146,8 @@ impl Manifest {
     /// The objects that it refers to.
     pub fn objects(&self) -> impl Iterator<Item = &str> {
         let entries = self.operators.iter().chain(&self.tables);
-        entries.filter_map(|entry| match &entry.content {
+        let parts = entries.flat_map(|entry| &entry.parts);
+        parts.filter_map(|part| match &part.content {
             Content::Object { object, .. } => Some(object.as_str()),
             Content::Inline { .. } => None,
         })
@@ -140,7 +155,7 @@ impl Manifest {
 
     /// The length of all state.
     pub fn bytes(&self) -> u64 {
-        self.operators.iter().chain(&self.tables).map(|entry| entry.bytes).sum()
+        self.operators.iter().chain(&self.tables).map(Entry::bytes).sum()
     }
 }
 
@@ -164,20 +179,24 @@ mod tests {
             operators: vec![Entry {
                 name: "Out#1/1:window@0".to_string(),
                 fingerprint: "f".to_string(),
-                bytes: 3,
-                content: Content::Inline {
-                    inline: "AAAA".to_string(),
-                },
+                parts: vec![Part {
+                    bytes: 3,
+                    content: Content::Inline {
+                        inline: "AAAA".to_string(),
+                    },
+                }],
             }],
             tables: vec![Entry {
                 name: "T".to_string(),
                 fingerprint: "f".to_string(),
-                bytes: 3_000,
-                content: Content::Object {
-                    object: "aa".to_string(),
-                    stored: 100,
-                    checksum: "bb".to_string(),
-                },
+                parts: vec![Part {
+                    bytes: 3_000,
+                    content: Content::Object {
+                        object: "aa".to_string(),
+                        stored: 100,
+                        checksum: "bb".to_string(),
+                    },
+                }],
             }],
         }
     }

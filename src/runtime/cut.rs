@@ -15,9 +15,10 @@ use parking_lot::{Condvar, Mutex};
 use super::snapshot::Snapshot;
 use crate::connectors::Position;
 use crate::error::{Error, Result};
+use crate::operators::state::State;
 
-/// The rows of tables as bytes, by table.
-pub type TableStates = BTreeMap<String, Vec<u8>>;
+/// The rows of tables, by table.
+pub type TableStates = BTreeMap<String, State>;
 
 /// A task's part of a snapshot.
 #[derive(Debug, Clone, Default)]
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
 
     fn states(name: &str) -> Result<TableStates> {
-        Ok(TableStates::from([(name.to_string(), Vec::new())]))
+        Ok(TableStates::from([(name.to_string(), State::default())]))
     }
 
     #[test]

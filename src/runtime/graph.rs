@@ -23,7 +23,7 @@ use super::metrics::{QueryMetrics, StreamMetrics};
 use super::tap::Tap;
 use crate::error::{Result, RowError};
 use crate::event::{EventBatch, Micros};
-use crate::operators::state::{StateReader, StateWriter};
+use crate::operators::state::{State, StateReader, StateWriter};
 use crate::operators::{BEGINNING_OF_TIME, CONTROL, END_OF_TIME, Operator, Outcome, Output, TimeUpdate, Watermark};
 
 /// Index of a node in its graph.
@@ -258,31 +258,28 @@ impl Graph {
     }
 
     /// The state of every operator that has any, by its id. Call between batches: then it is a consistent cut.
-    pub fn snapshot(&self) -> Result<Vec<(String, Vec<u8>)>> {
+    pub fn snapshot(&self) -> Result<Vec<(String, State)>> {
         let mut states = Vec::new();
         for node in &self.nodes {
             if let Stage::Operator(operator) = &node.spec.stage {
-                let mut state = StateWriter::default();
+                let mut state = StateWriter::sharing();
+                state.value(&(&node.spec.inputs, &node.spec.passed))?;
                 operator.snapshot(&mut state)?;
-                let times = (&node.spec.inputs, &node.spec.passed);
-                let mut all = StateWriter::default();
-                all.value(&times)?;
-                let mut bytes = all.into_bytes();
-                bytes.extend_from_slice(&state.into_bytes());
-                states.push((node.spec.id.clone(), bytes));
+                states.push((node.spec.id.clone(), state.into_state()));
             }
         }
         Ok(states)
     }
 
     /// Puts back the states of [`Graph::snapshot`]. Called before [`Graph::start`].
-    pub fn restore<'a>(&mut self, state_of: impl Fn(&str) -> Option<&'a [u8]>) -> Result<()> {
+    pub fn restore<'a>(&mut self, state_of: impl Fn(&str) -> Option<&'a State>) -> Result<()> {
         self.restored = true;
         for node in &mut self.nodes {
             if let Stage::Operator(operator) = &mut node.spec.stage
-                && let Some(bytes) = state_of(&node.spec.id)
+                && let Some(saved) = state_of(&node.spec.id)
             {
-                let mut state = StateReader::new(bytes);
+                let bytes = saved.bytes()?;
+                let mut state = StateReader::new(&bytes);
                 let (inputs, passed): (Vec<Watermark>, Watermark) = state.value()?;
                 if inputs.len() == node.spec.inputs.len() {
                     node.reached = inputs.iter().filter_map(reached_by).max().unwrap_or(BEGINNING_OF_TIME);
