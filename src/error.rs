@@ -130,6 +130,8 @@ pub enum Code {
     StateMismatch,
     /// E0502: no checkpoint of the folder can be read.
     StateDamaged,
+    /// E0503: the key of the checkpoints is missing, or another one.
+    StateKey,
     /// E0900: part of the language, not built yet.
     Unsupported,
 }
@@ -161,6 +163,7 @@ impl Code {
             Code::StateInUse => "E0500",
             Code::StateMismatch => "E0501",
             Code::StateDamaged => "E0502",
+            Code::StateKey => "E0503",
             Code::Unsupported => "E0900",
         }
     }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::datatypes::DataType;
 use datafusion_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
@@ -10,12 +9,14 @@ use datafusion_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use super::running::Parts;
 use super::{App, Checkpoints};
 use crate::catalog::functions::Functions;
+use crate::config::checkpoints::KeySource;
 use crate::config::layers::{Layers, MAX_PARALLELISM};
 use crate::connectors::{Connector, Registry};
 use crate::error::{Error, Result, SourceText};
 use crate::event::{Clock, SystemClock, VirtualClock};
 use crate::formats::Format;
 use crate::plan::compile::{Environment, Outside, compile};
+use crate::recovery::cipher::KEY_VARIABLE;
 use crate::runtime::instance::Mode;
 use crate::runtime::snapshot::Snapshot;
 use crate::tables::registry::{Backends, TableBackend};
@@ -280,19 +281,18 @@ impl Builder {
 
     /// Where checkpoints are kept, from what is said here and what is configured.
     fn kept(&self, variables: &dyn Fn(&str) -> Option<String>) -> Result<Option<Checkpoints>> {
-        let options = self.layers.checkpoints(variables)?;
-        let said = self.checkpoints.clone().or(options.dir.map(Checkpoints::in_folder));
-        let interval = options
-            .interval
-            .map(|micros| Duration::from_micros(micros.unsigned_abs()));
+        let mut options = self.layers.checkpoints(variables)?;
+        options.key = options.key.or_else(|| variables(KEY_VARIABLE).map(KeySource::Text));
+        let configured = options.dir.as_ref().map(Checkpoints::in_folder);
+        let said = self.checkpoints.clone().or(configured);
         if said.is_some() && self.snapshot.is_some() {
             return Err(Error::usage(
                 "the app goes on from a snapshot or from its checkpoints, not from both",
             ));
         }
         Ok(said.map(|said| match self.lossy {
-            true => said.or(interval, options.retain).allow_state_loss(),
-            false => said.or(interval, options.retain),
+            true => said.or(&options).allow_state_loss(),
+            false => said.or(&options),
         }))
     }
 

@@ -15,9 +15,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::config::checkpoints::{CheckpointOptions, KeySource};
+use crate::error::{Code, Diagnostic, Error, Result};
 use crate::event::Clock;
 use crate::plan::fingerprint::Fingerprints;
+use crate::recovery::cipher::{Cipher, WHAT_A_KEY_IS};
 use crate::recovery::fit::{Loss, fit};
 use crate::recovery::folder::Folder;
 use crate::runtime::instance::{Instance, Opened};
@@ -50,6 +52,7 @@ pub struct Checkpoints {
     interval: Option<Duration>,
     retain: Option<usize>,
     loss: Loss,
+    key: Option<KeySource>,
 }
 
 impl Checkpoints {
@@ -60,6 +63,7 @@ impl Checkpoints {
             interval: None,
             retain: None,
             loss: Loss::Refused,
+            key: None,
         }
     }
 
@@ -75,17 +79,48 @@ impl Checkpoints {
         self
     }
 
+    /// Encrypts all that is written to the folder, with AES-256-GCM. The key is 32 bytes as 64 hexadecimal digits or in base64.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(KeySource::Text(key.into()));
+        self
+    }
+
+    /// As [`Checkpoints::key`], with the key that stands in a file.
+    pub fn key_file(mut self, file: impl AsRef<Path>) -> Self {
+        self.key = Some(KeySource::File(file.as_ref().to_path_buf()));
+        self
+    }
+
     /// Lets state that does not fit the app begin anew, instead of refusing to start.
     pub fn allow_state_loss(mut self) -> Self {
         self.loss = Loss::Allowed;
         self
     }
 
-    /// The same, with an interval and a number to keep where none is said.
-    pub(super) fn or(mut self, interval: Option<Duration>, retain: Option<usize>) -> Self {
+    /// The same, with what is configured where nothing is said.
+    pub(super) fn or(mut self, configured: &CheckpointOptions) -> Self {
+        let interval = configured
+            .interval
+            .map(|micros| Duration::from_micros(micros.unsigned_abs()));
         self.interval = self.interval.or(interval);
-        self.retain = self.retain.or(retain);
+        self.retain = self.retain.or(configured.retain);
+        self.key = self.key.or(configured.key.clone());
         self
+    }
+
+    fn cipher(&self) -> Result<Option<Cipher>> {
+        match &self.key {
+            None => Ok(None),
+            Some(KeySource::File(file)) => Cipher::of_file(file).map(Some),
+            Some(KeySource::Text(key)) => match Cipher::of_text(key) {
+                Some(cipher) => Ok(Some(cipher)),
+                None => Err(
+                    Diagnostic::new(Code::OptionValue, "the key of the checkpoints is not one")
+                        .hint(format!("a key is {WHAT_A_KEY_IS}"))
+                        .into(),
+                ),
+            },
+        }
     }
 
     pub(super) fn is_lossy(&self) -> bool {
@@ -140,7 +175,7 @@ impl Checkpointer {
         fingerprints: Fingerprints,
         clock: Arc<dyn Clock>,
     ) -> Result<(Arc<Self>, Option<Snapshot>)> {
-        let mut folder = Folder::open(&options.folder)?;
+        let mut folder = Folder::open(&options.folder, options.cipher()?)?;
         let found = match folder.newest() {
             Err(error @ Error::Compile(_)) if options.is_lossy() => {
                 tracing::warn!(%error, "the app begins anew");

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{exit, output};
 use crate::error::{Code, Diagnostic, Result};
 use crate::event::Micros;
+use crate::recovery::cipher::{Cipher, KEY_VARIABLE, WHAT_A_KEY_IS};
 use crate::recovery::folder::{CHECKPOINTS, Folder, copy, numbers, read, read_manifest};
 use crate::recovery::manifest::{Content, Entry, Manifest, Place};
 use crate::recovery::store::Store;
@@ -21,6 +22,7 @@ Examples:
   eventflux state gc state --retain 1             remove all but the newest, and what nothing refers to
   eventflux state export state --to copy          copy the newest into a folder of its own
 
+The key of encrypted checkpoints is looked for in the environment variable EVENTFLUX_STATE_KEY.
 Running apps go on meanwhile; `gc` alone needs the folder for itself.";
 
 /// Look into a folder of checkpoints, tidy it up, copy a checkpoint.
@@ -111,7 +113,18 @@ fn open(dir: &Path) -> Result<Store> {
             .hint("name the folder that --state-dir or checkpoint.dir names")
             .into());
     }
-    Store::local(dir)
+    Store::local(dir)?.encrypted(key()?)
+}
+
+/// The key in the environment.
+fn key() -> Result<Option<Cipher>> {
+    let Ok(key) = std::env::var(KEY_VARIABLE) else {
+        return Ok(None);
+    };
+    Cipher::of_text(&key).map(Some).ok_or_else(|| {
+        let error = Diagnostic::new(Code::OptionValue, format!("{KEY_VARIABLE} is not a key"));
+        error.hint(format!("a key is {WHAT_A_KEY_IS}")).into()
+    })
 }
 
 fn list(dir: &Path, format: Format) -> Result<String> {
@@ -243,7 +256,7 @@ fn as_json(manifest: &Manifest, damage: Option<&str>) -> Value {
 
 fn gc(dir: &Path, retain: usize) -> Result<String> {
     open(dir)?;
-    let mut folder = Folder::open(dir)?;
+    let mut folder = Folder::open(dir, key()?)?;
     let removed = folder.remove_old(retain)?;
     Ok(format!(
         "removed {} checkpoint(s) and {} object(s)\n",
@@ -254,7 +267,7 @@ fn gc(dir: &Path, retain: usize) -> Result<String> {
 fn export(dir: &Path, checkpoint: Option<u64>, to: &Path) -> Result<String> {
     let store = open(dir)?;
     let number = chosen(&store, dir, checkpoint)?;
-    let copied = copy(&store, number, to)?;
+    let copied = copy(&store, number, to, key()?)?;
     match copied {
         Ok(bytes) => Ok(format!(
             "copied checkpoint {number}, {bytes} bytes, to {}\n",

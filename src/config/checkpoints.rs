@@ -1,5 +1,6 @@
 //! `[application.checkpoint]`: where, how often and how many checkpoints are kept.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::environment::substitute;
@@ -17,8 +18,14 @@ const INTERVAL: &str = "checkpoint.interval";
 /// How many are kept.
 const RETAIN: &str = "checkpoint.retain";
 
+/// The key that they are encrypted with.
+const KEY: &str = "checkpoint.key";
+
+/// The file in which it stands.
+const KEY_FILE: &str = "checkpoint.key-file";
+
 /// The keys, below `application`.
-pub const CHECKPOINT_OPTIONS: [&str; 3] = [DIR, INTERVAL, RETAIN];
+pub const CHECKPOINT_OPTIONS: [&str; 5] = [DIR, INTERVAL, RETAIN, KEY, KEY_FILE];
 
 /// The most checkpoints that may be kept.
 const MAX_RETAIN: usize = 1_000;
@@ -35,6 +42,26 @@ pub struct CheckpointOptions {
     pub interval: Option<Micros>,
     /// How many.
     pub retain: Option<usize>,
+    /// With what key.
+    pub key: Option<KeySource>,
+}
+
+/// Where a key is. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// Here, as text.
+    Text(String),
+    /// In a file.
+    File(PathBuf),
+}
+
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeySource::Text(_) => f.write_str("Text(***)"),
+            KeySource::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
 }
 
 impl Layers {
@@ -66,6 +93,16 @@ impl Layers {
             let number = retain.parse().ok().filter(|number| (1..=MAX_RETAIN).contains(number));
             let wrong = || wrong_value(option, &format!("a number from 1 to {MAX_RETAIN}"));
             options.retain = Some(number.ok_or_else(wrong)?);
+        }
+        if let Some((_, key)) = value(KEY)? {
+            options.key = Some(KeySource::Text(key));
+        }
+        if let Some((option, file)) = value(KEY_FILE)? {
+            if options.key.is_some() {
+                let error = Diagnostic::new(Code::Duplicate, format!("'{KEY}' and '{KEY_FILE}' are the same thing"));
+                return Err(option.at_key(error).hint("keep one of them"));
+            }
+            options.key = Some(KeySource::File(from_its_file(option, file)));
         }
         Ok(options)
     }

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::Int64Type;
 use arrow::ipc::reader::StreamReader;
@@ -165,10 +165,24 @@ fn section(to: &mut Vec<u8>, bytes: &[u8]) {
     to.extend_from_slice(bytes);
 }
 
+/// A few rows of a large batch share all its texts: written are only their own.
+fn own_texts(column: &ArrayRef) -> ArrayRef {
+    if let Some(texts) = column.as_string_view_opt() {
+        return Arc::new(texts.gc());
+    }
+    match column.as_binary_view_opt() {
+        Some(bytes) => Arc::new(bytes.gc()),
+        None => column.clone(),
+    }
+}
+
 fn ipc(columns: &RecordBatch) -> Result<Vec<u8>> {
+    let own = columns.columns().iter().map(own_texts).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(columns.num_rows()));
+    let columns = RecordBatch::try_new_with_options(columns.schema(), own, &options)?;
     let mut ipc = Vec::new();
     let mut writer = StreamWriter::try_new(&mut ipc, &columns.schema())?;
-    writer.write(columns)?;
+    writer.write(&columns)?;
     writer.finish()?;
     drop(writer);
     Ok(ipc)
@@ -255,4 +269,58 @@ impl<'a> StateReader<'a> {
 
 fn damaged(what: &str) -> Error {
     Error::failed(format!("the snapshot is damaged: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::StringViewArray;
+
+    use super::*;
+
+    fn texts(rows: usize) -> RecordBatch {
+        let texts: StringViewArray = (0..rows)
+            .map(|row| Some(format!("a text that is too long for a view {row}")))
+            .collect();
+        RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef)]).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_the_same_whether_columns_are_shared_or_not() {
+        let large = EventBatch::changes(
+            texts(5_000),
+            Times::Each((0..5_000).collect()),
+            (0..5_000)
+                .map(|row| [Op::Insert, Op::Delete, Op::UpdateBefore, Op::UpdateAfter][row % 4])
+                .collect(),
+        );
+        let small = large.slice(10, 3);
+        let write = |mut state: StateWriter| {
+            state.value(&7).unwrap();
+            state.events(&large).unwrap();
+            state.events(&small).unwrap();
+            state.bytes(b"end");
+            state
+        };
+        let bytes = write(StateWriter::default()).into_bytes();
+        let shared = write(StateWriter::sharing()).into_state();
+        assert!(shared.parts().iter().any(|part| matches!(part, StatePart::Columns(_))));
+        assert_eq!(*shared.bytes().unwrap(), bytes);
+        let mut reader = StateReader::new(&bytes);
+        assert_eq!(reader.value::<i32>().unwrap(), 7);
+        for expected in [&large, &small] {
+            let read = reader.events().unwrap();
+            assert_eq!(read.columns(), expected.columns());
+            assert_eq!(read.ops(), expected.ops());
+            assert!((0..read.num_rows()).all(|row| read.time(row) == expected.time(row)));
+        }
+        assert_eq!(reader.bytes().unwrap(), b"end");
+        assert!(reader.is_empty());
+    }
+
+    #[test]
+    fn a_few_rows_of_a_large_batch_take_what_they_take() {
+        let mut state = StateWriter::default();
+        state.columns(&texts(10_000).slice(0, 2)).unwrap();
+        assert!(state.into_bytes().len() < 2_000);
+    }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::cipher::Cipher;
 use super::manifest::{Content, Entry, Manifest, Part, Place, Unusable};
 use super::object::{hash, pack, unpack};
 use super::store::Store;
@@ -104,10 +105,11 @@ pub struct Removed {
 }
 
 impl Folder {
-    /// Opens a folder, which is made if it is not there, for this process alone.
-    pub fn open(path: &Path) -> Result<Self> {
+    /// Opens a folder, which is made if it is not there, for this process alone. With a key all that is in it is encrypted.
+    pub fn open(path: &Path, cipher: Option<Cipher>) -> Result<Self> {
         let store = Store::local(path)?;
         let lock = lock(path)?;
+        let store = store.encrypted(cipher)?;
         for folder in [CHECKPOINTS, OBJECTS] {
             store.remove_half_written(folder)?;
         }
@@ -242,7 +244,7 @@ impl Folder {
             let inline = BASE64.encode(state);
             return Ok((Content::Inline { inline }, 0));
         }
-        let object = hash(state);
+        let object = self.store.name_of(state);
         let mut written = 0;
         let stored = match self.whole.get(&object) {
             Some(stored) => stored.clone(),
@@ -417,12 +419,14 @@ fn content(store: &Store, part: &Part) -> Result<Result<Vec<u8>, String>> {
 }
 
 /// Copies a checkpoint into a folder that holds none; the bytes written. Inner `Err`: how it is damaged.
-pub fn copy(from: &Store, number: u64, to: &Path) -> Result<Result<u64, String>> {
+///
+/// The copy is encrypted with the same key, if the original is.
+pub fn copy(from: &Store, number: u64, to: &Path, cipher: Option<Cipher>) -> Result<Result<u64, String>> {
     let manifest = match read(from, number)? {
         Ok(saved) => saved.manifest,
         Err(why) => return Ok(Err(why)),
     };
-    let folder = Folder::open(to)?;
+    let folder = Folder::open(to, cipher)?;
     if !folder.kept.is_empty() {
         let message = format!("there are checkpoints in {} already", to.display());
         return Err(Diagnostic::new(Code::StateInUse, message)

@@ -10,7 +10,11 @@ const BYTES: usize = 16;
 
 /// The hash of bytes, as text.
 pub fn hash(bytes: &[u8]) -> String {
-    let hash = blake3::hash(bytes);
+    text(&blake3::hash(bytes))
+}
+
+/// A hash as text.
+pub fn text(hash: &blake3::Hash) -> String {
     hash.as_bytes()[..BYTES]
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -15,13 +15,21 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
-use crate::error::{Error, Result};
+use super::cipher::Cipher;
+use super::folder::CHECKPOINTS;
+use super::object::{hash, text};
+use crate::error::{Code, Diagnostic, Error, Result};
+
+/// The file that says of an encrypted folder by what key.
+const KEY: &str = "key";
 
 /// Objects by name; `/` separates folders.
 #[derive(Debug)]
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     root: PathBuf,
+    /// With it all objects are sealed.
+    cipher: Option<Cipher>,
 }
 
 /// An object that is there.
@@ -44,21 +52,74 @@ impl Store {
         Ok(Store {
             objects: Arc::new(objects),
             root,
+            cipher: None,
         })
+    }
+
+    /// The same, in which everything is or will be encrypted if there is a key; and which is refused if it does not fit.
+    ///
+    /// *Errors.* `E0503` if the key is missing or not the one that the folder was written with.
+    pub fn encrypted(self, cipher: Option<Cipher>) -> Result<Self> {
+        let refuse = |message: &str, hint: &str| {
+            let message = format!("{} {message}", self.root.display());
+            Err(Diagnostic::new(Code::StateKey, message).hint(hint).into())
+        };
+        let known = self.get(KEY)?;
+        match (&cipher, known) {
+            (None, None) => Ok(self),
+            (None, Some(_)) => refuse(
+                "holds encrypted checkpoints, and there is no key",
+                "give it by checkpoint.key, checkpoint.key-file, or the environment variable EVENTFLUX_STATE_KEY",
+            ),
+            (Some(cipher), Some(known)) if known == cipher.check().as_bytes() => Ok(Store {
+                cipher: Some(cipher.clone()),
+                ..self
+            }),
+            (Some(_), Some(_)) => refuse(
+                "was encrypted with another key",
+                "give the key that it was written with",
+            ),
+            (Some(_), None) if !self.list(CHECKPOINTS)?.is_empty() => refuse(
+                "holds checkpoints that are not encrypted, and there is a key",
+                "go on without the key, or begin anew in another folder",
+            ),
+            (Some(cipher), None) => {
+                self.put(KEY, cipher.check().as_bytes().to_vec())?;
+                Ok(Store {
+                    cipher: Some(cipher.clone()),
+                    ..self
+                })
+            }
+        }
+    }
+
+    /// What an object that holds `state` is called.
+    pub fn name_of(&self, state: &[u8]) -> String {
+        match &self.cipher {
+            Some(cipher) => text(&cipher.name(state)),
+            None => hash(state),
+        }
     }
 
     /// Writes an object, at once: it is whole, or as it was before.
     pub fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let bytes = match &self.cipher {
+            Some(cipher) => cipher.seal(name, &bytes)?,
+            None => bytes,
+        };
         let written = block_on(self.objects.put(&Path::from(name), PutPayload::from(bytes)));
         written.map(|_| ()).map_err(|error| failed("write", name, &error))
     }
 
-    /// An object; `None` when it is not there.
+    /// An object; `None` when it is not there. An encrypted one that is damaged is empty, which no whole one is.
     pub fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = Path::from(name);
         let read = block_on(async { self.objects.get(&path).await?.bytes().await });
         match read {
-            Ok(bytes) => Ok(Some(bytes.into())),
+            Ok(bytes) => Ok(Some(match &self.cipher {
+                Some(cipher) => cipher.open(name, &bytes).unwrap_or_default(),
+                None => bytes.into(),
+            })),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(failed("read", name, &error)),
         }

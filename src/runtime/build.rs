@@ -185,10 +185,11 @@ impl<'a> Builder<'a> {
             (then, now) if then == now || self.setup.lossy => Ok(()),
             (then, now) => {
                 let message = format!(
-                    "the state was written with the partitions' keys on {then} worker(s), and they would now be on {now}"
+                    "the state was written with the partitions' keys on {then} worker(s), and they would now be on {now}: \
+                     start with parallelism = {then}"
                 );
                 Err(Diagnostic::new(Code::StateMismatch, message)
-                    .hint(format!("start with parallelism = {then}"))
+                    .hint("or --allow-state-loss lets the partitions begin anew")
                     .into())
             }
         }

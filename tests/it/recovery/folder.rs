@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use super::kills::newest;
 use crate::support::{Finished, Running, Scratch};
 
 /// A window of two events and a sum that remembers everything, into files of their own.
@@ -76,16 +77,17 @@ impl App {
 
     /// A run that sends some numbers and is stopped.
     fn run(&mut self, count: usize, options: &[&str]) -> Finished {
+        let before = newest(&self.scratch);
         let mut running = self.start(options);
+        // Then it listens to signals.
+        running.wait_for("a checkpoint", |_| newest(&self.scratch) > before);
         self.send(&mut running, count);
         Self::stop(running)
     }
 
     /// A start that fails.
     fn refused(&self, options: &[&str]) -> Finished {
-        let mut running = self.start(options);
-        running.wait_for("the end", |running| running.stderr().contains("help"));
-        running.end().code(2)
+        self.start(options).end().code(2)
     }
 
     #[track_caller]
@@ -313,7 +315,7 @@ fn keys_on_another_number_of_threads_are_refused() {
     app.run(4, &["--parallelism", "2"]);
     app.refused(&["--parallelism", "3"])
         .complains("E0501")
-        .complains("start with parallelism = 2");
+        .complains("parallelism = 2");
     app.run(1, &["--parallelism", "2"]);
     app.run(1, &["--parallelism", "3", "--allow-state-loss"]);
     assert_eq!(app.scratch.lines("sums.csv"), sums(6));
@@ -480,4 +482,65 @@ fn the_command_line_shows_and_tidies_the_folder() {
     let again = app.run(1, &[]);
     assert_eq!(checkpoints(&again)["restored"], newest);
     assert_eq!(app.scratch.lines("sums.csv"), sums(MANY + 1));
+}
+
+#[test]
+fn encrypted_checkpoints_tell_nothing_without_the_key() {
+    let mut app = App::new();
+    let (key, other) = ("0123456789abcdef".repeat(4), "0123456789abcdee".repeat(4));
+    app.scratch.write("key.txt", &key);
+    let file = ["--set", "application.checkpoint.key-file=key.txt"];
+    app.run(2, &file);
+    let again = app.run(2, &["--set", &format!("application.checkpoint.key={key}")]);
+    assert!(checkpoints(&again)["restored"].as_u64().is_some());
+    app.holds(4);
+    for manifest in app.checkpoints() {
+        let bytes = std::fs::read(manifest).unwrap();
+        assert!(
+            !bytes
+                .windows(9)
+                .any(|part| part == b"in.ndjson" || part == b"eventflux")
+        );
+    }
+
+    app.refused(&[]).complains("E0503").complains("there is no key");
+    let refused = app.refused(&["--set", &format!("application.checkpoint.key={other}")]);
+    refused.complains("E0503").complains("was encrypted with another key");
+    let refused = app.refused(&["--set", "application.checkpoint.key=secret"]);
+    assert!(!refused.stderr.contains("secret"), "{}", refused.stderr);
+    app.refused(&[&file[..], &["--set", &format!("application.checkpoint.key={key}")]].concat())
+        .complains("E0103");
+
+    // A damaged one is noticed as any other is.
+    let newest = app.checkpoints().pop().unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(newest, bytes).unwrap();
+    app.run(1, &file)
+        .complains("a checkpoint is damaged, the one before it is used");
+    app.holds(5);
+
+    let state = |arguments: &[&str], key: &str| {
+        let mut command = app.scratch.eventflux(arguments);
+        Running::start(command.env("EVENTFLUX_STATE_KEY", key)).end()
+    };
+    assert_eq!(
+        state(&["state", "inspect", "state", "--format", "json"], &key)
+            .code(0)
+            .json()["damage"],
+        Value::Null
+    );
+    state(&["state", "inspect", "state"], &other).code(2).complains("E0503");
+    app.scratch.run(["state", "list", "state"]).code(2).complains("E0503");
+    state(&["state", "export", "state", "--to", "copy"], &key).code(0);
+    app.scratch.run(["state", "list", "copy"]).code(2).complains("E0503");
+
+    // A folder is encrypted or it is not.
+    let mut plain = App::new();
+    plain.run(1, &[]);
+    plain.scratch.write("key.txt", &key);
+    plain
+        .refused(&file)
+        .complains("E0503")
+        .complains("that are not encrypted");
 }

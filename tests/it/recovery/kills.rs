@@ -124,7 +124,7 @@ fn undisturbed(case: Case, lines: &Lines) -> Vec<Vec<String>> {
 }
 
 /// The number of the newest checkpoint.
-fn newest(scratch: &Scratch) -> u64 {
+pub fn newest(scratch: &Scratch) -> u64 {
     let names = std::fs::read_dir(scratch.path("state/checkpoints"))
         .into_iter()
         .flatten();
