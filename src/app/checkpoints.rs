@@ -241,10 +241,8 @@ impl Checkpointer {
         let began = Instant::now();
         let done = instance.snapshot().and_then(|snapshot| self.write(&snapshot, began));
         if let Err(error) = done {
-            // An app that ends just now says by itself why.
-            if !instance.is_finished() {
-                tracing::error!(%error, "a checkpoint could not be written");
-            }
+            // The app goes on: the checkpoint before is still there.
+            tracing::error!(%error, "a checkpoint could not be written");
             let mut stats = self.stats.lock();
             stats.failed += 1;
             stats.error = Some(error.to_string());
@@ -282,7 +280,9 @@ impl Periodic {
             return;
         };
         drop(stop);
-        let _ = thread.join();
+        if thread.join().is_err() {
+            tracing::error!("the thread of checkpoints has failed (please report it)");
+        }
         if ended_well {
             self.checkpointer.checkpoint(instance);
         }
@@ -302,7 +302,10 @@ fn run(checkpointer: &Checkpointer, instance: &Weak<Instance>, stopped: &Receive
         let Some(instance) = instance.upgrade() else {
             return;
         };
-        checkpointer.checkpoint(&instance);
+        // One that ends just now takes its last checkpoint itself, or says why it failed.
+        if !instance.is_finished() {
+            checkpointer.checkpoint(&instance);
+        }
         due = began + interval;
     }
 }

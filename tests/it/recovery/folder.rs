@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
+use eventflux::{Checkpoints, EventFlux};
 use serde_json::Value;
 
 use super::kills::newest;
-use crate::support::{Finished, Running, Scratch};
+use crate::support::{Finished, Running, Scratch, collect};
 
 /// A window of two events and a sum that remembers everything, into files of their own.
 const SQL: &str = "
@@ -543,4 +545,35 @@ fn encrypted_checkpoints_tell_nothing_without_the_key() {
         .refused(&file)
         .complains("E0503")
         .complains("that are not encrypted");
+}
+
+#[test]
+fn embedded_apps_keep_checkpoints_too() {
+    for inline in [false, true] {
+        let scratch = Scratch::new();
+        let sql = "CREATE STREAM S (x LONG); CREATE TABLE T (x LONG PRIMARY KEY);
+                   INSERT INTO Out SELECT sum(x) AS total FROM S; INSERT INTO T SELECT x FROM S;";
+        for part in 1..4_i64 {
+            let builder = EventFlux::builder().sql(sql).checkpoints(
+                Checkpoints::in_folder(scratch.path("state"))
+                    .every(Duration::from_secs(3_600))
+                    .keep(2),
+            );
+            let app = if inline { builder.inline() } else { builder }.build().unwrap();
+            let rows = collect(&app);
+            app.start().unwrap();
+            app.input("S").unwrap().send((part,)).unwrap();
+            app.shutdown().unwrap();
+            assert_eq!(
+                rows.lock().last().unwrap()["total"],
+                part * (part + 1) / 2,
+                "inline: {inline}"
+            );
+            let kept = app.query("SELECT x FROM T").unwrap();
+            assert_eq!(kept.iter().map(|batch| batch.num_rows()).sum::<usize>(), part as usize);
+            let stats = app.checkpoint_stats().unwrap().unwrap();
+            assert_eq!((stats.restored.is_some(), stats.failed), (part > 1, 0));
+        }
+        assert_eq!(files(&scratch, "state/checkpoints").len(), 2);
+    }
 }
