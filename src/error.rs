@@ -124,6 +124,14 @@ pub enum Code {
     Unstreamable,
     /// E0401: streams feed each other in a circle.
     Cycle,
+    /// E0500: another process uses the folder of checkpoints.
+    StateInUse,
+    /// E0501: the state of the last checkpoint does not fit the app.
+    StateMismatch,
+    /// E0502: no checkpoint of the folder can be read.
+    StateDamaged,
+    /// E0503: the key of the checkpoints is missing, or another one.
+    StateKey,
     /// E0900: part of the language, not built yet.
     Unsupported,
 }
@@ -152,6 +160,10 @@ impl Code {
             Code::Missing => "E0305",
             Code::Unstreamable => "E0400",
             Code::Cycle => "E0401",
+            Code::StateInUse => "E0500",
+            Code::StateMismatch => "E0501",
+            Code::StateDamaged => "E0502",
+            Code::StateKey => "E0503",
             Code::Unsupported => "E0900",
         }
     }

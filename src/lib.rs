@@ -38,6 +38,7 @@ pub mod formats;
 pub mod operators;
 pub mod patterns;
 pub mod plan;
+pub mod recovery;
 mod redaction;
 pub mod row_patterns;
 pub mod runtime;
@@ -47,7 +48,7 @@ pub mod testing;
 mod watched;
 pub mod windows;
 
-pub use app::{App, Builder, EventFlux, Input, Rows, Subscription};
+pub use app::{App, Builder, CheckpointStats, Checkpoints, EventFlux, Input, Rows, Subscription};
 pub use config::layers::Layers;
 pub use error::{Diagnostic, Error, Result};
 pub use event::{EventBatch, Micros, VirtualClock};

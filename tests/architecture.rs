@@ -61,6 +61,17 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "recovery",
+        &[
+            "connectors",
+            "error",
+            "event",
+            "operators::state",
+            "plan::fingerprint",
+            "runtime::snapshot",
+        ],
+    ),
+    (
         "app",
         &[
             "catalog",
@@ -70,6 +81,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "event",
             "formats",
             "plan",
+            "recovery",
             "runtime",
             "tables",
         ],

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 
-use super::App;
 use super::running::Parts;
+use super::{App, Checkpoints};
 use crate::catalog::functions::Functions;
 use crate::config::app_options::MAX_PARALLELISM;
+use crate::config::checkpoints::KeySource;
 use crate::config::layers::Layers;
 use crate::connectors::{Connector, Registry};
 use crate::error::{Error, Result, SourceText};
 use crate::event::{Clock, SystemClock, VirtualClock};
 use crate::formats::Format;
 use crate::plan::compile::{Environment, Outside, compile};
+use crate::recovery::cipher::KEY_VARIABLE;
 use crate::runtime::instance::Mode;
 use crate::runtime::snapshot::Snapshot;
 use crate::tables::registry::{Backends, TableBackend};
@@ -58,6 +60,8 @@ impl EventFlux {
             connect: true,
             snapshot: None,
             parallelism: None,
+            checkpoints: None,
+            lossy: false,
         }
     }
 }
@@ -76,6 +80,8 @@ pub struct Builder {
     connect: bool,
     snapshot: Option<Snapshot>,
     parallelism: Option<usize>,
+    checkpoints: Option<Checkpoints>,
+    lossy: bool,
 }
 
 /// The body of a scalar function: arguments in, one value or column out.
@@ -251,6 +257,18 @@ impl Builder {
         self
     }
 
+    /// Keeps checkpoints, and goes on from the newest one. Stronger than the configuration.
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
+    }
+
+    /// Lets state that does not fit the app begin anew, wherever the checkpoints are said to be.
+    pub(crate) fn allow_state_loss(mut self) -> Self {
+        self.lossy = true;
+        self
+    }
+
     /// Goes on from a snapshot of the same app.
     pub fn restore(mut self, snapshot: Snapshot) -> Self {
         self.snapshot = Some(snapshot);
@@ -262,6 +280,23 @@ impl Builder {
         &self.registry
     }
 
+    /// Where checkpoints are kept, from what is said here and what is configured.
+    fn kept(&self, variables: &dyn Fn(&str) -> Option<String>) -> Result<Option<Checkpoints>> {
+        let mut options = self.layers.checkpoints(variables)?;
+        options.key = options.key.or_else(|| variables(KEY_VARIABLE).map(KeySource::Text));
+        let configured = options.dir.as_ref().map(Checkpoints::in_folder);
+        let said = self.checkpoints.clone().or(configured);
+        if said.is_some() && self.snapshot.is_some() {
+            return Err(Error::usage(
+                "the app goes on from a snapshot or from its checkpoints, not from both",
+            ));
+        }
+        Ok(said.map(|said| match self.lossy {
+            true => said.or(&options).allow_state_loss(),
+            false => said.or(&options),
+        }))
+    }
+
     /// Checks the app and plans it. Nothing runs yet.
     pub fn build(self) -> Result<App> {
         let parallelism = match self.parallelism {
@@ -271,11 +306,12 @@ impl Builder {
             Some(threads) => threads,
             None => self.layers.parallelism()?.unwrap_or(1),
         };
+        let variables = |name: &str| std::env::var(name).ok();
+        let checkpoints = self.kept(&variables)?;
         let mut functions = Functions::builtin(&self.clock);
         self.functions
             .into_iter()
             .for_each(|function| functions.add_scalar(function));
-        let variables = |name: &str| std::env::var(name).ok();
         let environment = Environment {
             registry: &self.registry,
             backends: &self.backends,
@@ -303,6 +339,7 @@ impl Builder {
             virtual_clock: self.virtual_clock,
             connect: self.connect,
             snapshot: self.snapshot,
+            checkpoints,
         }))
     }
 }

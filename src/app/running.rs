@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::RecordBatch;
 use parking_lot::Mutex;
 
-use super::{Input, Subscription};
+use super::checkpoints::{Checkpointer, Periodic};
+use super::{CheckpointStats, Checkpoints, Input, Subscription};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::streams::{Role, StreamDef};
@@ -63,6 +64,7 @@ pub(super) struct Parts {
     pub(super) virtual_clock: Option<Arc<VirtualClock>>,
     pub(super) connect: bool,
     pub(super) snapshot: Option<Snapshot>,
+    pub(super) checkpoints: Option<Checkpoints>,
 }
 
 /// What is to happen at the start.
@@ -71,10 +73,12 @@ struct Waiting {
     taps: Vec<(String, Tap)>,
     listeners: Vec<(String, Listener)>,
     snapshot: Option<Snapshot>,
+    checkpoints: Option<Checkpoints>,
 }
 
 pub(super) struct Running {
-    pub(super) instance: Instance,
+    pub(super) instance: Arc<Instance>,
+    checkpoints: Option<Periodic>,
     pub(super) plan: StreamPlan,
 }
 
@@ -90,6 +94,7 @@ impl App {
     pub(super) fn new(parts: Parts) -> Self {
         let waiting = Mutex::new(Waiting {
             snapshot: parts.snapshot,
+            checkpoints: parts.checkpoints,
             ..Waiting::default()
         });
         App {
@@ -122,6 +127,17 @@ impl App {
             false => Columns::All,
         };
         let plan = self.inner.compiled.stream_plan(columns)?;
+        let checkpoints = waiting.checkpoints.take();
+        let lossy = checkpoints.as_ref().is_some_and(Checkpoints::is_lossy);
+        let checkpointer = match checkpoints {
+            Some(checkpoints) => {
+                let clock = self.inner.clock.clone();
+                let (checkpointer, found) = Checkpointer::open(checkpoints, plan.fingerprints()?, clock)?;
+                waiting.snapshot = found;
+                Some(checkpointer)
+            }
+            None => None,
+        };
         self.open_tables(waiting.snapshot.as_ref())?;
         for warning in &plan.warnings {
             tracing::warn!(hint = warning.hint.as_deref().unwrap_or_default(), "{warning}");
@@ -144,9 +160,20 @@ impl App {
             taps: taps.collect::<Result<_>>()?,
             listeners: listeners.collect::<Result<_>>()?,
             snapshot: waiting.snapshot.take(),
+            lossy,
+            opened: checkpointer.as_ref().map(Checkpointer::at_start),
         };
-        let instance = Instance::start(&plan, &self.inner.registry, setup)?;
-        let started = self.inner.running.set(Running { instance, plan });
+        let instance = Arc::new(Instance::start(&plan, &self.inner.registry, setup)?);
+        let checkpoints = match checkpointer {
+            Some(checkpointer) => Some(Periodic::start(checkpointer, &instance)?),
+            None => None,
+        };
+        let running = Running {
+            instance,
+            checkpoints,
+            plan,
+        };
+        let started = self.inner.running.set(running);
         started.map_err(|_| Error::usage("the app has been started already"))
     }
 
@@ -308,16 +335,17 @@ impl App {
 
     /// The state between two events, for [`super::Builder::restore`].
     pub fn snapshot(&self) -> Result<Snapshot> {
-        let mut snapshot = self.running()?.instance.snapshot()?;
-        for slot in self.inner.compiled.tables() {
-            snapshot.tables.insert(slot.def().name.clone(), slot.snapshot()?);
-        }
-        Ok(snapshot)
+        self.running()?.instance.snapshot()
     }
 
     /// The counters now.
     pub fn stats(&self) -> Result<Stats> {
         Ok(self.running()?.instance.metrics.stats())
+    }
+
+    /// What became of the checkpoints, if any are taken.
+    pub fn checkpoint_stats(&self) -> Result<Option<CheckpointStats>> {
+        Ok(self.running()?.checkpoints.as_ref().map(Periodic::stats))
     }
 
     /// The operators of all queries, as text.
@@ -358,7 +386,7 @@ impl App {
     /// app failed.
     pub fn wait(&self) -> Result<()> {
         self.finish()?;
-        self.running()?.instance.join()
+        self.join()
     }
 
     /// What the app's author should know, though the app runs: state that grows with a stream, say.
@@ -369,6 +397,16 @@ impl App {
     /// Stops the sources, then waits until what they have handed over is processed and flushed.
     pub fn shutdown(&self) -> Result<()> {
         self.stop()?;
-        self.running()?.instance.join()
+        self.join()
+    }
+
+    /// Waits for the end, and takes the last checkpoint.
+    fn join(&self) -> Result<()> {
+        let running = self.running()?;
+        let ended = running.instance.join();
+        if let Some(checkpoints) = &running.checkpoints {
+            checkpoints.finish(&running.instance, ended.is_ok());
+        }
+        ended
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::Result;
-use crate::{App, EventFlux, Layers};
+use crate::{App, Builder, EventFlux, Layers};
 
 /// The configuration file that is read without being named.
 const DEFAULT_CONFIG: &str = "eventflux.toml";
@@ -30,13 +30,14 @@ pub struct AppArgs {
 }
 
 impl AppArgs {
-    /// Compiles the app, to run on so many threads for partitions if the command says.
-    pub fn build(&self, parallelism: Option<u16>) -> Result<App> {
-        let builder = EventFlux::builder().files(&self.apps)?.config(self.layers()?);
-        match parallelism {
-            Some(threads) => builder.parallelism(threads.into()).build(),
-            None => builder.build(),
-        }
+    /// Reads the app and its configuration.
+    pub fn builder(&self) -> Result<Builder> {
+        Ok(EventFlux::builder().files(&self.apps)?.config(self.layers()?))
+    }
+
+    /// Compiles the app.
+    pub fn build(&self) -> Result<App> {
+        self.builder()?.build()
     }
 
     /// The app's files, as given.

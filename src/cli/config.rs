@@ -71,14 +71,14 @@ impl Config {
 }
 
 fn validate(app: &AppArgs) -> Result<u8> {
-    app.build(None)?;
+    app.build()?;
     Ok(output::print("ok: the configuration fits the app\n"))
 }
 
 fn list(app: &AppArgs, format: Format, given: bool) -> Result<u8> {
     let layers = app.layers()?;
     let mut all = of_app(&layers);
-    all.extend(app.build(None)?.configured());
+    all.extend(app.build()?.configured());
     all.retain(|option| !given || option.layer != Origin::Default);
     Ok(output::print(&match format {
         Format::Json => format!("{:#}\n", json!(all)),

@@ -24,7 +24,7 @@ pub struct Explain {
 impl Explain {
     /// Prints the plan; the exit code.
     pub fn execute(self) -> u8 {
-        match self.app.build(None).and_then(|app| app.explain()) {
+        match self.app.build().and_then(|app| app.explain()) {
             Ok(plan) => output::print(&plan),
             Err(error) => {
                 output::report(&error);

@@ -9,6 +9,7 @@ mod init;
 mod logging;
 mod output;
 mod run;
+mod state;
 mod stats;
 mod status;
 mod stop;
@@ -45,6 +46,7 @@ enum Command {
     Init(init::Init),
     Connectors(connectors::Connectors),
     Config(config::Config),
+    State(state::State),
     Completions(completions::Completions),
 }
 
@@ -69,6 +71,7 @@ impl Cli {
             Command::Init(init) => init.execute(),
             Command::Connectors(connectors) => connectors.execute(),
             Command::Config(config) => config.execute(),
+            Command::State(state) => state.execute(),
             Command::Completions(completions) => completions.execute(),
         }
     }

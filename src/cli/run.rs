@@ -10,12 +10,12 @@ use super::stats::Report;
 use super::status::{AboveStatus, Status, Totals, grouped};
 use super::stop::StopOnSignal;
 use super::{exit, output};
-use crate::App;
 use crate::config::options::{Options, RawOption};
 use crate::connectors::log::Log;
 use crate::connectors::{SinkConnector, SinkSpec};
 use crate::error::{Error, Result};
 use crate::runtime::tap::{SinkThread, Tap};
+use crate::{App, Checkpoints};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +40,12 @@ pub struct Run {
     /// Work off the keys of PARTITION blocks on so many threads. [default: 1, or what the configuration says]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     parallelism: Option<u16>,
+    /// Keep checkpoints in a folder, and go on from the newest one there. [default: what the configuration says]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Let state that does not fit the app, or cannot be read, begin anew instead of refusing to start.
+    #[arg(long)]
+    allow_state_loss: bool,
     /// Show no status line and no summary, and log errors only.
     #[arg(long, short)]
     quiet: bool,
@@ -71,10 +77,7 @@ impl Run {
         if let Err(code) = logging::start(verbosity) {
             return code;
         }
-        let checked = self
-            .app
-            .build(self.parallelism)
-            .and_then(|app| Ok((app.explained()?, app)));
+        let checked = self.build().and_then(|app| Ok((app.explained()?, app)));
         let (explained, app) = match checked {
             Ok(checked) => checked,
             Err(error) => {
@@ -100,6 +103,20 @@ impl Run {
         self.run(&app)
     }
 
+    fn build(&self) -> Result<App> {
+        let mut builder = self.app.builder()?;
+        if let Some(threads) = self.parallelism {
+            builder = builder.parallelism(threads.into());
+        }
+        if let Some(folder) = &self.state_dir {
+            builder = builder.checkpoints(Checkpoints::in_folder(folder));
+        }
+        if self.allow_state_loss {
+            builder = builder.allow_state_loss();
+        }
+        builder.build()
+    }
+
     fn run(&self, app: &App) -> u8 {
         let began = Instant::now();
         let printed = app.bare_queries();
@@ -118,6 +135,8 @@ impl Run {
             Ended::Finished => ("finished", exit::OK),
             Ended::Stopped => ("stopped", exit::OK),
             Ended::StdoutClosed => ("stdout-closed", exit::OK),
+            // What does not fit the app, such as its state, shows at the start only.
+            Ended::Failed(Error::Compile(_)) => ("failed", exit::BAD_INPUT),
             Ended::Failed(_) => ("failed", exit::FAILED),
         };
         if let Ended::Failed(error) = &ended {
@@ -131,6 +150,7 @@ impl Run {
         };
         let mut report = Report::new(self.app.names(), stats, totals, wall_seconds);
         report.exit_reason = reason;
+        report.checkpoints = app.checkpoint_stats().ok().flatten();
         if let Ended::Failed(error) = &ended {
             report.error = Some(error.to_string());
         }

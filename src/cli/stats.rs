@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::status::Totals;
+use crate::CheckpointStats;
 use crate::error::{Error, Result};
 use crate::runtime::metrics::{QueryStats, Stats, StreamStats};
 
@@ -37,6 +38,9 @@ pub struct Report {
     pub streams: Vec<StreamStats>,
     /// By query.
     pub queries: Vec<QueryStats>,
+    /// If checkpoints are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<CheckpointStats>,
 }
 
 impl Report {
@@ -61,6 +65,7 @@ impl Report {
             errors,
             streams,
             queries,
+            checkpoints: None,
         }
     }
 

@@ -37,7 +37,7 @@ enum Format {
 impl Validate {
     /// Checks the app; the exit code.
     pub fn execute(self) -> u8 {
-        let result = self.app.build(None);
+        let result = self.app.build();
         let code = if result.is_ok() { exit::OK } else { exit::BAD_INPUT };
         match (self.format, &result) {
             (Format::Json, result) => {

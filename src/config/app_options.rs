@@ -1,5 +1,6 @@
 //! What `[application]` may hold: options that all streams share, and those of the app itself.
 
+use super::checkpoints;
 use super::options::{OptionKind, OptionSpec};
 
 /// Options that an app's streams share.
@@ -19,6 +20,32 @@ pub const PATTERN_OVERFLOW: &str = "pattern.overflow";
 
 /// Options of the app itself.
 pub const APP_OPTIONS: &[OptionSpec] = &[
+    OptionSpec::new(
+        checkpoints::DIR,
+        OptionKind::Path,
+        "The folder in which checkpoints are kept; none are without.",
+    ),
+    OptionSpec::new(checkpoints::INTERVAL, OptionKind::Duration, "How often one is taken.").default("10 seconds"),
+    OptionSpec::new(
+        checkpoints::RETAIN,
+        OptionKind::Integer {
+            min: 1,
+            max: checkpoints::MAX_RETAIN as i64,
+        },
+        "How many are kept.",
+    )
+    .default("3"),
+    OptionSpec::new(
+        checkpoints::KEY,
+        OptionKind::Text,
+        "The key that they are encrypted with.",
+    )
+    .secret(),
+    OptionSpec::new(
+        checkpoints::KEY_FILE,
+        OptionKind::Path,
+        "The file in which the key stands.",
+    ),
     OptionSpec::new(
         PARALLELISM,
         OptionKind::Integer {

@@ -1,6 +1,7 @@
 //! Configuration: option tables, layers, environment variables, redaction.
 
 pub mod app_options;
+pub mod checkpoints;
 pub mod duration;
 pub mod environment;
 mod layer;

@@ -174,6 +174,20 @@ pub trait Sink: Send {
     /// Makes everything written so far visible. Called when the input is drained, so that an event is never held back
     /// by batching, and at barriers.
     fn flush(&mut self) -> Result<()>;
+    /// At a barrier: as [`Sink::flush`], and where it now stands, if [`Sink::restore`] can take it back there.
+    ///
+    /// A sink that can is exactly-once: what it gets after the last checkpoint comes again after a restart. For one that cannot
+    /// this is `None`, and what it got stays: at least once.
+    fn prepare(&mut self) -> Result<Option<Position>> {
+        self.flush()?;
+        Ok(None)
+    }
+    /// Takes everything back that was written after `position`, which an earlier run gave. Called before [`Sink::open`], which does it.
+    ///
+    /// *Errors.* When that cannot be: what was written before it is gone.
+    fn restore(&mut self, _position: &Position) -> Result<()> {
+        Ok(())
+    }
     /// Flushes and closes. Called once, last.
     fn close(&mut self) -> Result<()> {
         self.flush()

@@ -49,8 +49,8 @@ pub struct Lowering<'a> {
     pub plan: &'a mut StreamPlan,
     /// The query's number, if it is one.
     pub query: Option<usize>,
-    /// The query's name, the stem of its operators' ids.
-    pub name: String,
+    /// The stem of its operators' ids.
+    pub stem: String,
     /// The first nodes of its branches.
     pub first: Vec<NodeId>,
     /// Which changes become events of the target.
@@ -139,14 +139,14 @@ impl<'a> Lowering<'a> {
     pub fn new(
         plan: &'a mut StreamPlan,
         query: Option<usize>,
-        name: &str,
+        stem: &str,
         output: OutputEventsPlan,
         rate: Option<Rate>,
     ) -> Self {
         Lowering {
             plan,
             query,
-            name: name.to_string(),
+            stem: stem.to_string(),
             first: Vec::new(),
             output,
             rate,
@@ -661,7 +661,7 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn id(&mut self, kind: &str) -> String {
         self.operators += 1;
-        format!("{}/{}:{kind}", self.name, self.operators)
+        format!("{}/{}:{kind}", self.stem, self.operators)
     }
 }
 

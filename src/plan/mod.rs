@@ -18,6 +18,7 @@ pub mod define_table;
 mod event_time_node;
 pub mod explain;
 mod failure;
+pub mod fingerprint;
 mod interval;
 mod lineage;
 pub mod logical;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion_expr::LogicalPlan;
 
 use super::event_time_node::begins_in;
+use super::fingerprint::Fingerprint;
 use super::lower::columns_read;
 use crate::catalog::streams::StreamDef;
 use crate::error::Diagnostic;
@@ -70,6 +71,8 @@ pub struct QueryPlan {
     pub first: Vec<NodeId>,
     /// The last node: it counts what goes out.
     pub last: NodeId,
+    /// Its logical plan, in a few bytes: two that differ have different ones.
+    pub definition: Fingerprint,
 }
 
 /// What a query feeds.

@@ -7,6 +7,7 @@ use datafusion_expr::LogicalPlan;
 
 use super::changelogs::changelog_streams;
 use super::compile::{Columns, Compiled, CompiledQuery, Environment, Outside};
+use super::fingerprint::of_plan;
 use super::lineage::time_columns;
 use super::lower::{Block, Lowering, columns_read};
 use super::lower_partition::has_broadcast;
@@ -101,12 +102,16 @@ impl Compiled {
                 plan.connect_late(from, to);
             }
         }
+        let mut of_target: BTreeMap<&str, usize> = BTreeMap::new();
         for query in self
             .queries
             .iter()
             .filter(|query| !self.explained.contains(&query.name))
         {
-            self.add_query(&mut plan, query, &text)?;
+            let number = of_target.entry(&query.target).or_default();
+            *number += 1;
+            let id = format!("{}#{number}", query.target);
+            self.add_query(&mut plan, query, &id, &text)?;
         }
         check_circles(&plan, &text)?;
         Ok(plan)
@@ -117,7 +122,7 @@ impl Compiled {
         let text = Text::new(&self.source);
         let mut plan = self.stream_plan(Columns::ReadOr(&BTreeSet::new()))?;
         for query in self.queries.iter().filter(|query| self.explained.contains(&query.name)) {
-            self.add_query(&mut plan, query, &text)?;
+            self.add_query(&mut plan, query, &query.name, &text)?;
         }
         Ok(plan)
     }
@@ -192,7 +197,8 @@ impl Compiled {
         wanted.into_iter().collect()
     }
 
-    fn add_query(&self, plan: &mut StreamPlan, query: &CompiledQuery, text: &Text) -> Result<(), Diagnostic> {
+    /// Adds a query, whose operators' ids begin with `id`.
+    fn add_query(&self, plan: &mut StreamPlan, query: &CompiledQuery, id: &str, text: &Text) -> Result<(), Diagnostic> {
         let target = plan.stream(&query.target);
         if let Some(target) = target.filter(|_| ranks(&query.plan, &self.streams)) {
             takes_changelog(&plan.streams[target].def).map_err(|error| text.at(error, query.span))?;
@@ -204,7 +210,7 @@ impl Compiled {
         let begun = plan.nodes.len();
         let number = plan.queries.len();
         let warnings = plan.warnings.len();
-        let mut lowering = Lowering::new(plan, Some(number), &query.name, query.output, query.rate.clone());
+        let mut lowering = Lowering::new(plan, Some(number), id, query.output, query.rate.clone());
         lowering.changes = query.changes;
         lowering.partition = block;
         let lowered = match (&query.write, target) {
@@ -237,6 +243,7 @@ impl Compiled {
             target,
             first,
             last,
+            definition: of_plan(&query.plan),
         });
         Ok(())
     }

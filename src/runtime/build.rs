@@ -12,20 +12,21 @@ use super::metrics::{Metrics, PatternMetrics, QueryMetrics, StreamMetrics};
 use super::placement::{Part, route};
 use super::source_thread::SourceThread;
 use super::tap::{OwnSink, SinkThread, Tap};
-use super::task::Joining;
+use super::task::{Joining, Resumed};
 use crate::catalog::streams::Role;
-use crate::connectors::{Registry, Source, StopSignal};
-use crate::error::{Error, Result};
+use crate::connectors::{Registry, Sink, Source, StopSignal};
+use crate::error::{Code, Diagnostic, Error, Result};
 use crate::formats::DecodeSchema;
 use crate::operators::Watermark;
 use crate::plan::stream_plan::{Edge, NodeId, PlanNodeKind, QueryTarget, StreamId, StreamPlan, StreamPlanStream};
+use crate::tables::slot::TableSlot;
 
 /// What one task runs.
 pub struct Built {
     /// Its operators and streams.
     pub graph: Graph,
-    /// Its sources: stream, entry, thread, whether it is waited for.
-    pub sources: Vec<(String, NodeIndex, SourceThread, bool)>,
+    /// Its sources.
+    pub sources: Vec<BuiltSource>,
     /// The entries of streams that the embedding API feeds.
     pub api_entries: Vec<NodeIndex>,
     /// The entries of triggers that go on for ever.
@@ -38,6 +39,22 @@ pub struct Built {
     pub merges: Vec<NodeIndex>,
     /// The channels to other tasks.
     pub outlets: Vec<Sender<Message>>,
+    /// The tables that its queries write.
+    pub writes: Vec<Arc<TableSlot>>,
+}
+
+/// A source that has been started.
+pub struct BuiltSource {
+    /// Its stream.
+    pub stream: String,
+    /// Where its events enter.
+    pub entry: NodeIndex,
+    /// Its thread.
+    pub thread: SourceThread,
+    /// Whether it has event time and will certainly bring something or end.
+    pub waited_for: bool,
+    /// Where it goes on.
+    pub resumed: Resumed,
 }
 
 /// A stream in its task; of one that workers share, in the first of them.
@@ -74,6 +91,7 @@ pub struct Builder<'a> {
     crossings: Vec<Crossing>,
     /// By sending and receiving task.
     channels: Vec<Channel>,
+    keeps_last_parts: bool,
 }
 
 /// An edge from one part to another. Those of a part, and those into it, have nodes after its own: first what comes in.
@@ -106,6 +124,7 @@ impl<'a> Builder<'a> {
             part.nodes.iter().for_each(|node| part_of[*node] = index);
         }
         let mut builder = Builder {
+            keeps_last_parts: setup.opened.is_some(),
             plan,
             registry,
             metrics,
@@ -163,12 +182,22 @@ impl<'a> Builder<'a> {
             return Ok(());
         };
         match (snapshot.workers.max(1), self.workers()) {
-            (then, now) if then == now => Ok(()),
-            (then, now) => Err(Error::usage(format!(
-                "the snapshot was taken with the partitions' keys on {then} worker(s), and they would now be on {now}: \
-                 start with parallelism = {then}"
-            ))),
+            (then, now) if then == now || self.setup.lossy => Ok(()),
+            (then, now) => {
+                let message = format!(
+                    "the state was written with the partitions' keys on {then} worker(s), and they would now be on {now}: \
+                     start with parallelism = {then}"
+                );
+                Err(Diagnostic::new(Code::StateMismatch, message)
+                    .hint("or --allow-state-loss lets the partitions begin anew")
+                    .into())
+            }
         }
+    }
+
+    /// Whether tasks leave a last part of snapshots when they end.
+    pub fn keeps_last_parts(&self) -> bool {
+        self.keeps_last_parts
     }
 
     fn first_task(&self, part: usize) -> usize {
@@ -259,9 +288,24 @@ impl<'a> Builder<'a> {
             inlets,
             merges,
             outlets,
+            writes: self.writes(&nodes),
         };
         self.add_entries(&nodes, &mut built)?;
         Ok(built)
+    }
+
+    /// The tables that queries among some nodes write.
+    fn writes(&self, nodes: &[NodeId]) -> Vec<Arc<TableSlot>> {
+        let mut writes: Vec<Arc<TableSlot>> = Vec::new();
+        for query in &self.plan.queries {
+            if let QueryTarget::Table(table) = &query.target
+                && nodes.contains(&query.last)
+                && !writes.iter().any(|known| known.def().name == table.def().name)
+            {
+                writes.push(table.clone());
+            }
+        }
+        writes
     }
 
     /// Where events come in from outside.
@@ -280,23 +324,36 @@ impl<'a> Builder<'a> {
                         .registry
                         .build_source(&stream.def, schema)?
                         .ok_or_else(|| Error::failed("a source stream has no source"))?;
-                    let position = self
-                        .setup
-                        .snapshot
-                        .as_ref()
-                        .and_then(|snapshot| snapshot.positions.get(&stream.def.name));
-                    if let Some(position) = position {
+                    let resumed = self.resumed(&stream.def.name);
+                    if let Some(position) = &resumed.position {
                         source.seek(position)?;
                     }
                     let waited_for = stream.def.watermark.is_some() && source.is_bounded();
                     let thread = self.start_source(&stream.def.name, source)?;
-                    built.sources.push((stream.def.name.clone(), entry, thread, waited_for));
+                    built.sources.push(BuiltSource {
+                        stream: stream.def.name.clone(),
+                        entry,
+                        thread,
+                        waited_for,
+                        resumed,
+                    });
                 }
                 (Role::Trigger(schedule), _) if schedule.recurs() => built.triggers.push(entry),
                 _ => built.api_entries.push(entry),
             }
         }
         Ok(())
+    }
+
+    /// Where the source of a stream goes on.
+    fn resumed(&self, stream: &str) -> Resumed {
+        match &self.setup.snapshot {
+            Some(snapshot) => Resumed {
+                position: snapshot.positions.get(stream).cloned(),
+                ended: snapshot.ended.contains(stream),
+            },
+            None => Resumed::default(),
+        }
     }
 
     /// Whether no operator of a group goes by the batches that come in.
@@ -439,8 +496,9 @@ impl<'a> Builder<'a> {
         }
         let def = &self.plan.streams[stream].def;
         if self.setup.connect
-            && let Some(sink) = self.registry.build_sink(def)?
+            && let Some(mut sink) = self.registry.build_sink(def)?
         {
+            self.restore_sink(&def.name, sink.as_mut())?;
             if self.setup.mode == Mode::Inline || sink.is_immediate() {
                 taps.push(Tap::Sink(OwnSink::open(&def.name, sink)?));
             } else {
@@ -448,6 +506,23 @@ impl<'a> Builder<'a> {
             }
         }
         Ok(taps)
+    }
+}
+
+impl Builder<'_> {
+    /// Lets a sink go on where it stood.
+    fn restore_sink(&self, stream: &str, sink: &mut dyn Sink) -> Result<()> {
+        let snapshot = self.setup.snapshot.as_ref();
+        let Some(position) = snapshot.and_then(|snapshot| snapshot.sinks.get(stream)) else {
+            return Ok(());
+        };
+        match sink.restore(position) {
+            Err(error) if self.setup.lossy => {
+                tracing::warn!(stream, %error, "the sink goes on as if new");
+                Ok(())
+            }
+            restored => restored,
+        }
     }
 }
 

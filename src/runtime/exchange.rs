@@ -10,11 +10,13 @@
 //! got it from all; then it writes its own state and passes the barrier on. So the states are one cut (Chandy and Lamport,
 //! with aligned channels).
 
+use std::sync::Arc;
+
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::cut::Cut;
 use super::graph::NodeIndex;
 use super::placement::Route;
-use super::snapshot::Snapshot;
 use crate::error::Result;
 use crate::event::EventBatch;
 use crate::operators::Watermark;
@@ -44,12 +46,9 @@ pub enum Message {
         /// The watermark.
         watermark: Watermark,
     },
-    /// A snapshot is being taken; each task's part goes there.
-    Barrier(Sender<Result<Snapshot>>),
+    /// A snapshot is being taken.
+    Barrier(Arc<Cut>),
 }
-
-/// Where tasks send their parts of a snapshot.
-pub type Parts = Sender<Result<Snapshot>>;
 
 /// The end of an edge that leads to another task.
 pub struct Outlet {

@@ -16,13 +16,14 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::cut::SinkMark;
 use super::errors::StreamErrors;
 use super::exchange::{Heard, Outlet};
 use super::metrics::{QueryMetrics, StreamMetrics};
 use super::tap::Tap;
 use crate::error::{Result, RowError};
 use crate::event::{EventBatch, Micros};
-use crate::operators::state::{StateReader, StateWriter};
+use crate::operators::state::{State, StateReader, StateWriter};
 use crate::operators::{BEGINNING_OF_TIME, CONTROL, END_OF_TIME, Operator, Outcome, Output, TimeUpdate, Watermark};
 
 /// Index of a node in its graph.
@@ -102,6 +103,8 @@ pub struct Graph {
     work: Vec<Work>,
     timers: BinaryHeap<Reverse<(Micros, NodeIndex)>>,
     output: Output,
+    /// Whether it goes on from a snapshot.
+    restored: bool,
 }
 
 impl Graph {
@@ -119,11 +122,23 @@ impl Graph {
             work: Vec::new(),
             timers: BinaryHeap::new(),
             output: Output::new(0),
+            restored: false,
         }
     }
 
     /// Lets operators set their first timers, and fires those that are due at once. Called once, before anything comes in.
+    ///
+    /// In a restored graph every operator tells its watermark once more: streams, ways to other tasks and operators that are new
+    /// do not remember theirs.
     pub fn start(&mut self, now: Micros) -> Result<()> {
+        if self.restored {
+            for node in 0..self.nodes.len() {
+                if matches!(self.nodes[node].spec.stage, Stage::Operator(_)) {
+                    self.push_time(node, self.nodes[node].spec.passed);
+                    self.run(now)?;
+                }
+            }
+        }
         for node in 0..self.nodes.len() {
             self.fire(node, now, now)?;
         }
@@ -228,7 +243,13 @@ impl Graph {
         })
     }
 
-    /// The same, to look at.
+    /// A barrier to all sinks: where they stand when all that came before it is written.
+    pub fn marks(&mut self) -> Result<Vec<SinkMark>> {
+        let marks = self.all_taps().map(Tap::mark);
+        marks.filter_map(Result::transpose).collect()
+    }
+
+    /// All taps, to look at.
     pub fn taps(&self) -> impl Iterator<Item = &Tap> {
         self.nodes.iter().flat_map(|node| match &node.spec.stage {
             Stage::Pass(taps) => taps.iter(),
@@ -237,30 +258,28 @@ impl Graph {
     }
 
     /// The state of every operator that has any, by its id. Call between batches: then it is a consistent cut.
-    pub fn snapshot(&self) -> Result<Vec<(String, Vec<u8>)>> {
+    pub fn snapshot(&self) -> Result<Vec<(String, State)>> {
         let mut states = Vec::new();
         for node in &self.nodes {
             if let Stage::Operator(operator) = &node.spec.stage {
-                let mut state = StateWriter::default();
+                let mut state = StateWriter::sharing();
+                state.value(&(&node.spec.inputs, &node.spec.passed))?;
                 operator.snapshot(&mut state)?;
-                let times = (&node.spec.inputs, &node.spec.passed);
-                let mut all = StateWriter::default();
-                all.value(&times)?;
-                let mut bytes = all.into_bytes();
-                bytes.extend_from_slice(&state.into_bytes());
-                states.push((node.spec.id.clone(), bytes));
+                states.push((node.spec.id.clone(), state.into_state()));
             }
         }
         Ok(states)
     }
 
     /// Puts back the states of [`Graph::snapshot`]. Called before [`Graph::start`].
-    pub fn restore<'a>(&mut self, state_of: impl Fn(&str) -> Option<&'a [u8]>) -> Result<()> {
+    pub fn restore<'a>(&mut self, state_of: impl Fn(&str) -> Option<&'a State>) -> Result<()> {
+        self.restored = true;
         for node in &mut self.nodes {
             if let Stage::Operator(operator) = &mut node.spec.stage
-                && let Some(bytes) = state_of(&node.spec.id)
+                && let Some(saved) = state_of(&node.spec.id)
             {
-                let mut state = StateReader::new(bytes);
+                let bytes = saved.bytes()?;
+                let mut state = StateReader::new(&bytes);
                 let (inputs, passed): (Vec<Watermark>, Watermark) = state.value()?;
                 if inputs.len() == node.spec.inputs.len() {
                     node.reached = inputs.iter().filter_map(reached_by).max().unwrap_or(BEGINNING_OF_TIME);

@@ -1,29 +1,37 @@
 //! A running app: its tasks or, in inline mode, its graph on the caller's thread.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
-use super::build::{Builder, Built, Place, metrics_of};
+use super::build::{Builder, Built, BuiltSource, Place, metrics_of};
+use super::cut::{Cut, Part as SnapshotPart};
 use super::errors::{Listener, StreamErrors};
 use super::graph::{Graph, NodeIndex};
 use super::metrics::Metrics;
 use super::placement::{Part, parts};
 use super::snapshot::Snapshot;
-use super::source_thread::{Ended, SourceThread};
+use super::source_thread::Ended;
 use super::tap::Tap;
-use super::task::{Control, Inputs, Sent, SourceInput, Task};
-use crate::connectors::{Emitted, Registry, StopSignal};
+use super::task::{Control, Inputs, LastPart, Sent, SourceInput, Task, more_after_the_end, written};
+use crate::connectors::{Emitted, Position, Registry, StopSignal};
 use crate::error::{Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros, VirtualClock};
 use crate::plan::stream_plan::{StreamId, StreamPlan};
+use crate::tables::slot::TableSlot;
 
 /// How many batches sent through the API may wait for a task; then `send` waits.
 const API_QUEUE: usize = 1_024;
+
+/// How long to wait for parts of a snapshot before looking whether a task has ended instead.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Where a pipeline runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +58,14 @@ pub struct Setup {
     pub parallelism: usize,
     /// A snapshot to go on from.
     pub snapshot: Option<Snapshot>,
+    /// Whether what does not fit the snapshot starts anew, instead of failing.
+    pub lossy: bool,
+    /// Called when the sinks are open, before anything is written to them. With it, snapshots go on when a part of the app has ended.
+    pub opened: Option<Opened>,
 }
+
+/// Told where the sinks stand that can go back there, on how many workers partitions live, and what the app goes on from.
+pub type Opened = Box<dyn FnOnce(&Snapshot, Option<&Snapshot>) -> Result<()>>;
 
 /// A running app.
 pub struct Instance {
@@ -59,8 +74,9 @@ pub struct Instance {
     places: Vec<Place>,
     /// On how many workers partitions live.
     workers: usize,
-    /// One snapshot is taken at a time: tasks tell barriers by their order.
-    snapshots: Mutex<()>,
+    /// One snapshot is taken at a time: tasks tell barriers by their number, which this counts.
+    snapshots: Mutex<u64>,
+    tables: Vec<Arc<TableSlot>>,
     lifecycle: Arc<Lifecycle>,
     /// The counters.
     pub metrics: Arc<Metrics>,
@@ -75,15 +91,21 @@ enum Driver {
 struct TaskHandle {
     api: Sender<Sent>,
     control: Sender<Control>,
-    /// Whether no other task feeds it.
-    is_first: bool,
+    /// Whether it writes tables.
+    writes: bool,
+    /// Its part of all snapshots after its end.
+    last_part: LastPart,
+    /// Whether it has ended, well or not.
+    ended: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The graph of inline mode.
 struct Inline {
     graph: Graph,
-    positions: Vec<(String, crate::connectors::Position)>,
+    positions: BTreeMap<String, Position>,
+    /// The sources whose input has come to its end.
+    ended: BTreeSet<String>,
     api_entries: Vec<NodeIndex>,
     closed: bool,
 }
@@ -136,18 +158,22 @@ impl Instance {
         let places = builder.places();
         let workers = builder.workers();
         let clock = builder.setup.clock.clone();
-        let parts = match builder.build() {
+        let built = builder.build();
+        let built = built.and_then(|mut parts| tell_opened(&mut builder.setup, &mut parts, workers).map(|()| parts));
+        let parts = match built {
             Ok(parts) => parts,
             Err(error) => {
                 lifecycle.stop();
                 return Err(error);
             }
         };
+        let keep = builder.keeps_last_parts();
         let driver = match builder.setup.mode {
             Mode::Threads => {
                 let tasks = parts
                     .into_iter()
-                    .map(|part| start_task(part, &lifecycle, &clock, &builder.stop));
+                    .enumerate()
+                    .map(|(number, part)| start_task(number, part, keep, &lifecycle, &clock, &builder.stop));
                 Driver::Threads(tasks.collect::<Result<_>>()?)
             }
             Mode::Inline => start_inline(parts, &lifecycle, &clock)?,
@@ -156,7 +182,8 @@ impl Instance {
             driver,
             places,
             workers,
-            snapshots: Mutex::new(()),
+            snapshots: Mutex::new(0),
+            tables: plan.tables.clone(),
             lifecycle,
             metrics,
             clock,
@@ -261,36 +288,92 @@ impl Instance {
         content.collect()
     }
 
-    /// The state between two events. Waits until the tasks have come to a point where it is whole.
+    /// The state between two events. Waits until the tasks have come to a point where it is whole, and the sinks have written what
+    /// came before it.
     pub fn snapshot(&self) -> Result<Snapshot> {
-        let _only = self.snapshots.lock();
-        let mut whole = Snapshot {
-            workers: self.workers,
-            ..Snapshot::default()
-        };
+        let mut number = self.snapshots.lock();
+        *number += 1;
+        let mut whole = SnapshotPart::default();
         match &self.driver {
             Driver::Threads(tasks) => {
-                let (parts, answers) = bounded(tasks.len());
-                // Barriers bring it to the others.
-                for task in tasks.iter().filter(|task| task.is_first) {
-                    let asked = task.control.send(Control::Snapshot(parts.clone()));
-                    asked.map_err(|_| self.closed())?;
-                }
-                drop(parts);
-                for _ in tasks {
-                    whole.merge(answers.recv().map_err(|_| self.closed())??);
-                }
+                let writers = tasks
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, task)| task.is_alive() && task.writes);
+                let writers = writers.map(|(task, _)| task).collect();
+                let (cut, parts) = Cut::new(*number, tasks.len(), writers);
+                let cut = Arc::new(cut);
+                let collected = self.collect(tasks, &cut, &parts, &mut whole);
+                // Nobody shall wait for a cut that has failed.
+                cut.end();
+                collected?;
             }
             Driver::Inline(inline, _) => {
                 let mut inline = inline.lock();
-                for tap in inline.graph.all_taps() {
-                    tap.barrier()?;
-                }
-                whole.operators = inline.graph.snapshot()?.into_iter().collect();
-                whole.positions = inline.positions.iter().cloned().collect();
+                whole.sinks = inline.graph.marks()?;
+                whole.snapshot.operators = inline.graph.snapshot()?.into_iter().collect();
+                whole.snapshot.positions.clone_from(&inline.positions);
+                whole.snapshot.ended.clone_from(&inline.ended);
+                whole.snapshot.tables = written(&self.tables)?;
             }
         }
-        Ok(whole)
+        whole.snapshot.workers = self.workers;
+        for table in &self.tables {
+            // Those that no running query writes.
+            if !whole.snapshot.tables.contains_key(&table.def().name) {
+                let state = table.snapshot()?;
+                whole.snapshot.tables.insert(table.def().name.clone(), state);
+            }
+        }
+        whole.when_written().map_err(|error| self.failure_or(error))
+    }
+
+    /// Collects the parts of all tasks.
+    fn collect(
+        &self,
+        tasks: &[TaskHandle],
+        cut: &Arc<Cut>,
+        parts: &Receiver<(usize, Result<SnapshotPart>)>,
+        whole: &mut SnapshotPart,
+    ) -> Result<()> {
+        let mut missing: BTreeSet<usize> = (0..tasks.len()).collect();
+        for task in tasks {
+            // One that has ended is seen below.
+            let _ = task.control.send(Control::Snapshot(cut.clone()));
+        }
+        while !missing.is_empty() {
+            match parts.recv_timeout(LOOK) {
+                Ok((task, part)) => {
+                    let part = part.map_err(|error| self.failure_or(error))?;
+                    missing.remove(&task);
+                    whole.snapshot.merge(part.snapshot);
+                    whole.sinks.extend(part.sinks);
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(self.closed()),
+                Err(RecvTimeoutError::Timeout) => {
+                    // What a task gave before it ended is taken first.
+                    for task in missing.clone().into_iter().filter(|_| parts.is_empty()) {
+                        let Some(last) = tasks[task].after_end() else {
+                            continue;
+                        };
+                        if let Some(tables) = cut.absent(task, || written(&self.tables)) {
+                            whole.snapshot.tables.extend(tables?);
+                        }
+                        whole.snapshot.merge(last.ok_or_else(|| self.closed())?);
+                        missing.remove(&task);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Why the app has failed, or if it has not, another error.
+    fn failure_or(&self, error: Error) -> Error {
+        match self.lifecycle.failure.lock().as_ref() {
+            Some(failure) => Error::failed(failure),
+            None => error,
+        }
     }
 
     /// The API will send nothing more: its inputs end, as a bounded source does.
@@ -320,9 +403,7 @@ impl Instance {
     /// Whether all threads have ended.
     pub fn is_finished(&self) -> bool {
         match &self.driver {
-            Driver::Threads(tasks) => tasks
-                .iter()
-                .all(|task| task.thread.lock().as_ref().is_none_or(JoinHandle::is_finished)),
+            Driver::Threads(tasks) => !tasks.iter().any(TaskHandle::is_alive),
             Driver::Inline(_, threads) => threads.lock().iter().all(JoinHandle::is_finished),
         }
     }
@@ -363,6 +444,33 @@ impl Instance {
     }
 }
 
+impl TaskHandle {
+    fn is_alive(&self) -> bool {
+        !self.ended.load(Ordering::Acquire)
+    }
+
+    /// When it has ended: its last part, if it ended well and that is kept.
+    fn after_end(&self) -> Option<Option<Snapshot>> {
+        match self.is_alive() {
+            true => None,
+            false => Some(self.last_part.lock().clone()),
+        }
+    }
+}
+
+/// Tells whoever wants to know where the sinks stand at the start.
+fn tell_opened(setup: &mut Setup, parts: &mut [Built], workers: usize) -> Result<()> {
+    let Some(opened) = setup.opened.take() else {
+        return Ok(());
+    };
+    let mut at_start = SnapshotPart::default();
+    at_start.snapshot.workers = workers;
+    for part in parts {
+        at_start.sinks.extend(part.graph.marks()?);
+    }
+    opened(&at_start.when_written()?, setup.snapshot.as_ref())
+}
+
 impl Drop for Instance {
     fn drop(&mut self) {
         self.lifecycle.stop();
@@ -381,23 +489,25 @@ impl Inline {
 }
 
 fn start_task(
+    number: usize,
     part: Built,
+    keep: bool,
     lifecycle: &Arc<Lifecycle>,
     clock: &Arc<dyn Clock>,
     stop: &StopSignal,
 ) -> Result<TaskHandle> {
     let (api, api_inbox) = bounded(API_QUEUE);
     let (control, control_inbox) = bounded(16);
-    let sources = part
-        .sources
-        .into_iter()
-        .map(|(stream, node, thread, waited_for)| SourceInput {
-            stream,
-            node,
-            events: thread.events,
-            ended: thread.ended,
-            waited_for,
-        });
+    let sources = part.sources.into_iter().map(|source| SourceInput {
+        stream: source.stream,
+        node: source.entry,
+        events: source.thread.events,
+        ended: source.thread.ended,
+        waited_for: source.waited_for,
+        resumed: source.resumed,
+    });
+    let last_part = LastPart::default();
+    let writes = !part.writes.is_empty();
     let inputs = Inputs {
         sources: sources.collect(),
         api_entries: part.api_entries,
@@ -406,8 +516,10 @@ fn start_task(
         inlets: part.inlets,
         merges: part.merges,
         outlets: part.outlets,
+        writes: part.writes,
+        last_part: keep.then(|| last_part.clone()),
+        number,
     };
-    let is_first = inputs.inlets.is_empty();
     let task = Task::new(
         part.graph,
         inputs,
@@ -417,6 +529,8 @@ fn start_task(
         clock.clone(),
     );
     let lifecycle = lifecycle.clone();
+    let ended = Arc::new(AtomicBool::new(false));
+    let has_ended = ended.clone();
     let thread = std::thread::Builder::new()
         .name("pipeline".to_string())
         .spawn(move || {
@@ -426,12 +540,15 @@ fn start_task(
             if let Err(error) = outcome {
                 lifecycle.fail(error);
             }
+            has_ended.store(true, Ordering::Release);
         })
         .map_err(|error| Error::io("starting a pipeline's thread", error))?;
     Ok(TaskHandle {
         api,
         control,
-        is_first,
+        writes,
+        last_part,
+        ended,
         thread: Mutex::new(Some(thread)),
     })
 }
@@ -443,19 +560,22 @@ fn start_inline(parts: Vec<Built>, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn C
     };
     part.graph.start(clock.now())?;
     part.graph.all_taps().try_for_each(Tap::flush)?;
+    let resumed = part.sources.iter().map(|source| (&source.stream, &source.resumed));
+    let positions = resumed.filter_map(|(stream, resumed)| Some((stream.clone(), resumed.position.clone()?)));
     let inline = Inline {
         graph: part.graph,
-        positions: Vec::new(),
+        positions: positions.collect(),
+        ended: BTreeSet::new(),
         // No thread would wake them: triggers fire until the app says that nothing more comes.
         api_entries: part.api_entries.into_iter().chain(part.triggers).collect(),
         closed: false,
     };
     let inline = Arc::new(Mutex::new(inline));
     let mut threads = Vec::new();
-    for (stream, node, source, _) in part.sources {
+    for source in part.sources {
         let (inline, lifecycle, clock) = (inline.clone(), lifecycle.clone(), clock.clone());
         let carry = move || {
-            if let Err(error) = carry_source(&stream, node, &source, &inline, &clock) {
+            if let Err(error) = carry_source(&source, &inline, &clock) {
                 lifecycle.fail(error);
             }
         };
@@ -465,27 +585,24 @@ fn start_inline(parts: Vec<Built>, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn C
     Ok(Driver::Inline(inline, Mutex::new(threads)))
 }
 
-fn carry_source(
-    stream: &str,
-    node: NodeIndex,
-    source: &SourceThread,
-    inline: &Mutex<Inline>,
-    clock: &Arc<dyn Clock>,
-) -> Result<()> {
-    while let Ok(mut emitted) = source.events.recv() {
+fn carry_source(source: &BuiltSource, inline: &Mutex<Inline>, clock: &Arc<dyn Clock>) -> Result<()> {
+    while let Ok(mut emitted) = source.thread.events.recv() {
+        if source.resumed.ended && !(emitted.batch.is_empty() && emitted.errors.is_empty()) {
+            return Err(more_after_the_end(&source.stream));
+        }
         let mut inline = inline.lock();
         let position = emitted.position.take();
-        inline.take(node, emitted, clock.now())?;
+        inline.take(source.entry, emitted, clock.now())?;
         if let Some(position) = position {
-            inline.positions.retain(|(known, _)| known != stream);
-            inline.positions.push((stream.to_string(), position));
+            inline.positions.insert(source.stream.clone(), position);
         }
     }
-    match source.ended.lock().take() {
+    match source.thread.ended.lock().take() {
         Some(Ended::Failed(error)) => Err(error),
         Some(Ended::Finished) => {
             let mut inline = inline.lock();
-            inline.graph.end(node, clock.now())?;
+            inline.ended.insert(source.stream.clone());
+            inline.graph.end(source.entry, clock.now())?;
             inline.graph.all_taps().try_for_each(Tap::flush)
         }
         Some(Ended::Stopped) | None => Ok(()),

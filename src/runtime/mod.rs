@@ -1,6 +1,7 @@
 //! Running an app: threads, channels, clocks, counters.
 
 mod build;
+pub mod cut;
 pub mod errors;
 mod exchange;
 pub mod graph;

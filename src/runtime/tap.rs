@@ -2,7 +2,8 @@
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::connectors::Sink;
+use super::cut::SinkMark;
+use crate::connectors::{Position, Sink};
 use crate::error::{Error, Result};
 use crate::event::EventBatch;
 
@@ -73,16 +74,24 @@ impl Tap {
         }
     }
 
-    /// A barrier: returns when all that was delivered is written.
-    pub fn barrier(&mut self) -> Result<()> {
-        match self {
+    /// A barrier: for a sink, where it stands when all that was delivered is written. A sink on a thread of its own says so when it
+    /// has come to that.
+    pub fn mark(&mut self) -> Result<Option<SinkMark>> {
+        let (done, position) = bounded(1);
+        let stream = match self {
             Tap::Thread(thread) => {
-                let (done, wait) = bounded(1);
                 thread.send(ToSink::Barrier(done))?;
-                wait.recv().map_err(|_| thread.failure())
+                thread.stream.clone()
             }
-            other => other.flush(),
-        }
+            Tap::Sink(own) => {
+                let prepared = own.sink.prepare().map_err(|error| of_sink(&own.stream, error))?;
+                // There is room for one.
+                let _ = done.send(prepared);
+                own.stream.clone()
+            }
+            Tap::Callback(_) | Tap::Channel(_) => return Ok(None),
+        };
+        Ok(Some(SinkMark { stream, position }))
     }
 
     /// Becomes ready when a sink on a thread of its own has ended before its time; [`Tap::check`] tells why.
@@ -113,7 +122,7 @@ impl Tap {
 
 enum ToSink {
     Batch(EventBatch),
-    Barrier(Sender<()>),
+    Barrier(Sender<Option<Position>>),
 }
 
 /// A sink on the thread of the pipeline.
@@ -208,8 +217,8 @@ fn write_all(mut sink: Box<dyn Sink>, inbox: &Receiver<ToSink>) -> Result<()> {
             match message {
                 ToSink::Batch(batch) => sink.write(&batch)?,
                 ToSink::Barrier(done) => {
-                    sink.flush()?;
-                    let _ = done.send(());
+                    let prepared = sink.prepare()?;
+                    let _ = done.send(prepared);
                 }
             }
             next = inbox.try_recv().ok();

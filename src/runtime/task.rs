@@ -14,15 +14,19 @@
 //! What they send is taken message by message, in turn with the sources (`exchange`).
 //!
 //! # Snapshots
-//! Taken between two batches. The position that came with the last batch of each source belongs to that cut.
+//! Taken between two batches. The position that came with the last batch of each source belongs to that cut. Sinks on threads of their
+//! own are not waited for: the barrier goes to them in the order of the events, and they answer by themselves (`cut`).
+//!
+//! A task that ends by itself leaves its last part behind, so that snapshots of the others go on.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use parking_lot::Mutex;
 
-use super::exchange::{Inlet, Message, Parts};
+use super::cut::{Cut, Part, TableStates};
+use super::exchange::{Inlet, Message};
 use super::graph::{Graph, NodeIndex};
 use super::snapshot::Snapshot;
 use super::source_thread::Ended;
@@ -30,6 +34,7 @@ use super::tap::Tap;
 use crate::connectors::{Emitted, Position, StopSignal};
 use crate::error::{Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros};
+use crate::tables::slot::TableSlot;
 
 /// Up to how many rows waiting batches are joined. Measured: below a thousand rows the cost per batch shows, above some ten
 /// thousand the columns leave the cache.
@@ -50,6 +55,17 @@ pub struct SourceInput {
     pub ended: Arc<Mutex<Option<Ended>>>,
     /// Whether it has event time and will certainly bring something or end.
     pub waited_for: bool,
+    /// Where it goes on, if it does.
+    pub resumed: Resumed,
+}
+
+/// Where a source went on from.
+#[derive(Debug, Clone, Default)]
+pub struct Resumed {
+    /// The position.
+    pub position: Option<Position>,
+    /// Whether its input had come to its end: then everything behind it has been closed.
+    pub ended: bool,
 }
 
 /// Where events enter a task.
@@ -68,7 +84,16 @@ pub struct Inputs {
     pub merges: Vec<NodeIndex>,
     /// To other tasks.
     pub outlets: Vec<Sender<Message>>,
+    /// The tables that it writes.
+    pub writes: Vec<Arc<TableSlot>>,
+    /// Whether its last part is wanted when it has ended.
+    pub last_part: Option<LastPart>,
+    /// Its number.
+    pub number: usize,
 }
+
+/// Where a task leaves its last part of snapshots.
+pub type LastPart = Arc<Mutex<Option<Snapshot>>>;
 
 /// Whether batches that wait are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +116,8 @@ pub struct Sent {
 
 /// What the app asks of a task.
 pub enum Control {
-    /// A snapshot of its graph.
-    Snapshot(Parts),
+    /// A part of a snapshot.
+    Snapshot(Arc<Cut>),
     /// What the window at a node holds.
     Content(NodeIndex, Sender<Result<Vec<EventBatch>>>),
     /// A new tap on a stream.
@@ -112,8 +137,13 @@ pub struct Task {
     inlets: Vec<Inlet>,
     merges: Vec<NodeIndex>,
     outlets: Vec<Sender<Message>>,
+    writes: Vec<Arc<TableSlot>>,
+    last_part: Option<LastPart>,
+    number: usize,
     /// The snapshot whose barriers are coming in.
-    barrier: Option<Parts>,
+    barrier: Option<Arc<Cut>>,
+    /// The number of the last one that has been answered.
+    answered: u64,
     /// Whether other tasks were served last: sources are next.
     served_inlet: bool,
     /// The one of them that was.
@@ -127,6 +157,8 @@ pub struct Task {
 struct SourceState {
     input: SourceInput,
     open: bool,
+    /// Whether its input has come to its end.
+    finished: bool,
     position: Option<Position>,
 }
 
@@ -152,9 +184,10 @@ impl Task {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let sources = inputs.sources.into_iter().map(|input| SourceState {
-            input,
             open: true,
-            position: None,
+            finished: false,
+            position: input.resumed.position.clone(),
+            input,
         });
         Task {
             graph,
@@ -166,7 +199,11 @@ impl Task {
             inlets: inputs.inlets,
             merges: inputs.merges,
             outlets: inputs.outlets,
+            writes: inputs.writes,
+            last_part: inputs.last_part,
+            number: inputs.number,
             barrier: None,
+            answered: 0,
             served_inlet: false,
             last_inlet: 0,
             api_open: true,
@@ -179,6 +216,11 @@ impl Task {
     /// Runs until all inputs have ended or all queries have, then flushes and closes the sinks.
     pub fn run(mut self) -> Result<()> {
         let result = self.run_inputs();
+        // Nothing comes after this; what came before is written when the sinks are closed.
+        let last = match (&result, &self.last_part) {
+            (Ok(()), Some(_)) => Some(self.part()),
+            _ => None,
+        };
         let taps: Vec<Tap> = self
             .graph
             .all_taps()
@@ -186,7 +228,11 @@ impl Task {
             .collect();
         let closed: Vec<Result<()>> = taps.into_iter().map(Tap::close).collect();
         result?;
-        closed.into_iter().collect()
+        closed.into_iter().collect::<Result<()>>()?;
+        if let (Some(part), Some(kept)) = (last, &self.last_part) {
+            *kept.lock() = Some(part?.when_written()?);
+        }
+        Ok(())
     }
 
     fn run_inputs(&mut self) -> Result<()> {
@@ -303,9 +349,9 @@ impl Task {
         match self.inlets[index].messages.try_recv() {
             Ok(Message::Batch { node, port, batch }) => self.graph.receive(node, port, batch, now),
             Ok(Message::Time { node, port, watermark }) => self.graph.receive_time(node, port, watermark, now),
-            Ok(Message::Barrier(parts)) => {
+            Ok(Message::Barrier(cut)) => {
                 self.inlets[index].waits = true;
-                self.barrier = Some(parts);
+                self.barrier = Some(cut);
                 self.pass_barrier();
                 Ok(())
             }
@@ -318,25 +364,37 @@ impl Task {
         }
     }
 
-    /// When the barrier has come from all: writes the own part of the snapshot and passes it on.
+    /// When the barrier has come from all that are alive: writes the own part of the snapshot and passes it on.
     fn pass_barrier(&mut self) {
         if self.inlets.iter().any(Inlet::is_ready) {
             return;
         }
-        if let Some(parts) = self.barrier.take() {
+        if let Some(cut) = self.barrier.take() {
             self.inlets.iter_mut().for_each(|inlet| inlet.waits = false);
-            self.answer(parts);
+            self.answer(&cut);
         }
     }
 
-    /// Sends the own part of a snapshot, and the barrier after what was sent before it.
-    fn answer(&mut self, parts: Parts) {
-        let snapshot = self.snapshot();
-        let _ = parts.send(snapshot);
+    /// Gives the own part of a snapshot, and the barrier to the others after what was sent before it.
+    fn answer(&mut self, cut: &Arc<Cut>) {
+        let began = Instant::now();
+        self.answered = cut.number();
+        let mut part = self.part();
         for outlet in &self.outlets {
             // One that has ended is missed by whoever collects the parts.
-            let _ = outlet.send(Message::Barrier(parts.clone()));
+            let _ = outlet.send(Message::Barrier(cut.clone()));
         }
+        if !self.writes.is_empty() {
+            match (cut.meet(self.number, || written(&self.writes)), &mut part) {
+                (Ok(tables), Ok(part)) => part.snapshot.tables = tables,
+                (Err(error), Ok(_)) => part = Err(error),
+                (_, Err(_)) => {}
+            }
+        }
+        if let Ok(part) = &mut part {
+            part.snapshot.pause = began.elapsed();
+        }
+        cut.give(self.number, part);
     }
 
     /// The open sources that somebody still needs, furthest behind first. If one that will certainly bring something is furthest behind,
@@ -367,6 +425,9 @@ impl Task {
         };
         let source = &mut self.sources[index];
         let node = source.input.node;
+        if source.input.resumed.ended && !(first.batch.is_empty() && first.errors.is_empty()) {
+            return Err(more_after_the_end(&source.input.stream));
+        }
         let mut errors = first.errors;
         let mut joined = Joined::new(first.batch);
         let mut position = first.position;
@@ -396,7 +457,10 @@ impl Task {
         let node = source.input.node;
         match source.input.ended.lock().take() {
             Some(Ended::Failed(error)) => Err(error),
-            Some(Ended::Finished) => self.graph.end(node, self.clock.now()),
+            Some(Ended::Finished) => {
+                source.finished = true;
+                self.graph.end(node, self.clock.now())
+            }
             Some(Ended::Stopped) | None => Ok(()),
         }
     }
@@ -444,7 +508,12 @@ impl Task {
 
     fn take_control(&mut self) -> Result<()> {
         match self.control.try_recv() {
-            Ok(Control::Snapshot(parts)) => self.answer(parts),
+            // With the barrier of another task it may have been answered already.
+            Ok(Control::Snapshot(cut)) if cut.number() > self.answered => {
+                self.barrier = Some(cut);
+                self.pass_barrier();
+            }
+            Ok(Control::Snapshot(_)) => {}
             Ok(Control::Content(node, reply)) => {
                 let content = self.graph.content(node);
                 let _ = reply.send(content);
@@ -467,26 +536,42 @@ impl Task {
         Ok(())
     }
 
-    fn snapshot(&mut self) -> Result<Snapshot> {
+    fn part(&mut self) -> Result<Part> {
         // What was sent before the call belongs to the snapshot.
         while !self.api.is_empty() {
             self.take_api()?;
         }
-        for tap in self.graph.all_taps() {
-            tap.barrier()?;
-        }
+        let sinks = self.graph.marks()?;
         let operators = self.graph.snapshot()?.into_iter().collect();
         let positions = self
             .sources
             .iter()
             .filter_map(|source| Some((source.input.stream.clone(), source.position.clone()?)))
             .collect();
-        Ok(Snapshot {
+        let finished = self.sources.iter().filter(|source| source.finished);
+        let ended = finished.map(|source| source.input.stream.clone()).collect();
+        let snapshot = Snapshot {
             operators,
             positions,
+            ended,
             ..Snapshot::default()
-        })
+        };
+        Ok(Part { snapshot, sinks })
     }
+}
+
+/// The rows of tables as bytes.
+pub(super) fn written(tables: &[Arc<TableSlot>]) -> Result<TableStates> {
+    let state = |slot: &Arc<TableSlot>| Ok((slot.def().name.clone(), slot.snapshot()?));
+    tables.iter().map(state).collect()
+}
+
+/// The error of a source whose input had come to its end before the app was restarted.
+pub(super) fn more_after_the_end(stream: &str) -> Error {
+    Error::failed(format!(
+        "the input of stream {stream} had come to its end, and what it feeds was closed, when the state that the app goes on from \
+         was written; now there is more of it. Use a source that follows its input, or start anew without the state"
+    ))
 }
 
 /// Waiting batches of one input on their way to become one.

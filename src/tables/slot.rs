@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::Table;
 use crate::catalog::tables::TableDef;
 use crate::error::{Error, Result};
-use crate::operators::state::{StateReader, StateWriter};
+use crate::operators::state::{State, StateReader, StateWriter};
 
 /// A declared table, which is opened once.
 pub struct TableSlot {
@@ -43,19 +43,20 @@ impl TableSlot {
         })
     }
 
-    /// Its rows as bytes, if they live in this process.
-    pub fn snapshot(&self) -> Result<Vec<u8>> {
-        let mut state = StateWriter::default();
+    /// Its rows, if they live in this process.
+    pub fn snapshot(&self) -> Result<State> {
+        let mut state = StateWriter::sharing();
         self.table()?.snapshot(&mut state)?;
-        Ok(state.into_bytes())
+        Ok(state.into_state())
     }
 }
 
-/// Puts the bytes of [`TableSlot::snapshot`] into an empty table.
-pub fn restore(table: &dyn Table, bytes: &[u8]) -> Result<()> {
+/// Puts what [`TableSlot::snapshot`] gave into an empty table.
+pub fn restore(table: &dyn Table, saved: &State) -> Result<()> {
+    let bytes = saved.bytes()?;
     match bytes.is_empty() {
         true => Ok(()),
-        false => table.restore(&mut StateReader::new(bytes)),
+        false => table.restore(&mut StateReader::new(&bytes)),
     }
 }
 

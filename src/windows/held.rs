@@ -177,7 +177,7 @@ impl Held {
             let rows = batch.events.num_rows() - gone;
             state.events(&batch.events.slice(gone, rows))?;
             let marks = batch.marks.slice(gone, rows);
-            state.value(&marks.to_buffer(rows).to_vec())?;
+            state.numbers(&marks.to_buffer(rows))?;
         }
         Ok(())
     }
@@ -188,11 +188,11 @@ impl Held {
         let batches: usize = state.value()?;
         for _ in 0..batches {
             let events = state.events()?;
-            let marks: Vec<Micros> = state.value()?;
+            let marks = state.numbers()?;
             if marks.len() != events.num_rows() {
                 return Err(Error::failed("the snapshot is damaged: events without times"));
             }
-            self.push(events, Times::Each(marks.into()))?;
+            self.push(events, Times::Each(marks))?;
         }
         Ok(())
     }

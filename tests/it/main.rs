@@ -9,6 +9,7 @@ mod follow;
 mod joins;
 mod partitions;
 mod patterns;
+mod recovery;
 mod row_patterns;
 mod runtime;
 mod support;

@@ -1,15 +1,18 @@
 //! The file sink: encoded rows, appended to a file through a buffer.
 //!
-//! At least once: what was flushed before a crash stays, what comes again after the restart is appended again. When the
-//! file to append to ends amid a line (its writer was killed), a line end is written first, so that only that line is
-//! damaged. Several sinks must not write to one file.
+//! Exactly once with checkpoints: a checkpoint holds the length that the file had, and a restart cuts off what was written after it,
+//! before that comes again. Without checkpoints, and into pipes and devices, at least once: what was flushed before a crash stays.
+//! When the file to append to ends amid a line (its writer was killed), a line end is written first, so that only that
+//! line is damaged. Several sinks must not write to one file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::connectors::{Sink, SinkSpec};
+use serde_json::{Value, json};
+
+use crate::connectors::{Position, Sink, SinkSpec};
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::event::EventBatch;
 use crate::formats::Encoder;
@@ -27,6 +30,8 @@ pub struct FileSink {
     buffer: Vec<u8>,
     /// Whether anything was written since the last sync.
     unsynced: bool,
+    /// The length to go on from, of an earlier run.
+    resumed: Option<u64>,
 }
 
 impl FileSink {
@@ -45,6 +50,7 @@ impl FileSink {
             file: None,
             buffer: Vec::new(),
             unsynced: false,
+            resumed: None,
         })
     }
 
@@ -69,7 +75,7 @@ impl Sink for FileSink {
             fs::create_dir_all(directory).map_err(|error| self.cannot(error))?;
         }
         let mut options = OpenOptions::new();
-        match self.overwrite {
+        match self.overwrite && self.resumed.is_none() {
             true => options.write(true).truncate(true),
             // Reading, too, to look at the last byte.
             false => options.read(true).append(true),
@@ -78,6 +84,9 @@ impl Sink for FileSink {
             .create(true)
             .open(&self.path)
             .map_err(|error| self.cannot(error))?;
+        if let Some(length) = self.resumed.take() {
+            file.set_len(length).map_err(|error| self.cannot(error))?;
+        }
         let metadata = file.metadata().map_err(|error| self.cannot(error))?;
         if metadata.len() == 0 {
             self.encoder.begin(&mut self.buffer);
@@ -114,9 +123,55 @@ impl Sink for FileSink {
         Ok(())
     }
 
+    fn prepare(&mut self) -> Result<Option<Position>> {
+        self.flush()?;
+        let Some(file) = &self.file else {
+            return Ok(None);
+        };
+        let metadata = file.metadata().map_err(|error| self.cannot(error))?;
+        Ok(metadata
+            .is_file()
+            .then(|| json!({"file": absolute(&self.path), "length": metadata.len()})))
+    }
+
+    fn restore(&mut self, position: &Position) -> Result<()> {
+        let (Some(file), Some(length)) = (
+            position.get("file").and_then(Value::as_str),
+            position.get("length").and_then(Value::as_u64),
+        ) else {
+            return Err(Error::failed(format!("not a position of a file sink: {position}")));
+        };
+        if file != absolute(&self.path) {
+            tracing::warn!(from = file, to = %self.path.display(),
+                "the sink writes to another file now; what the former one got after the last checkpoint stays there");
+            return Ok(());
+        }
+        let there = match fs::metadata(&self.path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(self.cannot(error)),
+        };
+        if there < length {
+            let message = format!(
+                "cannot go on in {file}: it has {there} bytes, but {length} had been written when the state was"
+            );
+            return Err(Diagnostic::new(Code::StateMismatch, message)
+                .hint("put the file back, or go on without its former content with --allow-state-loss")
+                .into());
+        }
+        self.resumed = Some(length);
+        Ok(())
+    }
+
     fn close(&mut self) -> Result<()> {
         self.flush()?;
         self.file = None;
         Ok(())
     }
+}
+
+/// The path from the root, so that it means the same wherever the app is started.
+fn absolute(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    absolute.to_string_lossy().into_owned()
 }

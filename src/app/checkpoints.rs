@@ -1,0 +1,311 @@
+//! Checkpoints of a running app: taken every so often, written by a thread of their own.
+//!
+//! The pipeline stands still only while its state is taken. Writing it is this thread's work; when that takes longer than the
+//! interval, the next one is taken at once. What cannot be written is reported and counted, and the app goes on: the checkpoint
+//! before is still there.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::config::checkpoints::{CheckpointOptions, KeySource};
+use crate::error::{Code, Diagnostic, Error, Result};
+use crate::event::Clock;
+use crate::plan::fingerprint::Fingerprints;
+use crate::recovery::cipher::{Cipher, WHAT_A_KEY_IS};
+use crate::recovery::fit::{Loss, fit};
+use crate::recovery::folder::Folder;
+use crate::runtime::instance::{Instance, Opened};
+use crate::runtime::snapshot::Snapshot;
+
+/// How often a checkpoint is taken if nobody says.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// How many checkpoints are kept if nobody says.
+const RETAIN: usize = 3;
+
+/// Where checkpoints are kept, and how often they are taken.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use eventflux::{Checkpoints, EventFlux};
+///
+/// let app = EventFlux::builder()
+///     .sql("CREATE STREAM S (x LONG) WITH (type = 'source', extension = 'file', format = 'json', path = 'in.json');
+///           SELECT count(*) AS n FROM S;")
+///     .checkpoints(Checkpoints::in_folder("state").every(Duration::from_secs(1)))
+///     .build()?;
+/// app.start()?;
+/// app.wait()?;
+/// # Ok::<(), eventflux::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    folder: PathBuf,
+    interval: Option<Duration>,
+    retain: Option<usize>,
+    loss: Loss,
+    key: Option<KeySource>,
+}
+
+impl Checkpoints {
+    /// In a folder, which is made if it is not there. One app at a time uses it.
+    pub fn in_folder(folder: impl AsRef<Path>) -> Self {
+        Checkpoints {
+            folder: folder.as_ref().to_path_buf(),
+            interval: None,
+            retain: None,
+            loss: Loss::Refused,
+            key: None,
+        }
+    }
+
+    /// One every so often; every 10 seconds if this is not said.
+    pub fn every(mut self, interval: Duration) -> Self {
+        self.interval = Some(interval.max(Duration::from_millis(1)));
+        self
+    }
+
+    /// Keeps the newest `count`; 3 if this is not said.
+    pub fn keep(mut self, count: usize) -> Self {
+        self.retain = Some(count.max(1));
+        self
+    }
+
+    /// Encrypts all that is written to the folder, with AES-256-GCM. The key is 32 bytes as 64 hexadecimal digits or in base64.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(KeySource::Text(key.into()));
+        self
+    }
+
+    /// As [`Checkpoints::key`], with the key that stands in a file.
+    pub fn key_file(mut self, file: impl AsRef<Path>) -> Self {
+        self.key = Some(KeySource::File(file.as_ref().to_path_buf()));
+        self
+    }
+
+    /// Lets state that does not fit the app begin anew, instead of refusing to start.
+    pub fn allow_state_loss(mut self) -> Self {
+        self.loss = Loss::Allowed;
+        self
+    }
+
+    /// The same, with what is configured where nothing is said.
+    pub(super) fn or(mut self, configured: &CheckpointOptions) -> Self {
+        let interval = configured
+            .interval
+            .map(|micros| Duration::from_micros(micros.unsigned_abs()));
+        self.interval = self.interval.or(interval);
+        self.retain = self.retain.or(configured.retain);
+        self.key = self.key.or(configured.key.clone());
+        self
+    }
+
+    fn cipher(&self) -> Result<Option<Cipher>> {
+        match &self.key {
+            None => Ok(None),
+            Some(KeySource::File(file)) => Cipher::of_file(file).map(Some),
+            Some(KeySource::Text(key)) => match Cipher::of_text(key) {
+                Some(cipher) => Ok(Some(cipher)),
+                None => Err(
+                    Diagnostic::new(Code::OptionValue, "the key of the checkpoints is not one")
+                        .hint(format!("a key is {WHAT_A_KEY_IS}"))
+                        .into(),
+                ),
+            },
+        }
+    }
+
+    pub(super) fn is_lossy(&self) -> bool {
+        self.loss == Loss::Allowed
+    }
+
+    fn retained(&self) -> usize {
+        self.retain.unwrap_or(RETAIN)
+    }
+}
+
+/// What became of an app's checkpoints.
+#[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
+pub struct CheckpointStats {
+    /// The checkpoint that the app went on from.
+    pub restored: Option<u64>,
+    /// How many have been written since.
+    pub written: u64,
+    /// How many could not be.
+    pub failed: u64,
+    /// The number of the newest.
+    pub newest: Option<u64>,
+    /// The length of its state, in bytes.
+    pub state_bytes: u64,
+    /// What was written to the disk for it, in bytes.
+    pub written_bytes: u64,
+    /// How long taking and writing it took.
+    pub milliseconds: f64,
+    /// How long the pipeline stood still for it.
+    pub pause_milliseconds: f64,
+    /// The longest that it ever stood still.
+    pub longest_pause_milliseconds: f64,
+    /// Why the last one that failed did.
+    pub error: Option<String>,
+}
+
+/// The checkpoints of one app that is being started or runs.
+pub(super) struct Checkpointer {
+    /// Gone when the app has ended, so that others may use it.
+    folder: Mutex<Option<Folder>>,
+    fingerprints: Fingerprints,
+    options: Checkpoints,
+    clock: Arc<dyn Clock>,
+    stats: Mutex<CheckpointStats>,
+}
+
+impl Checkpointer {
+    /// Opens the folder; the state to go on from, if there is any.
+    pub(super) fn open(
+        options: Checkpoints,
+        fingerprints: Fingerprints,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Arc<Self>, Option<Snapshot>)> {
+        let mut folder = Folder::open(&options.folder, options.cipher()?)?;
+        let found = match folder.newest() {
+            Err(error @ Error::Compile(_)) if options.is_lossy() => {
+                tracing::warn!(%error, "the app begins anew");
+                None
+            }
+            found => found?,
+        };
+        let mut stats = CheckpointStats::default();
+        let mut snapshot = None;
+        if let Some((saved, skipped)) = found {
+            for skipped in skipped {
+                tracing::warn!(
+                    checkpoint = skipped.number,
+                    "a checkpoint is damaged, the one before it is used: {}",
+                    skipped.why
+                );
+            }
+            stats.restored = Some(saved.manifest.number);
+            tracing::info!(checkpoint = saved.manifest.number, folder = %options.folder.display(), "going on");
+            snapshot = Some(fit(saved, &fingerprints, options.loss)?);
+        }
+        let checkpointer = Checkpointer {
+            folder: Mutex::new(Some(folder)),
+            fingerprints,
+            options,
+            clock,
+            stats: Mutex::new(stats),
+        };
+        Ok((Arc::new(checkpointer), snapshot))
+    }
+
+    /// For the start: before anything is written to a sink, a checkpoint knows where it stood.
+    pub(super) fn at_start(self: &Arc<Self>) -> Opened {
+        let checkpointer = self.clone();
+        Box::new(move |opened: &Snapshot, restored: Option<&Snapshot>| {
+            let known: BTreeSet<&String> = restored.iter().flat_map(|snapshot| snapshot.sinks.keys()).collect();
+            if restored.is_some() && opened.sinks.keys().all(|sink| known.contains(sink)) {
+                return Ok(());
+            }
+            let mut first = restored.cloned().unwrap_or_default();
+            (first.workers, first.sinks) = (opened.workers, opened.sinks.clone());
+            checkpointer.write(&first, Instant::now())
+        })
+    }
+
+    fn write(&self, snapshot: &Snapshot, began: Instant) -> Result<()> {
+        let mut folder = self.folder.lock();
+        let folder = folder.as_mut().ok_or(Error::Closed)?;
+        let now = self.clock.now();
+        let written = folder.write(snapshot, &self.fingerprints, now, self.options.retained())?;
+        let mut stats = self.stats.lock();
+        stats.written += 1;
+        stats.newest = Some(written.number);
+        (stats.state_bytes, stats.written_bytes) = (written.bytes, written.written_bytes);
+        stats.milliseconds = began.elapsed().as_secs_f64() * 1e3;
+        stats.pause_milliseconds = snapshot.pause.as_secs_f64() * 1e3;
+        stats.longest_pause_milliseconds = stats.longest_pause_milliseconds.max(stats.pause_milliseconds);
+        Ok(())
+    }
+
+    /// Takes a checkpoint and writes it; what goes wrong is reported and counted.
+    fn checkpoint(&self, instance: &Instance) {
+        let began = Instant::now();
+        let done = instance.snapshot().and_then(|snapshot| self.write(&snapshot, began));
+        if let Err(error) = done {
+            // The app goes on: the checkpoint before is still there.
+            tracing::error!(%error, "a checkpoint could not be written");
+            let mut stats = self.stats.lock();
+            stats.failed += 1;
+            stats.error = Some(error.to_string());
+        }
+    }
+
+    pub(super) fn stats(&self) -> CheckpointStats {
+        self.stats.lock().clone()
+    }
+}
+
+/// The thread that takes checkpoints. Dropped, it ends by itself.
+pub(super) struct Periodic {
+    checkpointer: Arc<Checkpointer>,
+    thread: Mutex<Option<(Sender<Infallible>, JoinHandle<()>)>>,
+}
+
+impl Periodic {
+    pub(super) fn start(checkpointer: Arc<Checkpointer>, instance: &Arc<Instance>) -> Result<Self> {
+        let (stop, stopped) = bounded(0);
+        let (instance, taking) = (Arc::downgrade(instance), checkpointer.clone());
+        let thread = std::thread::Builder::new()
+            .name("checkpoints".to_string())
+            .spawn(move || run(&taking, &instance, &stopped))
+            .map_err(|error| Error::io("starting the thread of checkpoints", error))?;
+        Ok(Periodic {
+            checkpointer,
+            thread: Mutex::new(Some((stop, thread))),
+        })
+    }
+
+    /// The app has ended, well or not. Takes the last checkpoint if it ended well.
+    pub(super) fn finish(&self, instance: &Instance, ended_well: bool) {
+        let Some((stop, thread)) = self.thread.lock().take() else {
+            return;
+        };
+        drop(stop);
+        if thread.join().is_err() {
+            tracing::error!("the thread of checkpoints has failed (please report it)");
+        }
+        if ended_well {
+            self.checkpointer.checkpoint(instance);
+        }
+        self.checkpointer.folder.lock().take();
+    }
+
+    pub(super) fn stats(&self) -> CheckpointStats {
+        self.checkpointer.stats()
+    }
+}
+
+fn run(checkpointer: &Checkpointer, instance: &Weak<Instance>, stopped: &Receiver<Infallible>) {
+    let interval = checkpointer.options.interval.unwrap_or(INTERVAL);
+    let mut due = Instant::now() + interval;
+    while stopped.recv_deadline(due) == Err(RecvTimeoutError::Timeout) {
+        let began = Instant::now();
+        let Some(instance) = instance.upgrade() else {
+            return;
+        };
+        // One that ends just now takes its last checkpoint itself, or says why it failed.
+        if !instance.is_finished() {
+            checkpointer.checkpoint(&instance);
+        }
+        due = began + interval;
+    }
+}

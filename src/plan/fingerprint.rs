@@ -1,0 +1,108 @@
+//! Fingerprints: whether what was saved of an app is what the app means now.
+//!
+//! State is saved under names that stay when other statements are added or removed: streams and tables have theirs, and an
+//! operator is called by the target of its query, the number of that query among those with the same target, and its own number
+//! in the query. Under a name that has stayed there may be something else now. So each has a fingerprint: of an operator
+//! what EXPLAIN says of it, the plan of its query with the types of all columns, and for what a stream shares the columns that its
+//! batches have. A formatted or commented query keeps its fingerprint, and one whose names and types of columns differ does not.
+
+use std::collections::BTreeMap;
+
+use datafusion_expr::LogicalPlan;
+
+use super::stream_plan::{PlanNode, PlanNodeKind, StreamPlan};
+use crate::catalog::streams::Role;
+use crate::catalog::tables::TableDef;
+use crate::error::{Error, Result};
+
+/// A few bytes, as text, that two different things do not share.
+pub type Fingerprint = String;
+
+/// How many bytes of the hash are kept.
+const BYTES: usize = 12;
+
+/// Of all of an app that has state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// By operator id.
+    pub operators: BTreeMap<String, Fingerprint>,
+    /// By source stream: what its positions mean.
+    pub sources: BTreeMap<String, Fingerprint>,
+    /// By sink stream: what its positions mean.
+    pub sinks: BTreeMap<String, Fingerprint>,
+    /// By table.
+    pub tables: BTreeMap<String, Fingerprint>,
+}
+
+impl StreamPlan {
+    /// The fingerprints of all that has state. *Errors.* When two operators have one name, which would be a bug.
+    pub fn fingerprints(&self) -> Result<Fingerprints> {
+        let mut all = Fingerprints::default();
+        for node in &self.nodes {
+            if let PlanNodeKind::Operator(_) = &node.kind {
+                let known = all.operators.insert(node.id.clone(), self.of_operator(node));
+                if known.is_some() {
+                    return Err(Error::failed(format!("two operators are called '{}'", node.id)));
+                }
+            }
+        }
+        for stream in &self.streams {
+            let name = stream.def.name.clone();
+            match &stream.def.role {
+                Role::Source(connection) => {
+                    all.sources.insert(name, of(&["source", &connection.connector]));
+                }
+                Role::Sink(connection) => {
+                    all.sinks.insert(name, of(&["sink", &connection.connector]));
+                }
+                Role::Internal | Role::Trigger(_) => {}
+            }
+        }
+        let tables = self.tables.iter().map(|table| table.def());
+        all.tables = tables.map(|def| (def.name.clone(), of_table(def))).collect();
+        Ok(all)
+    }
+
+    fn of_operator(&self, node: &PlanNode) -> Fingerprint {
+        let PlanNodeKind::Operator(operator) = &node.kind else {
+            return Fingerprint::new();
+        };
+        let mut parts = vec![operator.name().to_string()];
+        parts.extend(operator.details());
+        match node.query.and_then(|query| self.queries.get(query)) {
+            Some(query) => parts.push(query.definition.clone()),
+            None => {
+                let stream = &self.streams[node.errors];
+                let fields = stream.wanted.iter().map(|&column| stream.def.schema.field(column));
+                parts.extend(fields.map(|field| format!("{} {}", field.name(), field.data_type())));
+            }
+        }
+        of(&parts)
+    }
+}
+
+/// Of the plan of a query.
+pub(super) fn of_plan(plan: &LogicalPlan) -> Fingerprint {
+    of(&[plan.display_indent_schema().to_string()])
+}
+
+fn of_table(def: &TableDef) -> Fingerprint {
+    let mut parts = vec![def.backend.clone(), format!("{:?}", def.primary_key)];
+    let fields = def.schema.fields().iter();
+    parts.extend(fields.map(|field| format!("{} {}", field.name(), field.data_type())));
+    of(&parts)
+}
+
+fn of<T: AsRef<str>>(parts: &[T]) -> Fingerprint {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        let part = part.as_ref().as_bytes();
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let hash = hasher.finalize();
+    hash.as_bytes()[..BYTES]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,8 @@
+//! Checkpoints in a folder: kill -9 at any moment, restart, and the output is that of a run that nobody disturbed.
+
+#[path = "recovery/apps.rs"]
+mod apps;
+#[path = "recovery/folder.rs"]
+mod folder;
+#[path = "recovery/kills.rs"]
+mod kills;
