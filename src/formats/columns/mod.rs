@@ -2,6 +2,7 @@
 //! put texts into them, and the writers that turn finished columns into texts again.
 
 mod column;
+pub(crate) mod dates;
 pub(crate) mod decimal;
 mod interval;
 pub(crate) mod json_value;
