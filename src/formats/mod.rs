@@ -16,13 +16,21 @@ use crate::event::EventBatch;
 pub(crate) mod columns;
 pub mod csv;
 pub mod json;
+mod mapped;
 mod records;
+mod template;
 #[cfg(test)]
 mod testing;
+pub mod text;
 
 /// The formats that come with the engine.
 pub fn builtin() -> Vec<Arc<dyn Format>> {
-    vec![Arc::new(json::JsonFormat), Arc::new(csv::CsvFormat)]
+    vec![
+        Arc::new(text::BytesFormat),
+        Arc::new(csv::CsvFormat),
+        Arc::new(json::JsonFormat),
+        Arc::new(text::TextFormat),
+    ]
 }
 
 /// A format: `format = 'json'`.

@@ -20,4 +20,4 @@ pub(crate) use column::{Column, Values, finish};
 pub(crate) use interval::write as write_interval;
 pub(crate) use reject::shorten;
 pub(crate) use temporal::parse_timestamp;
-pub(crate) use views::Content;
+pub(crate) use views::{Content, Views};

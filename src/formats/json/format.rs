@@ -3,9 +3,9 @@
 use arrow::datatypes::SchemaRef;
 
 use super::decoder::JsonDecoder;
-use super::encoder::JsonEncoder;
+use super::encoder;
 use super::framer::LineFramer;
-use super::mapping::{self, Mapping};
+use super::mapping::Mapping;
 use super::options::OPTIONS;
 use crate::config::options::{OptionSpec, Options};
 use crate::error::Diagnostic;
@@ -44,7 +44,6 @@ impl Format for JsonFormat {
     }
 
     fn encoder(&self, schema: &SchemaRef, options: &Options) -> Result<Box<dyn Encoder>, Diagnostic> {
-        mapping::refuse_at_sink(options)?;
-        Ok(Box::new(JsonEncoder::new(schema, mapping::dates(options)?)))
+        encoder::encoder(schema, options)
     }
 }

@@ -1,23 +1,21 @@
 //! What the options of a source say, checked: where each column's value is, and what happens when it is not there.
-//!
-//! Paths are given for all columns or for none, as in Siddhi's mappers: a stream of which some columns are mapped and the others
-//! are looked for by name reads nothing but NULLs for the latter as soon as the names do not happen to be members of the record,
-//! and nobody is told.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 
-use super::options::{CASE_INSENSITIVE, DATE_FORMAT, FAIL_ON_MISSING_FIELD, IGNORE_PARSE_ERRORS, MAPPING, ROOT};
+use super::options::{
+    CASE_INSENSITIVE, DATE_FORMAT, ENVELOPE, FAIL_ON_MISSING_FIELD, IGNORE_PARSE_ERRORS, INCLUDE_NULLS, OPS, ROOT,
+};
 use super::path::{Fold, JsonPath};
 use super::shape::Shape;
-use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::types;
-use crate::config::nearest::nearest;
 use crate::config::options::Options;
 use crate::error::Diagnostic;
 use crate::formats::DecodeSchema;
 use crate::formats::columns::dates::DateFormat;
+use crate::formats::mapped::{self, MAPPING, Mapped};
+use crate::formats::template::TEMPLATE;
 
 /// What is done about a column without a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +50,7 @@ pub(super) struct Mapping {
 impl Mapping {
     /// From the options of a source with those columns.
     pub(super) fn new(declared: &SchemaRef, options: &Options) -> Result<Self, Diagnostic> {
+        refuse_at_source(options)?;
         let fold = match options.boolean(CASE_INSENSITIVE) {
             true => Fold::Case,
             false => Fold::Exact,
@@ -112,6 +111,22 @@ pub(super) fn refuse_at_sink(options: &Options) -> Result<(), Diagnostic> {
     }
 }
 
+/// Refuses options that say how to write, where nothing is written.
+fn refuse_at_source(options: &Options) -> Result<(), Diagnostic> {
+    let text = [TEMPLATE, ENVELOPE]
+        .into_iter()
+        .find(|name| options.text(name).is_some());
+    let ops = options.text(OPS).is_some_and(|ops| ops != "false").then_some(OPS);
+    let nulls = options.names().any(|name| name == INCLUDE_NULLS) && !options.boolean(INCLUDE_NULLS);
+    let nulls = nulls.then_some(INCLUDE_NULLS);
+    match text.or(ops).or(nulls) {
+        Some(name) => Err(options
+            .invalid(name, "it says how to write, and a source reads")
+            .hint("remove it")),
+        None => Ok(()),
+    }
+}
+
 /// How times are written.
 pub(super) fn dates(options: &Options) -> Result<Option<Arc<DateFormat>>, Diagnostic> {
     let Some(text) = options.text(DATE_FORMAT) else {
@@ -158,64 +173,27 @@ fn by_name(declared: &SchemaRef, fold: Fold, options: &Options) -> Result<Vec<Js
 /// The paths given for the columns: all or none.
 fn mapped(declared: &SchemaRef, options: &Options) -> Result<Option<Vec<JsonPath>>, Diagnostic> {
     let fields = declared.fields();
-    let mut paths: Vec<Option<JsonPath>> = vec![None; fields.len()];
-    let mut first = None;
-    for option in options.names() {
-        let Some(column) = option.strip_prefix(MAPPING) else {
-            continue;
-        };
-        let names = || fields.iter().map(|field| field.name().as_str());
-        let index = match resolve(column, names()) {
-            Resolved::One(exact) => names().position(|name| name == exact),
-            _ => None,
-        };
-        let Some(index) = index else {
-            let error = options.invalid(option, format!("the stream has no column '{column}'"));
-            return Err(match nearest(column, names()) {
-                Some(near) => error.hint(format!("did you mean 'json.{MAPPING}{near}'?")),
-                None => error.hint(format!("its columns are {}", names().collect::<Vec<_>>().join(", "))),
-            });
-        };
-        if paths[index].is_some() {
-            return Err(options.invalid(option, format!("the column '{}' is mapped twice", fields[index].name())));
-        }
-        let path = column_path(&fields[index], options.text(option).unwrap_or_default());
-        paths[index] = Some(path.map_err(|(reason, hint)| {
-            let error = options.invalid(option, reason);
+    let example = |column: &str| JsonPath::member(column).to_string();
+    let Some(columns) = mapped::columns("json", fields, options, example)? else {
+        return Ok(None);
+    };
+    let mut paths = Vec::with_capacity(columns.len());
+    for (field, column) in fields.iter().zip(&columns) {
+        let path = column_path(field, column.text);
+        paths.push(path.map_err(|(reason, hint)| {
+            let error = options.invalid(column.option, reason);
             match hint {
                 Some(hint) => error.hint(hint),
                 None => error,
             }
         })?);
-        first.get_or_insert(option);
     }
-    let Some(first) = first else {
-        return Ok(None);
-    };
-    let without: Vec<&str> = fields
-        .iter()
-        .zip(&paths)
-        .filter(|(_, path)| path.is_none())
-        .map(|(field, _)| field.name().as_str())
-        .collect();
-    if let Some(one) = without.first() {
-        let what = match without.len() {
-            1 => format!("the column '{one}' has no path"),
-            _ => format!("the columns '{}' have no path", without.join("', '")),
-        };
-        let error = options.invalid(first, format!("{what}; columns are mapped all or none"));
-        let member = JsonPath::member(one);
-        return Err(error.hint(format!(
-            "add \"json.{MAPPING}{one}\" = '{member}', or remove json.{MAPPING}…"
-        )));
-    }
-    let paths: Vec<JsonPath> = paths.into_iter().flatten().collect();
-    one_form(fields, &paths, options)?;
+    one_form(fields, &columns, &paths, options)?;
     Ok(Some(paths))
 }
 
 /// Checks that a record is an object for all columns, or an array for all.
-fn one_form(fields: &Fields, paths: &[JsonPath], options: &Options) -> Result<(), Diagnostic> {
+fn one_form(fields: &Fields, columns: &[Mapped], paths: &[JsonPath], options: &Options) -> Result<(), Diagnostic> {
     let array = paths.iter().position(JsonPath::is_positional);
     let object = paths.iter().position(JsonPath::is_by_name);
     let (Some(array), Some(object)) = (array, object) else {
@@ -227,9 +205,7 @@ fn one_form(fields: &Fields, paths: &[JsonPath], options: &Options) -> Result<()
         paths[object],
         fields[object].name()
     );
-    let given = |name: &&str| options.text(name) == Some(paths[array].to_string().as_str());
-    let option = options.names().filter(|name| name.starts_with(MAPPING)).find(given);
-    Err(options.invalid(option.unwrap_or(MAPPING), reason))
+    Err(options.invalid(columns[array].option, reason))
 }
 
 /// A column's path, or why it is none, and what to do.

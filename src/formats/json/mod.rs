@@ -17,3 +17,4 @@ mod strict;
 mod tests;
 
 pub use format::JsonFormat;
+pub(super) use framer::LineFramer;

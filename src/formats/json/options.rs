@@ -2,14 +2,17 @@
 
 use crate::config::options::{OptionKind, OptionSpec};
 use crate::formats::records;
+use crate::formats::template::TEMPLATE;
 
-/// What the name of the option of a column's path begins with.
-pub(super) const MAPPING: &str = "mapping.";
 pub(super) const ROOT: &str = "root";
 pub(super) const IGNORE_PARSE_ERRORS: &str = "ignore-parse-errors";
 pub(super) const FAIL_ON_MISSING_FIELD: &str = "fail-on-missing-field";
 pub(super) const DATE_FORMAT: &str = "date-format";
 pub(super) const CASE_INSENSITIVE: &str = "case-insensitive";
+
+pub(super) const ENVELOPE: &str = "envelope";
+pub(super) const INCLUDE_NULLS: &str = "include-nulls";
+pub(super) const OPS: &str = "ops";
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(
@@ -48,6 +51,30 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         CASE_INSENSITIVE,
         OptionKind::Boolean,
         "Source: whether names of members are the same when they differ only in case.",
+    )
+    .default("false"),
+    OptionSpec::new(
+        TEMPLATE,
+        OptionKind::Text,
+        "Sink: the text of a record, with {{column}} for values and {{#if column}}…{{else}}…{{/if}}. Outside of the template's \
+         strings a value is JSON, within them it is escaped text.",
+    ),
+    OptionSpec::new(
+        ENVELOPE,
+        OptionKind::Text,
+        "Sink: the member of an outer object that holds the record: a name, or names as in '$.data.event'.",
+    ),
+    OptionSpec::new(
+        INCLUDE_NULLS,
+        OptionKind::Boolean,
+        "Sink: whether columns that are NULL are members.",
+    )
+    .default("true"),
+    OptionSpec::new(
+        OPS,
+        OptionKind::Text,
+        "Sink: the member that holds the event's operation (+I, -U, +U, -D): 'true' for 'op', or a name. Beside the envelope if \
+         there is one, else the record's first.",
     )
     .default("false"),
     records::MAX_RECORD,

@@ -494,13 +494,13 @@ fn options_are_checked() {
         (
             &[("mapping.a", "$.a"), ("mapping.b", "$.b")],
             0,
-            "option 'json.mapping.a': the column 'c' has no path; columns are mapped all or none",
+            "option 'json.mapping.a': the column 'c' has no mapping; columns are mapped all or none",
             "add \"json.mapping.c\" = '$.c', or remove json.mapping.…",
         ),
         (
             &[("mapping.b", "$.b")],
             0,
-            "option 'json.mapping.b': the columns 'a', 'c' have no path; columns are mapped all or none",
+            "option 'json.mapping.b': the columns 'a', 'c' have no mapping; columns are mapped all or none",
             "add \"json.mapping.a\" = '$.a', or remove json.mapping.…",
         ),
         (
@@ -516,13 +516,13 @@ fn options_are_checked() {
             "",
         ),
         (
-            &[("mapping.a", "a.b")],
+            &[("mapping.a", "a.b"), ("mapping.b", "$"), ("mapping.c", "$")],
             0,
             "option 'json.mapping.a': a path begins with '$', as in '$.a.b'",
             "",
         ),
         (
-            &[("mapping.a", "$.l[*]")],
+            &[("mapping.a", "$.l[*]"), ("mapping.b", "$"), ("mapping.c", "$")],
             0,
             "option 'json.mapping.a': '$.l[*]' leads to any number of values, but the column 'a' is LONG",
             "declare it ARRAY<LONG>, or name one value: a member or a position",
@@ -551,6 +551,12 @@ fn options_are_checked() {
             "option 'json.fail-on-missing-field': a missing field cannot be an error when json.ignore-parse-errors ignores \
              all errors",
             "set one of them to 'false'",
+        ),
+        (
+            &[("include-nulls", "false")],
+            0,
+            "option 'json.include-nulls': it says how to write, and a source reads",
+            "remove it",
         ),
         (
             &[("date-format", "yyyy-QQ")],

@@ -1,4 +1,5 @@
 mod mapping;
+mod sinks;
 
 use std::sync::Arc;
 
