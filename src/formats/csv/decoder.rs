@@ -65,12 +65,12 @@ impl CsvDecoder {
     fn targets(&self, layout: Option<&Layout>) -> Targets {
         let column = |declared: usize| self.wanted.iter().position(|&wanted| wanted == declared);
         let positions: Vec<_> = match (layout, &self.mapping) {
-            (Some(layout), _) => layout.iter().map(|place| place.and_then(column)).collect(),
-            (None, Some(mapping)) => {
+            (Some(Layout::Positions(layout)), _) => layout.iter().map(|place| place.and_then(column)).collect(),
+            (_, Some(mapping)) => {
                 let declared = mapping.positions().into_iter();
                 declared.map(|place| place.and_then(column)).collect()
             }
-            (None, None) => (0..self.declared).map(column).collect(),
+            (_, None) => (0..self.declared).map(column).collect(),
         };
         let absent = (0..self.columns.len()).filter(|column| !positions.contains(&Some(*column)));
         Targets {

@@ -4,7 +4,7 @@ use super::grammar::{self, Form};
 use super::mapping::Mapping;
 use super::options::Dialect;
 use crate::catalog::names::{Resolved, resolve};
-use crate::formats::{DecodeSchema, Prologue, records};
+use crate::formats::{DecodeSchema, Layout, Prologue, records};
 
 /// Reads the first record. Names resolve exactly, else but for case; columns that nobody declared are ignored.
 pub(super) fn read(
@@ -50,12 +50,12 @@ pub(super) fn read(
         });
     }
     match layout(&names, schema, mapping) {
-        Ok(layout) => done(bytes, end, Some(layout.into())),
+        Ok(layout) => done(bytes, end, Some(Layout::Positions(layout.into()))),
         Err(reason) => Prologue::Bad(reason),
     }
 }
 
-fn done(bytes: &[u8], consumed: usize, layout: Option<crate::formats::Layout>) -> Prologue {
+fn done(bytes: &[u8], consumed: usize, layout: Option<Layout>) -> Prologue {
     Prologue::Done {
         consumed,
         lines: memchr::memchr_iter(b'\n', &bytes[..consumed]).count() as u64,

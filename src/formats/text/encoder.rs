@@ -35,6 +35,10 @@ impl Encoder for WholeEncoder {
         }
         Ok(())
     }
+
+    fn writes_lines(&self) -> bool {
+        !self.end.is_empty()
+    }
 }
 
 /// Writes what a template says.
@@ -49,6 +53,10 @@ impl Encoder for TextTemplateEncoder {
     fn encode(&mut self, batch: &EventBatch, out: &mut Vec<u8>) -> Result<()> {
         self.template
             .encode(batch, None, self.end, out, |out, cells, row, _| text(out, cells, row))
+    }
+
+    fn writes_lines(&self) -> bool {
+        !self.end.is_empty()
     }
 }
 
