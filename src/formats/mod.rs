@@ -18,6 +18,9 @@ pub(crate) mod columns;
 pub mod csv;
 pub mod json;
 mod mapped;
+#[cfg(test)]
+#[path = "poison/tests.rs"]
+mod poison;
 mod records;
 mod template;
 #[cfg(test)]

@@ -488,9 +488,12 @@ fn refused(schema: &SchemaRef, given: &[(&str, &str)]) -> Diagnostic {
     Mapping::new(schema, &options).unwrap_err()
 }
 
+/// Options, which of them the error points at, its message and its hint.
+type Refused<'a> = (&'a [(&'a str, &'a str)], usize, &'a str, &'a str);
+
 #[test]
 fn options_are_checked() {
-    let cases: &[(&[(&str, &str)], usize, &str, &str)] = &[
+    let cases: &[Refused] = &[
         (
             &[("mapping.a", "$.a"), ("mapping.b", "$.b")],
             0,
