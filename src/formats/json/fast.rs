@@ -311,8 +311,9 @@ impl Fast {
             next = match next {
                 Next::Value(node, unless) => match self.open(shape, &mut walk, node, byte)? {
                     Opened::Place => Next::First,
+                    // What its node says goes before what its being the first of an array does.
                     Opened::Value(then, Unless::Never) => break walk.lead(then, unless),
-                    Opened::Value(then, unless) => break walk.lead(then, unless),
+                    Opened::Value(then, of_node) => break walk.lead(then, of_node),
                 },
                 Next::First if matches!(byte, b'}' | b']') => self.close(&mut walk, byte)?,
                 Next::First => self.part(text, &mut walk, shape, Unless::Closes)?,
