@@ -1,4 +1,5 @@
-//! What decoding and encoding cost alone, on one thread: five columns, about 80 bytes a row as JSON and 33 as CSV.
+//! What decoding and encoding cost alone, on one thread: five columns, about 80 bytes a row as JSON and 33 as CSV. The same values
+//! deeper in messages of other forms, which a mapping leads to.
 //!
 //! `cargo bench --bench formats`.
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use eventflux::EventBatch;
-use eventflux::config::options::Options;
+use eventflux::config::options::{Options, RawOption};
 use eventflux::event::Times;
 use eventflux::formats::csv::CsvFormat;
 use eventflux::formats::json::JsonFormat;
@@ -77,9 +78,110 @@ fn blocks(format: &dyn Format, schema: &DecodeSchema, options: &Options, input: 
     blocks
 }
 
+/// A form that messages may have, and the options to read them.
+struct Nested {
+    name: &'static str,
+    given: Vec<(&'static str, &'static str)>,
+    text: String,
+}
+
+/// The same values as in [`texts`], in messages of other forms.
+fn nested() -> [Nested; 3] {
+    let deep = vec![
+        ("mapping.ts", "$.event.time.ts"),
+        ("mapping.symbol", "$.event.trade.symbol"),
+        ("mapping.price", "$.event.trade.price"),
+        ("mapping.volume", "$.sizes[0].volume"),
+        ("mapping.account", "$.meta.account"),
+    ];
+    let (mut plain, mut rich, mut array) = (String::new(), String::new(), String::new());
+    for row in 0..ROWS {
+        let (ts, symbol, volume, account) = (
+            1_700_000_000_000 + row,
+            row * 7 % 100,
+            row * 13 % 100,
+            row * 17 % 10_000,
+        );
+        let price = (row * 7919 % 20_000) as f64 / 100.0;
+        let event = format!(
+            r#"{{"time":{{"ts":{ts}}},"trade":{{"symbol":"S{symbol:03}","price":{price:.2}}}}},"sizes":[{{"volume":{volume}}}]"#
+        );
+        let _ = writeln!(plain, r#"{{"event":{event},"meta":{{"account":{account}}}}}"#);
+        let unread = format!(r#""id":"{row:08x}","host":{{"name":"edge-{symbol}","tags":["a","b"],"up":true}}"#);
+        let _ = writeln!(
+            rich,
+            r#"{{{unread},"event":{event},"meta":{{"trace":null,"account":{account}}}}}"#
+        );
+        let before = if row % 10 == 0 {
+            r#"{"feed":"x","data":{"trades":["#
+        } else {
+            ","
+        };
+        let after = if row % 10 == 9 { "]}}\n" } else { "" };
+        let _ = write!(
+            array,
+            r#"{before}{{"ts":{ts},"symbol":"S{symbol:03}","price":{price:.2},"volume":{volume},"account":{account}}}{after}"#
+        );
+    }
+    [
+        Nested {
+            name: "json, mapped",
+            given: deep.clone(),
+            text: plain,
+        },
+        Nested {
+            name: "json, mapped, with parts that nobody reads",
+            given: deep,
+            text: rich,
+        },
+        Nested {
+            name: "json, ten records a message",
+            given: vec![("root", "$.data.trades")],
+            text: array,
+        },
+    ]
+}
+
+fn options(format: &dyn Format, given: &[(&str, &str)]) -> Options {
+    let raw = given.iter().map(|(key, value)| RawOption {
+        key: key.to_string(),
+        key_span: None,
+        value: value.to_string(),
+        value_span: None,
+        source: None,
+        secret: false,
+        loose: false,
+    });
+    Options::check(format.name(), format.options(), &raw.collect::<Vec<_>>()).expect("options of the format")
+}
+
+fn nested_benches(criterion: &mut Criterion) {
+    for Nested { name, given, text } in nested() {
+        let options = options(&JsonFormat, &given);
+        let schema = DecodeSchema::all(schema());
+        let blocks = blocks(&JsonFormat, &schema, &options, text.as_bytes());
+        let mut decoder = JsonFormat.decoder(&schema, &options).expect("a decoder");
+        let rows: usize = blocks
+            .iter()
+            .map(|block| decoder.decode(block).expect("it decodes").columns.num_rows())
+            .sum();
+        assert_eq!(rows, ROWS);
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Elements(ROWS as u64));
+        group.bench_function("decode five columns", |bencher| {
+            bencher.iter(|| {
+                for block in &blocks {
+                    black_box(decoder.decode(block).expect("it decodes"));
+                }
+            });
+        });
+        group.finish();
+    }
+}
+
 fn format_benches(criterion: &mut Criterion, format: &dyn Format, input: &str) {
     let declared = schema();
-    let options = Options::check(format.name(), format.options(), &[]).expect("no options");
+    let options = options(format, &[]);
     let mut group = criterion.benchmark_group(format.name());
     group.throughput(Throughput::Elements(ROWS as u64));
     let wanted: [(&str, Arc<[usize]>); 2] = [
@@ -127,6 +229,7 @@ fn format_benches(criterion: &mut Criterion, format: &dyn Format, input: &str) {
 fn formats(criterion: &mut Criterion) {
     let (json, csv) = texts();
     format_benches(criterion, &JsonFormat, &json);
+    nested_benches(criterion);
     format_benches(criterion, &CsvFormat, &csv);
 }
 

@@ -13,16 +13,29 @@ use crate::config::options::{OptionSpec, Options};
 use crate::error::{Diagnostic, Result};
 use crate::event::EventBatch;
 
+pub mod arrow_ipc;
 pub(crate) mod columns;
 pub mod csv;
 pub mod json;
+mod mapped;
+#[cfg(test)]
+#[path = "poison/tests.rs"]
+mod poison;
 mod records;
+mod template;
 #[cfg(test)]
 mod testing;
+pub mod text;
 
 /// The formats that come with the engine.
 pub fn builtin() -> Vec<Arc<dyn Format>> {
-    vec![Arc::new(json::JsonFormat), Arc::new(csv::CsvFormat)]
+    vec![
+        Arc::new(arrow_ipc::ArrowFormat),
+        Arc::new(text::BytesFormat),
+        Arc::new(csv::CsvFormat),
+        Arc::new(json::JsonFormat),
+        Arc::new(text::TextFormat),
+    ]
 }
 
 /// A format: `format = 'json'`.
@@ -127,15 +140,21 @@ pub enum Prologue {
         consumed: usize,
         /// Lines in them.
         lines: u64,
-        /// For positional formats: which declared column each position holds. `None`: in declared order.
+        /// What it says of the records. `None`: nothing; fields are in declared order.
         layout: Option<Layout>,
     },
     /// The input cannot be read at all (no header column fits, say), with the reason.
     Bad(String),
 }
 
-/// For positional formats with a header: the declared column of each position, `None` for columns nobody declared.
-pub type Layout = Arc<[Option<usize>]>;
+/// What the beginning of an input says of the rest of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// For positional formats: the declared column of each position, `None` for columns nobody declared.
+    Positions(Arc<[Option<usize>]>),
+    /// For self-describing formats: that beginning itself.
+    Header(Arc<[u8]>),
+}
 
 /// A run of whole records.
 #[derive(Debug, Clone)]
@@ -184,4 +203,8 @@ pub trait Encoder: Send {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
     /// Appends the rows of a batch, each with its terminator.
     fn encode(&mut self, batch: &EventBatch, out: &mut Vec<u8>) -> Result<()>;
+    /// Whether every row ends with a line end, so that an output that does not was cut off.
+    fn writes_lines(&self) -> bool {
+        true
+    }
 }

@@ -10,7 +10,7 @@ use datafusion_expr::{
 };
 
 mod convert;
-mod date_pattern;
+pub mod date_pattern;
 mod dates;
 mod if_then_else;
 mod instance_of;

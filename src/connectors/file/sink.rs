@@ -90,7 +90,7 @@ impl Sink for FileSink {
         let metadata = file.metadata().map_err(|error| self.cannot(error))?;
         if metadata.len() == 0 {
             self.encoder.begin(&mut self.buffer);
-        } else if metadata.is_file() {
+        } else if metadata.is_file() && self.encoder.writes_lines() {
             let mut last = [0];
             file.read_exact_at(&mut last, metadata.len() - 1)
                 .map_err(|error| self.cannot(error))?;

@@ -17,6 +17,7 @@ use arrow::datatypes::{
     TimestampMicrosecondType,
 };
 
+use super::dates::DateFormat;
 use super::reject::Reject;
 use super::views::{Content, Views};
 use crate::catalog::types;
@@ -43,6 +44,8 @@ pub(crate) enum Values {
     Float64(Vec<f64>),
     /// Microseconds.
     Timestamp(Vec<i64>),
+    /// The same, read by a format.
+    Dated(Vec<i64>, Arc<DateFormat>),
     /// Days.
     Date(Vec<i32>),
     /// Microseconds of the day.
@@ -87,7 +90,7 @@ macro_rules! each_vector {
             Values::Int8($vec) => $body,
             Values::Int16($vec) => $body,
             Values::Int32($vec) | Values::Date($vec) => $body,
-            Values::Int64($vec) | Values::Timestamp($vec) | Values::Time($vec) => $body,
+            Values::Int64($vec) | Values::Timestamp($vec) | Values::Dated($vec, _) | Values::Time($vec) => $body,
             Values::Float32($vec) => $body,
             Values::Float64($vec) => $body,
             Values::Decimal($vec, _, _) => $body,
@@ -133,6 +136,20 @@ impl Column {
             values,
             nulls: Vec::new(),
         })
+    }
+
+    /// Reads times, however deep in the column, by this format.
+    pub(crate) fn set_dates(&mut self, dates: &Arc<DateFormat>) {
+        match &mut self.values {
+            Values::Timestamp(_) => self.values = Values::Dated(Vec::new(), dates.clone()),
+            Values::List(lists) => lists.items.set_dates(dates),
+            Values::Struct(structs) => structs.parts.iter_mut().for_each(|part| part.set_dates(dates)),
+            Values::Map(maps) => {
+                maps.keys.set_dates(dates);
+                maps.values.set_dates(dates);
+            }
+            _ => {}
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -223,7 +240,9 @@ impl Column {
             Values::Int64(values) => primitive::<Int64Type>(values, nulls)?,
             Values::Float32(values) => primitive::<Float32Type>(values, nulls)?,
             Values::Float64(values) => primitive::<Float64Type>(values, nulls)?,
-            Values::Timestamp(values) => primitive::<TimestampMicrosecondType>(values, nulls)?,
+            Values::Timestamp(values) | Values::Dated(values, _) => {
+                primitive::<TimestampMicrosecondType>(values, nulls)?
+            }
             Values::Date(values) => primitive::<Date32Type>(values, nulls)?,
             Values::Time(values) => primitive::<Time64MicrosecondType>(values, nulls)?,
             Values::Decimal(values, precision, scale) => {

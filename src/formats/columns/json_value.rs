@@ -14,6 +14,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::column::{Column, Lists, Maps, Structs, Values, last_end};
+use super::dates::DateFormat;
 use super::decimal::{self, Inexact};
 use super::number::{self, Number};
 use super::reject::Reject;
@@ -43,6 +44,7 @@ pub(crate) fn push(column: &mut Column, raw: &str) -> Result<(), Reject> {
         Values::Float32(values) => values.push(float(data_type, raw, Number::float)?),
         Values::Float64(values) => values.push(float(data_type, raw, Number::double)?),
         Values::Timestamp(values) => values.push(timestamp(data_type, raw)?),
+        Values::Dated(values, dates) => values.push(dated(dates, raw)?),
         Values::Date(values) => values.push(from_text(data_type, raw, |text| temporal::parse_date(text.as_bytes()))?),
         Values::Time(values) => values.push(from_text(data_type, raw, |text| temporal::parse_time(text.as_bytes()))?),
         Values::Decimal(values, precision, scale) => {
@@ -165,6 +167,16 @@ fn timestamp(data_type: &DataType, raw: &str) -> Result<i64, Reject> {
     millis.checked_mul(1_000).ok_or_else(|| Reject::range(data_type, raw))
 }
 
+/// A time in a format of its own: a text, or a number of which a text will do, too.
+fn dated(dates: &DateFormat, raw: &str) -> Result<i64, Reject> {
+    let time = match raw.starts_with('"') {
+        true => dates.read(&string(raw)?),
+        false if dates.is_number() => dates.read(raw),
+        false => None,
+    };
+    time.ok_or_else(|| Reject::expected_as(&format!("TIMESTAMP ({})", dates.form()), raw))
+}
+
 /// A value that JSON writes as a string.
 fn from_text<T>(data_type: &DataType, raw: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Reject> {
     let value = if raw.starts_with('"') {
@@ -188,10 +200,11 @@ pub(crate) fn form(data_type: &DataType) -> String {
     }
 }
 
-/// One level of a value: its elements, or its members in order, the last of each name.
+/// Reads a [`level`].
 struct Level;
 
-enum Elements<'a> {
+/// One level of a value: its elements, or its members in order, the last of each name.
+pub(crate) enum Elements<'a> {
     Items(Vec<&'a RawValue>),
     Members(Vec<(Cow<'a, str>, &'a RawValue)>),
 }
@@ -233,7 +246,8 @@ impl<'de> Visitor<'de> for Level {
 #[serde(transparent)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-fn level(raw: &str) -> Result<Elements<'_>, Reject> {
+/// Takes one level of an array or an object apart.
+pub(crate) fn level(raw: &str) -> Result<Elements<'_>, Reject> {
     let mut json = serde_json::Deserializer::from_str(raw);
     json.deserialize_any(Level).map_err(|error| Reject::new(plain(&error)))
 }

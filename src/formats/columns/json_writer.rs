@@ -19,6 +19,14 @@ pub(crate) fn write(out: &mut Vec<u8>, cells: &Cells, row: usize) {
             scalar_writer::write(out, values, row);
             out.push(b'"');
         }
+        Typed::Dated(array, dates) => {
+            let mut text = Vec::new();
+            match (dates.write(&mut text, array.value(row)), dates.is_number()) {
+                (true, true) => out.extend_from_slice(&text),
+                (true, false) => write_string(out, &String::from_utf8_lossy(&text)),
+                (false, _) => out.extend_from_slice(b"null"),
+            }
+        }
         Typed::List(array, items) => {
             let offsets = array.value_offsets();
             let range = offsets[row] as usize..offsets[row + 1] as usize;

@@ -2,6 +2,7 @@
 //! put texts into them, and the writers that turn finished columns into texts again.
 
 mod column;
+pub(crate) mod dates;
 pub(crate) mod decimal;
 mod interval;
 pub(crate) mod json_value;
@@ -19,4 +20,4 @@ pub(crate) use column::{Column, Values, finish};
 pub(crate) use interval::write as write_interval;
 pub(crate) use reject::shorten;
 pub(crate) use temporal::parse_timestamp;
-pub(crate) use views::Content;
+pub(crate) use views::{Content, Views};

@@ -22,6 +22,10 @@ pub(crate) fn push(column: &mut Column, text: &str) -> Result<(), Reject> {
         Values::Float32(values) => values.push(float(data_type, text, Number::float)?),
         Values::Float64(values) => values.push(float(data_type, text, Number::double)?),
         Values::Timestamp(values) => values.push(timestamp(data_type, text)?),
+        Values::Dated(values, dates) => {
+            let expected = || Reject::expected_as(&format!("TIMESTAMP ({})", dates.form()), &quoted(text));
+            values.push(dates.read(text.trim_ascii()).ok_or_else(expected)?);
+        }
         Values::Date(values) => values.push(parse(data_type, text, |text| temporal::parse_date(text.as_bytes()))?),
         Values::Time(values) => values.push(parse(data_type, text, |text| temporal::parse_time(text.as_bytes()))?),
         Values::Decimal(values, precision, scale) => {

@@ -15,6 +15,7 @@ use arrow::datatypes::{
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::dates::DateFormat;
 use super::{decimal, interval, temporal};
 use crate::catalog::types;
 use crate::error::{Error, Result};
@@ -35,6 +36,8 @@ pub(crate) enum Typed {
     Float32(PrimitiveArray<Float32Type>),
     Float64(PrimitiveArray<Float64Type>),
     Timestamp(PrimitiveArray<TimestampMicrosecondType>),
+    /// The same, written in a format.
+    Dated(PrimitiveArray<TimestampMicrosecondType>, Arc<DateFormat>),
     Date(PrimitiveArray<Date32Type>),
     Time(PrimitiveArray<Time64MicrosecondType>),
     Decimal(PrimitiveArray<Decimal128Type>, i8),
@@ -92,6 +95,20 @@ impl Cells {
         })
     }
 
+    /// Writes times, however deep in the column, in this format.
+    pub(crate) fn set_dates(&mut self, dates: &Arc<DateFormat>) {
+        match &mut self.values {
+            Typed::Timestamp(array) => self.values = Typed::Dated(array.clone(), dates.clone()),
+            Typed::List(_, items) => items.set_dates(dates),
+            Typed::Struct(parts) => parts.iter_mut().for_each(|(_, part)| part.set_dates(dates)),
+            Typed::Map(_, keys, values) => {
+                keys.set_dates(dates);
+                values.set_dates(dates);
+            }
+            _ => {}
+        }
+    }
+
     #[inline]
     pub(crate) fn is_null(&self, row: usize) -> bool {
         self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
@@ -120,7 +137,8 @@ pub(crate) fn cells(schema: &arrow::datatypes::SchemaRef, columns: &[Arc<dyn Arr
 
 /// Appends the text of a scalar that is not NULL: nothing in it needs escaping, except in texts.
 ///
-/// Returns false, having written nothing, when the value has no text: a NaN or infinite number, or not a scalar.
+/// Returns false, having written nothing, when the value has no text: a NaN or infinite number, a time that its format cannot say,
+/// or not a scalar.
 #[inline]
 pub(crate) fn write(out: &mut Vec<u8>, values: &Typed, row: usize) -> bool {
     match values {
@@ -132,6 +150,7 @@ pub(crate) fn write(out: &mut Vec<u8>, values: &Typed, row: usize) -> bool {
         Typed::Float32(array) => return float(out, array.value(row), f32::is_finite),
         Typed::Float64(array) => return float(out, array.value(row), f64::is_finite),
         Typed::Timestamp(array) => temporal::write_timestamp(out, array.value(row)),
+        Typed::Dated(array, dates) => return dates.write(out, array.value(row)),
         Typed::Date(array) => temporal::write_date(out, i64::from(array.value(row))),
         Typed::Time(array) => temporal::write_time(out, array.value(row)),
         Typed::Decimal(array, scale) => decimal::write(out, array.value(row), *scale),

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use arrow::datatypes::SchemaRef;
 
 use super::grammar::{self, Field, Form};
+use super::mapping::Mapping;
 use super::options::Dialect;
 use crate::error::{Code, Diagnostic, Result};
 use crate::formats::columns::number::{self, Number};
@@ -21,6 +22,7 @@ use crate::formats::{BadRecord, Block, DecodeSchema, Decoded, Decoder, FrameKind
 pub(super) struct CsvDecoder {
     schema: SchemaRef,
     dialect: Dialect,
+    mapping: Option<Mapping>,
     wanted: std::sync::Arc<[usize]>,
     declared: usize,
     columns: Vec<Column>,
@@ -36,10 +38,12 @@ struct Targets {
     positions: Vec<Option<usize>>,
     /// Columns that have no position: NULL.
     absent: Vec<usize>,
+    /// Whether more fields may follow, which nobody reads.
+    open: bool,
 }
 
 impl CsvDecoder {
-    pub(super) fn new(schema: &DecodeSchema, dialect: Dialect) -> Result<Self, Diagnostic> {
+    pub(super) fn new(schema: &DecodeSchema, dialect: Dialect, mapping: Option<Mapping>) -> Result<Self, Diagnostic> {
         let decoded = schema.decoded();
         let columns = decoded.fields().iter().cloned().map(Column::new);
         let columns = columns
@@ -49,6 +53,7 @@ impl CsvDecoder {
             null_is_number: dialect.null.iter().any(u8::is_ascii_digit),
             schema: decoded,
             dialect,
+            mapping,
             wanted: schema.wanted.clone(),
             declared: schema.declared.fields().len(),
             columns,
@@ -59,14 +64,19 @@ impl CsvDecoder {
 
     fn targets(&self, layout: Option<&Layout>) -> Targets {
         let column = |declared: usize| self.wanted.iter().position(|&wanted| wanted == declared);
-        let positions: Vec<_> = match layout {
-            Some(layout) => layout.iter().map(|place| place.and_then(column)).collect(),
-            None => (0..self.declared).map(column).collect(),
+        let positions: Vec<_> = match (layout, &self.mapping) {
+            (Some(Layout::Positions(layout)), _) => layout.iter().map(|place| place.and_then(column)).collect(),
+            (_, Some(mapping)) => {
+                let declared = mapping.positions().into_iter();
+                declared.map(|place| place.and_then(column)).collect()
+            }
+            (_, None) => (0..self.declared).map(column).collect(),
         };
         let absent = (0..self.columns.len()).filter(|column| !positions.contains(&Some(*column)));
         Targets {
             absent: absent.collect(),
             positions,
+            open: layout.is_none() && self.mapping.is_some(),
         }
     }
 
@@ -88,6 +98,9 @@ impl CsvDecoder {
             let end = bytes.get(next);
             if position < last {
                 (end == Some(&self.dialect.delimiter)).then_some(())?;
+            } else if targets.open {
+                at = self.unread(bytes, next)? + 1;
+                break;
             } else {
                 matches!(end, None | Some(b'\n')).then_some(())?;
             }
@@ -102,6 +115,16 @@ impl CsvDecoder {
         }
         self.rows += 1;
         Some(next)
+    }
+
+    /// Where the line end after fields that nobody reads stands. `next` is where the delimiter or line end before them does.
+    fn unread(&self, bytes: &[u8], mut next: usize) -> Option<usize> {
+        while bytes.get(next) == Some(&self.dialect.delimiter) {
+            let field = grammar::field(bytes, next + 1, &self.dialect);
+            (!matches!(field.form, Form::Unclosed | Form::Trailing)).then_some(())?;
+            next = field.next;
+        }
+        matches!(bytes.get(next), None | Some(b'\n')).then_some(next)
     }
 
     /// Reads the field at `at` and gives where the delimiter or line end after it stands.
@@ -168,12 +191,14 @@ impl CsvDecoder {
                 Form::Plain | Form::Quoted | Form::Escaped => {}
             }
         }
-        if fields.len() != targets.positions.len() {
+        let expected = targets.positions.len();
+        if fields.len() < expected || (fields.len() > expected && !targets.open) {
             let fields = match fields.len() {
                 1 => "1 field".to_string(),
                 count => format!("{count} fields"),
             };
-            return Err(format!("{fields}, expected {}", targets.positions.len()));
+            let least = if targets.open { "at least " } else { "" };
+            return Err(format!("{fields}, expected {least}{expected}"));
         }
         for (field, column) in fields.iter().zip(&targets.positions) {
             if let Some(column) = column {
@@ -272,7 +297,7 @@ fn push(column: &mut Column, text: &str, field: Field, dialect: &Dialect) -> Res
 /// Where the next record starts when an empty line stands at `at`. Where records have one field, an empty line is one.
 #[inline(always)]
 fn blank_line(bytes: &[u8], at: usize, targets: &Targets) -> Option<usize> {
-    if targets.positions.len() == 1 {
+    if targets.positions.len() == 1 && !targets.open {
         return None;
     }
     match bytes[at..] {

@@ -8,6 +8,7 @@ use crate::event::EventBatch;
 use crate::formats::Encoder;
 use crate::formats::columns::json_writer;
 use crate::formats::columns::scalar_writer::{self, Cells, Typed};
+use crate::formats::template::Template;
 
 /// Writes a header and one record a row; quotes only what needs them.
 #[derive(Debug)]
@@ -17,19 +18,21 @@ pub(super) struct CsvEncoder {
     /// No number, date or boolean can hold a special character or be the null text.
     scalars_are_plain: bool,
     scratch: Vec<u8>,
+    template: Option<Template>,
 }
 
 /// Characters of numbers, booleans, dates and intervals besides letters and digits.
 const SCALAR_MARKS: &[u8] = b"+-.:/=";
 
 impl CsvEncoder {
-    pub(super) fn new(schema: &SchemaRef, dialect: Dialect) -> Self {
+    pub(super) fn new(schema: &SchemaRef, dialect: Dialect, template: Option<Template>) -> Self {
         let occurs = |byte: u8| byte.is_ascii_alphanumeric() || SCALAR_MARKS.contains(&byte);
         CsvEncoder {
             schema: schema.clone(),
             scalars_are_plain: !occurs(dialect.delimiter) && !occurs(dialect.quote) && dialect.null.is_empty(),
             dialect,
             scratch: Vec::new(),
+            template,
         }
     }
 
@@ -79,7 +82,7 @@ fn text(out: &mut Vec<u8>, text: &[u8], dialect: &Dialect) {
 
 impl Encoder for CsvEncoder {
     fn begin(&mut self, out: &mut Vec<u8>) {
-        if self.dialect.header == Header::Absent {
+        if self.dialect.header == Header::Absent || self.template.is_some() {
             return;
         }
         for (index, field) in self.schema.fields().iter().enumerate() {
@@ -92,6 +95,12 @@ impl Encoder for CsvEncoder {
     }
 
     fn encode(&mut self, batch: &EventBatch, out: &mut Vec<u8>) -> Result<()> {
+        if let Some(template) = self.template.take() {
+            let value = |out: &mut Vec<u8>, cells: &Cells, row: usize, _| self.cell(out, cells, row);
+            let encoded = template.encode(batch, None, b"\n", out, value);
+            self.template = Some(template);
+            return encoded;
+        }
         let cells = scalar_writer::cells(&self.schema, batch.columns().columns())?;
         for row in 0..batch.num_rows() {
             for (index, cells) in cells.iter().enumerate() {

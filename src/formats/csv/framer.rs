@@ -2,6 +2,7 @@
 
 use super::grammar;
 use super::header;
+use super::mapping::Mapping;
 use super::options::{Dialect, Header};
 use crate::formats::{DecodeSchema, Frame, FrameKind, Framer, Prologue, records};
 
@@ -11,6 +12,7 @@ use crate::formats::{DecodeSchema, Frame, FrameKind, Framer, Prologue, records};
 pub(super) struct CsvFramer {
     dialect: Dialect,
     schema: DecodeSchema,
+    mapping: Option<Mapping>,
     /// Bytes looked at, from the start of what is there, and where that is.
     scanned: usize,
     place: Place,
@@ -37,10 +39,11 @@ enum Wanted {
 }
 
 impl CsvFramer {
-    pub(super) fn new(dialect: Dialect, schema: &DecodeSchema) -> Self {
+    pub(super) fn new(dialect: Dialect, schema: &DecodeSchema, mapping: Option<Mapping>) -> Self {
         CsvFramer {
             dialect,
             schema: schema.clone(),
+            mapping,
             scanned: 0,
             place: Place::Outside,
             before: b'\n',
@@ -127,7 +130,7 @@ impl Framer for CsvFramer {
     fn prologue(&mut self, bytes: &[u8], last: bool) -> Prologue {
         match self.dialect.header {
             Header::Absent => records::bom_only(bytes, last),
-            Header::Present => header::read(bytes, last, &self.dialect, &self.schema),
+            Header::Present => header::read(bytes, last, &self.dialect, &self.schema, self.mapping.as_ref()),
         }
     }
 

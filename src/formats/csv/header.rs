@@ -1,12 +1,19 @@
 //! The header: which declared column stands where.
 
 use super::grammar::{self, Form};
+use super::mapping::Mapping;
 use super::options::Dialect;
 use crate::catalog::names::{Resolved, resolve};
-use crate::formats::{DecodeSchema, Prologue, records};
+use crate::formats::{DecodeSchema, Layout, Prologue, records};
 
 /// Reads the first record. Names resolve exactly, else but for case; columns that nobody declared are ignored.
-pub(super) fn read(bytes: &[u8], last: bool, dialect: &Dialect, schema: &DecodeSchema) -> Prologue {
+pub(super) fn read(
+    bytes: &[u8],
+    last: bool,
+    dialect: &Dialect,
+    schema: &DecodeSchema,
+    mapping: Option<&Mapping>,
+) -> Prologue {
     let Some(start) = records::bom(bytes, last) else {
         return Prologue::NeedMore;
     };
@@ -42,13 +49,13 @@ pub(super) fn read(bytes: &[u8], last: bool, dialect: &Dialect, schema: &DecodeS
             Form::Trailing => return Prologue::Bad("text follows a closing quote in the header".to_string()),
         });
     }
-    match layout(&names, schema) {
-        Ok(layout) => done(bytes, end, Some(layout.into())),
+    match layout(&names, schema, mapping) {
+        Ok(layout) => done(bytes, end, Some(Layout::Positions(layout.into()))),
         Err(reason) => Prologue::Bad(reason),
     }
 }
 
-fn done(bytes: &[u8], consumed: usize, layout: Option<crate::formats::Layout>) -> Prologue {
+fn done(bytes: &[u8], consumed: usize, layout: Option<Layout>) -> Prologue {
     Prologue::Done {
         consumed,
         lines: memchr::memchr_iter(b'\n', &bytes[..consumed]).count() as u64,
@@ -56,41 +63,59 @@ fn done(bytes: &[u8], consumed: usize, layout: Option<crate::formats::Layout>) -
     }
 }
 
-fn layout(names: &[String], schema: &DecodeSchema) -> Result<Vec<Option<usize>>, String> {
+/// The declared column of each name. What the mapping says of a position holds whatever its name.
+fn layout(names: &[String], schema: &DecodeSchema, mapping: Option<&Mapping>) -> Result<Vec<Option<usize>>, String> {
     let declared = schema.declared.fields();
+    let wanted: Vec<(&str, usize)> = match mapping {
+        Some(mapping) => mapping.names().collect(),
+        None => declared.iter().map(|field| field.name().as_str()).zip(0..).collect(),
+    };
+    if let Some((position, column)) = mapping.and_then(Mapping::last)
+        && position >= names.len()
+    {
+        return Err(format!(
+            "the header has {} fields, but csv.mapping.{} is the one at position {position} (from 0)",
+            names.len(),
+            declared[column].name()
+        ));
+    }
     let mut layout: Vec<Option<usize>> = Vec::with_capacity(names.len());
-    for name in names {
-        let candidates = declared.iter().map(|field| field.name().as_str());
-        let column = match resolve(name, candidates) {
-            Resolved::One(found) => declared.iter().position(|field| field.name() == found),
-            Resolved::None => None,
-            Resolved::Ambiguous(candidates) => {
-                return Err(format!(
-                    "the header's '{name}' could be any of the columns {}",
-                    list(candidates)
-                ));
-            }
+    for (position, name) in names.iter().enumerate() {
+        let column = match mapping.and_then(|mapping| mapping.at(position)) {
+            Some(column) => Some(column),
+            None => named(name, &wanted)?,
         };
         if let Some(column) = column
             && layout.contains(&Some(column))
         {
-            return Err(format!(
-                "the header names the column '{}' twice",
-                declared[column].name()
-            ));
+            return Err(match mapping {
+                Some(_) => format!("the header names '{name}' twice"),
+                None => format!("the header names the column '{}' twice", declared[column].name()),
+            });
         }
         layout.push(column);
     }
-    let columns = || list(declared.iter().map(|field| field.name().as_str()));
     if layout.iter().all(Option::is_none) {
         return Err(format!(
-            "the header ({}) names none of the columns {}; for a file without header set csv.header = 'false'",
+            "the header ({}) names none of the {} {}; for a file without header set csv.header = 'false'",
             list(names.iter().map(String::as_str)),
-            columns()
+            if mapping.is_some() { "fields" } else { "columns" },
+            list(wanted.iter().map(|(name, _)| *name))
         ));
     }
-    for (index, field) in declared.iter().enumerate() {
-        if !field.is_nullable() && !layout.contains(&Some(index)) {
+    for (index, field) in declared
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !layout.contains(&Some(*index)))
+    {
+        if let Some((name, _)) = wanted.iter().find(|(_, column)| mapping.is_some() && *column == index) {
+            return Err(format!(
+                "the header ({}) lacks '{name}', which csv.mapping.{} says is its field",
+                list(names.iter().map(String::as_str)),
+                field.name()
+            ));
+        }
+        if !field.is_nullable() {
             return Err(format!(
                 "the header lacks the column '{}', which is NOT NULL",
                 field.name()
@@ -98,6 +123,21 @@ fn layout(names: &[String], schema: &DecodeSchema) -> Result<Vec<Option<usize>>,
         }
     }
     Ok(layout)
+}
+
+/// The declared column that a name of the header means.
+fn named(name: &str, wanted: &[(&str, usize)]) -> Result<Option<usize>, String> {
+    match resolve(name, wanted.iter().map(|(name, _)| *name)) {
+        Resolved::One(found) => Ok(wanted
+            .iter()
+            .find(|(name, _)| *name == found)
+            .map(|(_, column)| *column)),
+        Resolved::None => Ok(None),
+        Resolved::Ambiguous(candidates) => Err(format!(
+            "the header's '{name}' could be any of the columns {}",
+            list(candidates)
+        )),
+    }
 }
 
 fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {

@@ -6,6 +6,7 @@ mod format;
 mod framer;
 mod grammar;
 mod header;
+mod mapping;
 mod options;
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,20 @@
 use crate::config::options::{OptionKind, OptionSpec, Options};
 use crate::error::Diagnostic;
 use crate::formats::records;
+use crate::formats::template::TEMPLATE;
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(
+        "mapping.<column>",
+        OptionKind::Text,
+        "Source: which field holds the column's value: its name in the header, or its position, from 0. Given for all columns \
+         or for none. A name that is a number stands in double quotes.",
+    ),
+    OptionSpec::new(
         "header",
         OptionKind::Boolean,
-        "Whether the first record names the columns. Without a header, fields are in the order of the declared columns.",
+        "Whether the first record names the columns. Without a header, fields are in the order of the declared columns, unless \
+         csv.mapping says otherwise.",
     )
     .default("true"),
     OptionSpec::new(
@@ -34,6 +42,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "The unquoted text that means NULL; a quoted one is that text.",
     )
     .default(""),
+    OptionSpec::new(
+        TEMPLATE,
+        OptionKind::Text,
+        "Sink: the text of a record, with {{column}} for fields, in quotes where they need them, and {{#if \
+         column}}…{{else}}…{{/if}}. There is no header then.",
+    ),
     records::MAX_RECORD,
 ];
 

@@ -329,6 +329,115 @@ fn csv_core_records(input: &[u8], escape: Option<u8>) -> Vec<Vec<Vec<u8>>> {
     }
 }
 
+const BY_NAME: [(&str, &str); 4] = [
+    ("mapping.ts", "Time"),
+    ("mapping.symbol", "Sym bol"),
+    ("mapping.price", "last price"),
+    ("mapping.volume", "3"),
+];
+
+#[test]
+fn fields_by_name_and_position() {
+    let input = "last price,TIME,\"Sym bol\",qty,rest\n1.5,0,A,7,x\n,,\"\",8,\n";
+    let outcome = decode(&trades(), &BY_NAME, input).unwrap();
+    assert_eq!(outcome.rows(), ["1970-01-01T00:00:00 A 1.5 7", "null  null 8"]);
+    for (input, want) in [
+        (
+            "last price,Time,Symbol,qty\n",
+            "the header (last price, Time, Symbol, qty) lacks 'Sym bol', which csv.mapping.symbol says is its field",
+        ),
+        (
+            "last price,Time\n",
+            "the header has 2 fields, but csv.mapping.volume is the one at position 3 (from 0)",
+        ),
+        ("Time,Time,last price,Sym bol,x\n", "the header names 'Time' twice"),
+    ] {
+        assert_eq!(decode(&trades(), &BY_NAME, input).unwrap_err(), want);
+    }
+    let quoted = [&BY_NAME[..3], &[("mapping.volume", "\"3\"")]].concat();
+    let outcome = decode(&trades(), &quoted, "3,Time,Sym bol,last price\n7,0,A,1\n").unwrap();
+    assert_eq!(outcome.rows(), ["1970-01-01T00:00:00 A 1.0 7"]);
+}
+
+#[test]
+fn fields_by_position_without_header() {
+    let given = [
+        ("header", "false"),
+        ("mapping.ts", "4"),
+        ("mapping.symbol", "0"),
+        ("mapping.price", "2"),
+        ("mapping.volume", "1"),
+    ];
+    let input = "A,7,1.5,x,0\nB,8,2,x,0,more,\"and, more\"\n\nC,9,3,x\nD,1,2,x,0,\"open\n";
+    let outcome = decode(&trades(), &given, input).unwrap();
+    assert_eq!(
+        outcome.rows(),
+        ["1970-01-01T00:00:00 A 1.5 7", "1970-01-01T00:00:00 B 2.0 8"]
+    );
+    assert_eq!(
+        outcome.messages(),
+        ["4: 4 fields, expected at least 5", "5: a quoted field is not closed"]
+    );
+    let two = DecodeSchema {
+        declared: trades(),
+        wanted: [1, 3].into(),
+    };
+    let outcome = read(&CsvFormat, &two, &given, input.as_bytes(), 7).unwrap();
+    assert_eq!(outcome.rows(), ["A 7", "B 8"]);
+    let one = Arc::new(Schema::new(vec![field("x", DataType::Int64)]));
+    let outcome = decode(&one, &[("header", "false"), ("mapping.x", "0")], "1,2\n\n3\n").unwrap();
+    assert_eq!(outcome.rows(), ["1", "3"]);
+}
+
+#[test]
+fn records_by_a_template() {
+    let outcome = decode(&trades(), &[], "ts,symbol,price,volume\n0,\"a;b\",1.5,7\n,c,,8\n").unwrap();
+    let given = [
+        ("delimiter", ";"),
+        (
+            "template",
+            "{{volume}};{{symbol}};{{#if price}}{{price}}{{else}}-{{/if}}",
+        ),
+    ];
+    let text = String::from_utf8(write(&CsvFormat, &given, &outcome.batch)).unwrap();
+    assert_eq!(text, "7;\"a;b\";1.5\n8;c;-\n");
+    let options = options(&CsvFormat, &[("template", "{{volum}}")]);
+    let error = CsvFormat.encoder(&trades(), &options).err().unwrap();
+    assert_eq!(error.message, "option 'csv.template': the stream has no column 'volum'");
+    assert_eq!(error.hint.as_deref(), Some("did you mean '{{volume}}'?"));
+}
+
+#[test]
+fn mappings_are_checked() {
+    let schema = DecodeSchema::all(trades());
+    let refused = |given: &[(&str, &str)]| {
+        let options = options(&CsvFormat, given);
+        let error = CsvFormat.decoder(&schema, &options).err().unwrap();
+        format!("{} ({})", error.message, error.hint.clone().unwrap_or_default())
+    };
+    assert_eq!(
+        refused(&BY_NAME[..3]),
+        "option 'csv.mapping.price': the column 'volume' has no mapping; columns are mapped all or none \
+         (add \"csv.mapping.volume\" = 'volume', or remove csv.mapping.…)"
+    );
+    assert_eq!(
+        refused(&[&BY_NAME[..], &[("header", "false")]].concat()),
+        "option 'csv.mapping.ts': without a header no field is called 'Time' (give its position, from 0, or set csv.header = \
+         'true')"
+    );
+    assert_eq!(
+        refused(&[&BY_NAME[..3], &[("mapping.volume", "Time")]].concat()),
+        "option 'csv.mapping.volume': the columns 'ts' and 'volume' have the same field (map one of them, and select it twice)"
+    );
+    assert_eq!(
+        refused(&[&BY_NAME[..3], &[("mapping.volume", "65536")]].concat()),
+        "option 'csv.mapping.volume': positions are 0 to 65535 ()"
+    );
+    let options = options(&CsvFormat, &BY_NAME);
+    let error = CsvFormat.encoder(&trades(), &options).err().unwrap();
+    assert!(error.message.ends_with("it says how to read, and a sink writes"));
+}
+
 proptest! {
     #[test]
     fn the_grammar_is_csv_cores(input in "([a,\"\n\\\\]|\"[a,\n]{0,3}\"|,|\n){0,30}", escaped: bool) {

@@ -3,33 +3,37 @@
 use arrow::datatypes::SchemaRef;
 
 use super::fast::Fast;
-use super::strict::Rows;
+use super::mapping::{Faults, Mapping};
+use super::rows::Rows;
+use super::shape::Shape;
+use super::strict;
 use crate::error::{Code, Diagnostic, Result};
-use crate::formats::columns::{self, Column};
+use crate::formats::columns;
 use crate::formats::records::RowSize;
 use crate::formats::{BadRecord, Block, DecodeSchema, Decoded, Decoder, FrameKind, records};
 
-/// Reads one object (or an array of objects) a line.
+/// Reads the records of each line.
 #[derive(Debug)]
 pub(super) struct JsonDecoder {
     schema: SchemaRef,
+    shape: Shape,
     rows: Rows,
     fast: Option<Fast>,
+    faults: Faults,
     limit: usize,
     row_size: RowSize,
 }
 
 impl JsonDecoder {
-    pub(super) fn new(schema: &DecodeSchema, limit: usize) -> Result<Self, Diagnostic> {
-        let decoded = schema.decoded();
-        let columns = decoded.fields().iter().cloned().map(Column::new);
-        let columns = columns
-            .collect::<Result<_, String>>()
-            .map_err(|reason| Diagnostic::new(Code::Unsupported, reason))?;
+    pub(super) fn new(schema: &DecodeSchema, mapping: &Mapping, limit: usize) -> Result<Self, Diagnostic> {
+        let rows = Rows::new(schema, mapping).map_err(|reason| Diagnostic::new(Code::Unsupported, reason))?;
+        let shape = mapping.shape(schema);
         Ok(JsonDecoder {
-            schema: decoded,
-            rows: Rows::new(columns),
-            fast: Some(Fast::new()),
+            schema: schema.decoded(),
+            fast: Fast::new(&shape),
+            shape,
+            rows,
+            faults: mapping.faults,
             limit,
             row_size: RowSize::new(),
         })
@@ -55,15 +59,15 @@ impl JsonDecoder {
 
     #[inline(always)]
     fn quick(&mut self, text: &str, at: usize) -> Option<usize> {
-        let next = self.fast.as_mut()?.row(text, at, &mut self.rows);
+        let rows = self.rows.rows;
+        let next = self.fast.as_mut()?.line(text, at, &self.shape, &mut self.rows);
         match next {
             // Whether a line of the limit's length and a bit is too long, the strict way says.
             Some(next) if next - at <= self.limit => Some(next),
-            Some(_) => {
-                self.rows.rows -= 1;
+            _ => {
+                self.rows.rows = rows;
                 None
             }
-            None => None,
         }
     }
 
@@ -78,7 +82,7 @@ impl JsonDecoder {
             errors.push(records::bad(message, line, content.as_bytes(), self.rows.rows));
         } else {
             let report = |message, raw: &str, row| errors.push(records::bad(message, line, raw.as_bytes(), row));
-            self.rows.line(content, report);
+            strict::line(&self.shape, &mut self.rows, content, report);
         }
         at + end + 1
     }
@@ -122,6 +126,9 @@ impl Decoder for JsonDecoder {
             errors.push(records::bad(message, line, &bytes[start..end], self.rows.rows));
             line += 1;
             bytes = &bytes[end..];
+        }
+        if self.faults == Faults::Ignored {
+            errors.clear();
         }
         let rows = std::mem::take(&mut self.rows.rows);
         self.row_size.learn(block.bytes.len(), rows);

@@ -3,8 +3,10 @@
 use arrow::datatypes::SchemaRef;
 
 use super::decoder::JsonDecoder;
-use super::encoder::JsonEncoder;
+use super::encoder;
 use super::framer::LineFramer;
+use super::mapping::Mapping;
+use super::options::OPTIONS;
 use crate::config::options::{OptionSpec, Options};
 use crate::error::Diagnostic;
 use crate::formats::{DecodeSchema, Decoder, Encoder, Format, Framer, records};
@@ -14,7 +16,6 @@ use crate::formats::{DecodeSchema, Decoder, Encoder, Format, Framer, records};
 pub struct JsonFormat;
 
 const NAME: &str = "json";
-const OPTIONS: &[OptionSpec] = &[records::MAX_RECORD];
 
 impl Format for JsonFormat {
     fn name(&self) -> &'static str {
@@ -34,10 +35,15 @@ impl Format for JsonFormat {
     }
 
     fn decoder(&self, schema: &DecodeSchema, options: &Options) -> Result<Box<dyn Decoder>, Diagnostic> {
-        Ok(Box::new(JsonDecoder::new(schema, records::max_record(options))?))
+        let mapping = Mapping::new(&schema.declared, options)?;
+        Ok(Box::new(JsonDecoder::new(
+            schema,
+            &mapping,
+            records::max_record(options),
+        )?))
     }
 
-    fn encoder(&self, schema: &SchemaRef, _options: &Options) -> Result<Box<dyn Encoder>, Diagnostic> {
-        Ok(Box::new(JsonEncoder::new(schema)))
+    fn encoder(&self, schema: &SchemaRef, options: &Options) -> Result<Box<dyn Encoder>, Diagnostic> {
+        encoder::encoder(schema, options)
     }
 }

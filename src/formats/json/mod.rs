@@ -1,13 +1,20 @@
-//! The json format: one object a line (NDJSON); a line may also hold an array of objects.
+//! The json format: one object a line (NDJSON), an array of them, or messages of any form of which paths say where records
+//! and columns are.
 
 mod decoder;
 mod encoder;
 mod fast;
 mod format;
 mod framer;
-
+mod mapping;
+mod options;
+mod path;
+mod rows;
+mod scalars;
+mod shape;
 mod strict;
 #[cfg(test)]
 mod tests;
 
 pub use format::JsonFormat;
+pub(super) use framer::LineFramer;

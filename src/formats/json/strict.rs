@@ -1,104 +1,108 @@
 //! The general way to read a line: `serde_json` takes it apart, by the letter of RFC 8259.
 //!
-//! It decides what is an error and what the message says; [`super::fast`] only ever agrees with it. A row visitor puts
-//! each member that is a column into that column as it comes; there is no tree of values. A member that comes twice
-//! replaces the former, as in `serde_json`, JavaScript and PostgreSQL's `jsonb`.
+//! It decides what is an error and what the message says; [`super::fast`] only ever agrees with it. Values are put into their
+//! columns as they come, along the trie of what is wanted; there is no tree of values. A member that comes twice replaces the
+//! former with all it held, as in `serde_json`, JavaScript and PostgreSQL's `jsonb`.
 
-use std::collections::HashMap;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::formats::columns::{Column, json_value, shorten};
+use super::mapping::Missing;
+use super::path::{Segment, find, place};
+use super::rows::Rows;
+use super::shape::{NodeId, RECORD, Shape};
+use crate::formats::columns::{json_value, shorten};
 
 /// Blanks of a line that is not a record.
 const BLANKS: [char; 3] = [' ', '\t', '\r'];
 
-/// The columns that are read, by name, and how many rows they hold.
-#[derive(Debug)]
-pub(super) struct Rows {
-    pub(super) columns: Vec<Column>,
-    pub(super) rows: usize,
-    names: HashMap<String, usize>,
+/// The most bytes that the records of one message get of what stands once in it.
+const MAX_COPIED: usize = 256 << 20;
+
+/// Reads a line without its end. Each bad record is reported with its raw text and the number of good rows before.
+pub(super) fn line(shape: &Shape, rows: &mut Rows, line: &str, mut report: impl FnMut(String, &str, usize)) {
+    let text = line.trim_matches(BLANKS);
+    if text.is_empty() {
+        return;
+    }
+    if !text.starts_with(['{', '[']) {
+        return report(not_a_record(shape, text), line, rows.rows);
+    }
+    let message: &RawValue = match serde_json::from_str(text) {
+        Ok(message) => message,
+        Err(error) => return report(syntax(&error), line, rows.rows),
+    };
+    let mut found = Vec::new();
+    find(message, &shape.root, shape.fold, &mut found);
+    let records = match found.first().map(|found| found.get()) {
+        // Nothing where the records should be is no records.
+        None | Some("null") => {
+            if rows.missing() == Missing::Error {
+                report("there is nothing at json.root".to_string(), line, rows.rows);
+            }
+            return;
+        }
+        Some(records) => records,
+    };
+    let whole = of_message(shape, message);
+    if !(shape.exploded && records.starts_with('[')) {
+        record(shape, rows, records, &whole).unwrap_or_else(|message| fail(rows, &mut report, message, line));
+        return;
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(records).unwrap_or_default();
+    let copied: usize = whole.iter().map(|(_, value)| value.len()).sum();
+    if copied.saturating_mul(items.len()) > MAX_COPIED {
+        let message = format!("the columns with '$$' would take more than {MAX_COPIED} bytes in its records");
+        return report(message, line, rows.rows);
+    }
+    for item in items {
+        record(shape, rows, item.get(), &whole).unwrap_or_else(|message| fail(rows, &mut report, message, item.get()));
+    }
 }
 
-impl Rows {
-    pub(super) fn new(columns: Vec<Column>) -> Self {
-        let names = columns
-            .iter()
-            .enumerate()
-            .map(|(i, column)| (column.name().to_string(), i));
-        Rows {
-            names: names.collect(),
-            columns,
-            rows: 0,
+/// The values of columns that are found from the message's start on.
+fn of_message(shape: &Shape, message: &RawValue) -> Vec<(usize, String)> {
+    let mut values = Vec::new();
+    for (column, path) in &shape.whole {
+        let mut found = Vec::new();
+        find(message, path, shape.fold, &mut found);
+        let texts: Vec<&str> = found.iter().map(|value| value.get()).collect();
+        let singular = !path.iter().any(|segment| matches!(segment, Segment::Several(_)));
+        match (texts.as_slice(), singular) {
+            ([], true) => {}
+            ([text], true) => values.push((*column, text.to_string())),
+            _ => values.push((*column, format!("[{}]", texts.join(",")))),
         }
     }
+    values
+}
 
-    /// The column that a member goes to.
-    pub(super) fn column(&self, name: &str) -> Option<usize> {
-        self.names.get(name).copied()
-    }
+fn fail(rows: &mut Rows, report: &mut impl FnMut(String, &str, usize), message: String, raw: &str) {
+    rows.roll_back();
+    report(message, raw, rows.rows);
+}
 
-    /// Forgets what an unfinished row left.
-    pub(super) fn roll_back(&mut self) {
-        self.columns.iter_mut().for_each(|column| column.truncate(self.rows));
+fn record(shape: &Shape, rows: &mut Rows, text: &str, whole: &[(usize, String)]) -> Result<(), String> {
+    let open = if shape.positional { '[' } else { '{' };
+    if !text.starts_with(open) {
+        return Err(not_a_record(shape, text));
     }
+    value(shape, rows, RECORD, text)?;
+    for (column, value) in whole {
+        rows.put(*column, value)?;
+    }
+    rows.fill()
+}
 
-    /// Ends a row: columns without a value get NULL, which is an error for one that is NOT NULL.
-    pub(super) fn fill(&mut self) -> Result<(), String> {
-        for column in &mut self.columns {
-            if column.len() == self.rows && column.push_null().is_err() {
-                return Err(format!("column '{}' is NOT NULL but has no value", column.name()));
-            }
-        }
-        self.rows += 1;
-        Ok(())
-    }
-
-    /// Reads a line without its end. Each bad record is reported with its raw text and the number of good rows before.
-    pub(super) fn line(&mut self, line: &str, mut report: impl FnMut(String, &str, usize)) {
-        let text = line.trim_matches(BLANKS);
-        match text.as_bytes().first() {
-            None => {}
-            Some(b'{') => self.record(text, line, &mut report),
-            Some(b'[') => match serde_json::from_str::<Vec<&RawValue>>(text) {
-                Ok(items) => {
-                    for item in items {
-                        self.record(item.get(), item.get(), &mut report);
-                    }
-                }
-                Err(error) => report(syntax(&error), line, self.rows),
-            },
-            Some(_) => self.record(text, line, &mut report),
-        }
-    }
-
-    fn record(&mut self, text: &str, raw: &str, report: &mut impl FnMut(String, &str, usize)) {
-        let read = match text.starts_with('{') {
-            true => self.object(text),
-            false => Err(format!("expected a JSON object, found {}", shorten(text))),
-        };
-        if let Err(message) = read {
-            self.roll_back();
-            report(message, raw, self.rows);
-        }
-    }
-
-    fn object(&mut self, text: &str) -> Result<(), String> {
-        let mut refused = None;
-        let mut json = serde_json::Deserializer::from_str(text);
-        let read = json.deserialize_map(RowVisitor {
-            rows: self,
-            refused: &mut refused,
-        });
-        match (read.and_then(|()| json.end()), refused) {
-            (_, Some(message)) => Err(message),
-            (Err(error), None) => Err(syntax(&error)),
-            (Ok(()), None) => self.fill(),
-        }
-    }
+fn not_a_record(shape: &Shape, text: &str) -> String {
+    let what = if shape.positional {
+        "a JSON array"
+    } else {
+        "a JSON object"
+    };
+    format!("expected {what}, found {}", shorten(text))
 }
 
 /// A syntax error with its place in the line.
@@ -110,46 +114,129 @@ fn syntax(error: &serde_json::Error) -> String {
     )
 }
 
-/// Puts the members of one object into their columns.
-struct RowVisitor<'a> {
+/// Puts a node's value, which is well-formed, where it is wanted.
+pub(super) fn value(shape: &Shape, rows: &mut Rows, node: NodeId, raw: &str) -> Result<(), String> {
+    let here = shape.node(node);
+    // If the value came before: the last counts.
+    here.beneath.iter().for_each(|&column| rows.clear(column));
+    for &column in &here.columns {
+        rows.put(column, raw)?;
+    }
+    if !here.several.is_empty() {
+        several(shape, rows, node, raw)?;
+    }
+    let mut refused = None;
+    let parts = Parts {
+        shape,
+        rows,
+        node,
+        refused: &mut refused,
+    };
+    let mut json = serde_json::Deserializer::from_str(raw);
+    let read = match raw.as_bytes().first() {
+        Some(b'{') if here.has_members() => json.deserialize_map(parts),
+        Some(b'[') if here.has_elements() => json.deserialize_seq(parts),
+        _ => Ok(()),
+    };
+    match (read, refused) {
+        (_, Some(message)) => Err(message),
+        (Err(error), None) => Err(syntax(&error)),
+        (Ok(()), None) => Ok(()),
+    }
+}
+
+/// Collects the values of columns that take any number of them.
+fn several(shape: &Shape, rows: &mut Rows, node: NodeId, raw: &str) -> Result<(), String> {
+    let value: &RawValue = serde_json::from_str(raw).map_err(|error| syntax(&error))?;
+    for (column, path) in &shape.node(node).several {
+        let mut found = Vec::new();
+        find(value, path, shape.fold, &mut found);
+        let texts: Vec<&str> = found.iter().map(|value| value.get()).collect();
+        rows.put(*column, &format!("[{}]", texts.join(",")))?;
+    }
+    Ok(())
+}
+
+/// Goes through the parts of a value.
+struct Parts<'a> {
+    shape: &'a Shape,
     rows: &'a mut Rows,
+    node: NodeId,
     /// Why a value was refused: it takes the place of the error that stops `serde_json`.
     refused: &'a mut Option<String>,
 }
 
-impl<'de> Visitor<'de> for RowVisitor<'_> {
+impl Parts<'_> {
+    fn value<E: serde::de::Error>(&mut self, node: NodeId, raw: &RawValue) -> Result<(), E> {
+        value(self.shape, self.rows, node, raw.get()).map_err(|message| {
+            *self.refused = Some(message);
+            E::custom("refused")
+        })
+    }
+}
+
+impl<'de> Visitor<'de> for Parts<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+        f.write_str("an object or an array")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(column) = map.next_key_seed(Name(self.rows))? {
-            let Some(column) = column else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            let value: &RawValue = map.next_value()?;
-            let row = self.rows.rows;
-            let column = &mut self.rows.columns[column];
-            if column.len() > row {
-                column.truncate(row);
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let (shape, node) = (self.shape, self.node);
+        while let Some(child) = map.next_key_seed(Name { shape, node })? {
+            match child {
+                Some(child) => {
+                    let raw: &RawValue = map.next_value()?;
+                    self.value(child, raw)?;
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
-            if let Err(reject) = json_value::push(column, value.get()) {
-                *self.refused = Some(reject.message(column.name()));
-                return Err(A::Error::custom("refused"));
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        let node = self.shape.node(self.node);
+        // All elements, if some are wanted by their distance from the end.
+        let mut all: Vec<&RawValue> = Vec::new();
+        for index in 0.. {
+            let child = node.element(index);
+            if child.is_none() && node.from_end.is_empty() {
+                if seq.next_element::<IgnoredAny>()?.is_none() {
+                    break;
+                }
+                continue;
+            }
+            let Some(raw) = seq.next_element::<&RawValue>()? else {
+                break;
+            };
+            if let Some(child) = child {
+                self.value(child, raw)?;
+            }
+            if !node.from_end.is_empty() {
+                all.push(raw);
+            }
+        }
+        for &(back, child) in &node.from_end {
+            if let Some(index) = place(all.len(), back) {
+                self.value::<A::Error>(child, all[index])?;
             }
         }
         Ok(())
     }
 }
 
-/// A member's name, as the column it means.
-struct Name<'a>(&'a Rows);
+/// A member's name, as the node it leads to.
+struct Name<'a> {
+    shape: &'a Shape,
+    node: NodeId,
+}
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = Option<usize>;
+    type Value = Option<NodeId>;
 
     fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<Self::Value, D::Error> {
         name.deserialize_str(self)
@@ -157,13 +244,13 @@ impl<'de> DeserializeSeed<'de> for Name<'_> {
 }
 
 impl Visitor<'_> for Name<'_> {
-    type Value = Option<usize>;
+    type Value = Option<NodeId>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a name")
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.column(name))
+        Ok(self.shape.member(self.node, name))
     }
 }

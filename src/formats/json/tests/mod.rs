@@ -1,3 +1,6 @@
+mod mapping;
+mod sinks;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -5,9 +8,12 @@ use proptest::prelude::*;
 
 use super::JsonFormat;
 use super::decoder::JsonDecoder;
+use super::mapping::Mapping;
 use crate::catalog::types::TIMESTAMP;
 use crate::error::RAW_LIMIT;
-use crate::formats::testing::{Outcome, batches, every_type, field, json_field, list_of, map_of, read, same, write};
+use crate::formats::testing::{
+    Outcome, batches, every_type, field, json_field, list_of, map_of, options, read, same, write,
+};
 use crate::formats::{Block, DecodeSchema, Decoder, FrameKind};
 
 fn trades() -> SchemaRef {
@@ -268,7 +274,7 @@ fn lines() {
             "{\"a\":1,\n\"b\":\"x\"}\n",
             &[],
             &[
-                "1: not valid JSON: EOF while parsing a value at column 7",
+                "1: not valid JSON: EOF while parsing an object at column 7",
                 "2: expected a JSON object, found \"b\":\"x\"}",
             ],
         ),
@@ -430,6 +436,11 @@ fn inputs() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+fn decoder(schema: &DecodeSchema, given: &[(&str, &str)], limit: usize) -> JsonDecoder {
+    let mapping = Mapping::new(&schema.declared, &options(&JsonFormat, given)).unwrap();
+    JsonDecoder::new(schema, &mapping, limit).unwrap()
+}
+
 fn outcome(mut decoder: JsonDecoder, input: &[u8]) -> Outcome {
     let block = Block {
         bytes: input.to_vec(),
@@ -449,8 +460,8 @@ proptest! {
     fn the_quick_way_agrees_with_the_strict_way(input in inputs()) {
         for wanted in [vec![0, 1, 2, 3, 4], vec![1, 4], vec![]] {
             let schema = DecodeSchema { declared: trades(), wanted: wanted.into() };
-            let quick = outcome(JsonDecoder::new(&schema, 200).unwrap(), &input);
-            let strict = outcome(JsonDecoder::new(&schema, 200).unwrap().strict(), &input);
+            let quick = outcome(decoder(&schema, &[], 200), &input);
+            let strict = outcome(decoder(&schema, &[], 200).strict(), &input);
             prop_assert_eq!(&quick.errors, &strict.errors);
             prop_assert!(same(&quick.batch, &strict.batch), "{:?} {:?}", quick.rows(), strict.rows());
         }
@@ -458,7 +469,7 @@ proptest! {
 
     #[test]
     fn rows_and_errors_are_those_of_serde_json(input in inputs()) {
-        let outcome = outcome(JsonDecoder::new(&DecodeSchema::all(trades()), 1 << 20).unwrap(), &input);
+        let outcome = outcome(decoder(&DecodeSchema::all(trades()), &[], 1 << 20), &input);
         // Lines that are no JSON at all must be errors, and each counts once.
         for (index, line) in input.split(|&byte| byte == b'\n').enumerate() {
             let here = outcome.errors.iter().filter(|error| error.line == index as u64 + 1).count();
@@ -508,8 +519,8 @@ proptest! {
             text[at] = byte;
         }
         let schema = DecodeSchema::all(every_type());
-        let quick = outcome(JsonDecoder::new(&schema, 1 << 20).unwrap(), &text);
-        let strict = outcome(JsonDecoder::new(&schema, 1 << 20).unwrap().strict(), &text);
+        let quick = outcome(decoder(&schema, &[], 1 << 20), &text);
+        let strict = outcome(decoder(&schema, &[], 1 << 20).strict(), &text);
         prop_assert_eq!(&quick.errors, &strict.errors);
         prop_assert!(same(&quick.batch, &strict.batch));
     }
