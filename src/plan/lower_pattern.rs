@@ -167,6 +167,14 @@ impl Lowering<'_> {
     }
 }
 
+/// A condition with earlier events, taken apart.
+struct Equalities {
+    /// Columns of the event that equal values of earlier ones.
+    equal: Vec<(usize, Capture)>,
+    /// What else it asks.
+    rest: Vec<Expr>,
+}
+
 struct Builder<'a> {
     scan: &'a PatternScan,
     ports: &'a [PortPlan],
@@ -181,7 +189,7 @@ impl Builder<'_> {
         let filter = element.filter.as_ref().map(|filter| physical_expr(filter, &own));
         let mut condition = Condition::of_filter(filter.transpose()?);
         if let Some(join) = &element.join {
-            let (equal, rest) = self.equalities(id, join)?;
+            let Equalities { equal, rest } = self.equalities(id, join)?;
             let is_word = |column: usize| *port.schema.field(column).data_type() != DataType::Utf8View;
             condition.exact = match equal.as_slice() {
                 [] => true,
@@ -232,7 +240,7 @@ impl Builder<'_> {
     }
 
     /// `event.column = earlier.column`, where the earlier event is there when waiting begins; and what else the condition asks.
-    fn equalities(&self, id: ElementId, expr: &Expr) -> Result<(Vec<(usize, Capture)>, Vec<Expr>), Diagnostic> {
+    fn equalities(&self, id: ElementId, expr: &Expr) -> Result<Equalities, Diagnostic> {
         let element = &self.scan.spec.elements[id];
         let port = &self.ports[element.port];
         let own = |expr: &Expr| match expr {
@@ -276,7 +284,7 @@ impl Builder<'_> {
                 None => rest.push(conjunct.clone()),
             }
         }
-        Ok((equal, rest))
+        Ok(Equalities { equal, rest })
     }
 
     /// Where a value comes from.

@@ -26,8 +26,11 @@ fn two_values(spec: &OptionSpec) -> Option<[String; 2]> {
     })
 }
 
-/// A place that an option can be given in, the strongest first.
-const GIVERS: [(Origin, fn(&mut Givers, &str, &str)); 4] = [
+/// Gives an option a value.
+type Give = fn(&mut Givers, &str, &str);
+
+/// The places that an option can be given in, the strongest first.
+const GIVERS: [(Origin, Give); 4] = [
     (Origin::With, |givers, key, value| {
         givers.with += &format!(", \"{key}\" = '{value}'")
     }),
@@ -210,7 +213,7 @@ fn secrets_come_from_files_and_are_not_shown() {
     // A wrong option beside it quotes the line.
     scratch.write(
         "app.sql",
-        &table
+        table
             .replace("${file:password}", "s3cret-of-mine")
             .replace("postgres.user", "postgres.usr"),
     );
@@ -223,7 +226,7 @@ fn secrets_come_from_files_and_are_not_shown() {
     // A secret where something else must be is not shown, either.
     scratch.write(
         "app.sql",
-        &APP.replace("\"fields", "rows = '${file:password}', \"fields"),
+        APP.replace("\"fields", "rows = '${file:password}', \"fields"),
     );
     let wrong = scratch.run(["validate", "app.sql"]).code(2);
     assert!(

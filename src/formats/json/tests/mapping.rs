@@ -482,6 +482,8 @@ fn refused(schema: &SchemaRef, given: &[(&str, &str)]) -> Diagnostic {
             value: value.to_string(),
             value_span: Some(index..index + 1),
             source: None,
+            secret: false,
+            loose: false,
         })
         .collect();
     let options = Options::check("json", JsonFormat.options(), &raw).unwrap();
