@@ -119,9 +119,15 @@ impl Matcher {
         let attempt = self.attempts.get(id);
         self.tally.timeouts += u64::from(attempt.has_started());
         if self.plan.expired && attempt.has_started() {
-            let (link, partition) = (attempt.link, attempt.partition);
-            self.events.links.retain(link);
-            self.emit(link, at, Op::Delete, partition);
+            let matched = Matched {
+                link: attempt.link,
+                time: at,
+                op: Op::Delete,
+                partition: attempt.partition,
+                order: attempt.order,
+            };
+            self.events.links.retain(matched.link);
+            self.emit(matched);
         }
         self.remove(id);
     }

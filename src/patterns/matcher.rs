@@ -102,6 +102,8 @@ pub(super) struct Matched {
     pub(super) time: Micros,
     pub(super) op: Op,
     pub(super) partition: u32,
+    /// When the attempt began, by its events.
+    pub(super) order: u64,
 }
 
 /// What the attempts of one key share.
@@ -266,6 +268,7 @@ impl Matcher {
         };
         self.find(&at, None, &mut hits, report)?;
         let created = self.attempts.created();
+        let before = self.matches.len();
         self.revived = None;
         self.apply(&at, &mut hits);
         if self.plan.program.mode == Mode::Strict {
@@ -273,6 +276,8 @@ impl Matcher {
         }
         hits.clear();
         self.hits = hits;
+        // An alternative that is lost may have taken the first event with it: they go out by what they have.
+        self.matches[before..].sort_by_key(|matched| matched.order);
         self.keep_within_bound()
     }
 
@@ -438,7 +443,13 @@ impl Matcher {
         step.offer(&mut attempt, takers, event);
         let (took, matched, timers) = (step.took, step.matched, step.timers);
         if matched {
-            self.emit(attempt.link, moment.time, Op::Insert, partition);
+            self.emit(Matched {
+                link: attempt.link,
+                time: moment.time,
+                op: Op::Insert,
+                partition,
+                order: attempt.order,
+            });
             return (None, took);
         }
         if turns_away {
@@ -522,8 +533,14 @@ impl Matcher {
         if matched {
             let attempt = self.attempts.get_mut(id);
             let link = std::mem::replace(&mut attempt.link, NOTHING);
-            let partition = attempt.partition;
-            self.emit(link, time, Op::Insert, partition);
+            let (partition, order) = (attempt.partition, attempt.order);
+            self.emit(Matched {
+                link,
+                time,
+                op: Op::Insert,
+                partition,
+                order,
+            });
         }
         self.remove(id);
     }
@@ -549,14 +566,9 @@ impl Matcher {
         }
     }
 
-    pub(super) fn emit(&mut self, link: LinkId, time: Micros, op: Op, partition: u32) {
-        self.tally.matches += u64::from(op == Op::Insert);
-        self.matches.push(Matched {
-            link,
-            time,
-            op,
-            partition,
-        });
+    pub(super) fn emit(&mut self, matched: Matched) {
+        self.tally.matches += u64::from(matched.op == Op::Insert);
+        self.matches.push(matched);
     }
 
     /// Takes an attempt away.
