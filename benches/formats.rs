@@ -36,17 +36,38 @@ fn schema() -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
+/// A row by its number.
+struct Trade {
+    ts: usize,
+    symbol: usize,
+    price: f64,
+    volume: usize,
+    account: usize,
+}
+
+impl Trade {
+    fn of(row: usize) -> Self {
+        Trade {
+            ts: 1_700_000_000_000 + row,
+            symbol: row * 7 % 100,
+            price: (row * 7919 % 20_000) as f64 / 100.0,
+            volume: row * 13 % 100,
+            account: row * 17 % 10_000,
+        }
+    }
+}
+
 /// The same rows as JSON lines and as CSV.
 fn texts() -> (String, String) {
     let (mut json, mut csv) = (String::new(), String::from("ts,symbol,price,volume,account\n"));
     for row in 0..ROWS {
-        let (ts, symbol, volume, account) = (
-            1_700_000_000_000 + row,
-            row * 7 % 100,
-            row * 13 % 100,
-            row * 17 % 10_000,
-        );
-        let price = (row * 7919 % 20_000) as f64 / 100.0;
+        let Trade {
+            ts,
+            symbol,
+            price,
+            volume,
+            account,
+        } = Trade::of(row);
         let _ = writeln!(
             json,
             r#"{{"ts":{ts},"symbol":"S{symbol:03}","price":{price:.2},"volume":{volume},"account":{account}}}"#
@@ -96,13 +117,13 @@ fn nested() -> [Nested; 3] {
     ];
     let (mut plain, mut rich, mut array) = (String::new(), String::new(), String::new());
     for row in 0..ROWS {
-        let (ts, symbol, volume, account) = (
-            1_700_000_000_000 + row,
-            row * 7 % 100,
-            row * 13 % 100,
-            row * 17 % 10_000,
-        );
-        let price = (row * 7919 % 20_000) as f64 / 100.0;
+        let Trade {
+            ts,
+            symbol,
+            price,
+            volume,
+            account,
+        } = Trade::of(row);
         let event = format!(
             r#"{{"time":{{"ts":{ts}}},"trade":{{"symbol":"S{symbol:03}","price":{price:.2}}}}},"sizes":[{{"volume":{volume}}}]"#
         );
@@ -143,15 +164,7 @@ fn nested() -> [Nested; 3] {
 }
 
 fn options(format: &dyn Format, given: &[(&str, &str)]) -> Options {
-    let raw = given.iter().map(|(key, value)| RawOption {
-        key: key.to_string(),
-        key_span: None,
-        value: value.to_string(),
-        value_span: None,
-        source: None,
-        secret: false,
-        loose: false,
-    });
+    let raw = given.iter().map(|(key, value)| RawOption::new(*key, *value));
     Options::check(format.name(), format.options(), &raw.collect::<Vec<_>>()).expect("options of the format")
 }
 

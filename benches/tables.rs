@@ -38,15 +38,7 @@ fn schema() -> SchemaRef {
 fn open(backend: &str, key: &[usize], index: &[usize], options: &[(&str, &str)]) -> Arc<dyn Table> {
     let raw: Vec<RawOption> = options
         .iter()
-        .map(|(key, value)| RawOption {
-            key: key.to_string(),
-            key_span: None,
-            value: value.to_string(),
-            value_span: None,
-            source: None,
-            secret: false,
-            loose: false,
-        })
+        .map(|(key, value)| RawOption::new(*key, *value))
         .collect();
     let backends = Backends::builtin();
     let specs = backends.get(backend).expect("a backend").options();

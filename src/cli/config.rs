@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::app_args::AppArgs;
 use super::{exit, output};
-use crate::config::app_options::{APP_OPTIONS, APPLICATION_OPTIONS};
+use crate::config::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, OF_THE_APP};
 use crate::config::layers::Layers;
 use crate::config::options::{OptionKind, OptionSpec};
 use crate::connectors::Registry;
@@ -139,8 +139,7 @@ fn schema() -> Value {
     }
     let registry = Registry::builtin();
     let mut stream = Map::new();
-    let decides = ["type", "extension", "format"];
-    for spec in STREAM_OPTIONS.iter().filter(|spec| !decides.contains(&spec.name)) {
+    for spec in STREAM_OPTIONS.iter().filter(|spec| !OF_THE_APP.contains(&spec.name)) {
         put(&mut stream, spec.name, spec);
     }
     for connector in registry.connectors() {

@@ -187,15 +187,7 @@ fn run_to_end(app: &App, printed: &[String], quiet: bool) -> Result<Ended> {
 /// Prints the rows of a query as the log sink does; with its name only where several queries print.
 fn print_rows(app: &App, query: &str, queries: usize) -> Result<()> {
     let prefix = if queries > 1 { query } else { "" };
-    let prefix = RawOption {
-        key: "prefix".to_string(),
-        key_span: None,
-        value: prefix.to_string(),
-        value_span: None,
-        source: None,
-        secret: false,
-        loose: false,
-    };
+    let prefix = RawOption::new("prefix".to_string(), prefix.to_string());
     let spec = SinkSpec {
         stream: query.to_string(),
         schema: app.stream(query)?.schema.clone(),

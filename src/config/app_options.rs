@@ -3,6 +3,9 @@
 use super::checkpoints;
 use super::options::{OptionKind, OptionSpec};
 
+/// What decides the meaning of a stream's other options, and so cannot be configured.
+pub const OF_THE_APP: &[&str] = &["type", "extension", "format"];
+
 /// Options that an app's streams share.
 pub const APPLICATION_OPTIONS: &[&str] = &["error.strategy", "idle.timeout", "state.ttl"];
 

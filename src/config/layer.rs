@@ -5,13 +5,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::app_options::{APP_OPTIONS, APPLICATION_OPTIONS};
+use super::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, OF_THE_APP};
 use super::nearest::nearest;
 use super::options::RawOption;
 use crate::error::{Code, Diagnostic, SourceText};
-
-/// What decides the meaning of other options, and so cannot be configured.
-const OF_THE_APP: &[&str] = &["type", "extension", "format"];
 
 /// The options of a layer.
 #[derive(Debug, Clone, Default)]

@@ -349,6 +349,19 @@ impl Options {
 }
 
 impl RawOption {
+    /// One that is written nowhere: made by a program.
+    pub fn new(key: impl Into<String>, value: impl Into<String>) -> Self {
+        RawOption {
+            key: key.into(),
+            key_span: None,
+            value: value.into(),
+            value_span: None,
+            source: None,
+            secret: false,
+            loose: false,
+        }
+    }
+
     /// The option by its name in one of these tables, if an environment variable names it.
     pub fn spelled(&self, tables: &[(&str, &[OptionSpec])]) -> Cow<'_, RawOption> {
         if !self.loose {

@@ -134,18 +134,7 @@ pub fn texts(columns: &RecordBatch) -> Vec<String> {
 
 /// Options as a user writes them.
 pub fn options(owner: &str, specs: &[OptionSpec], given: &[(&str, &str)]) -> Result<Options, Diagnostic> {
-    let raw: Vec<RawOption> = given
-        .iter()
-        .map(|(key, value)| RawOption {
-            key: key.to_string(),
-            key_span: None,
-            value: value.to_string(),
-            value_span: None,
-            source: None,
-            secret: false,
-            loose: false,
-        })
-        .collect();
+    let raw: Vec<RawOption> = given.iter().map(|(key, value)| RawOption::new(*key, *value)).collect();
     Options::check(owner, specs, &raw)
 }
 

@@ -57,18 +57,7 @@ pub(crate) fn every_type() -> SchemaRef {
 }
 
 pub(crate) fn options(format: &dyn Format, given: &[(&str, &str)]) -> Options {
-    let raw: Vec<RawOption> = given
-        .iter()
-        .map(|(key, value)| RawOption {
-            key: key.to_string(),
-            key_span: None,
-            value: value.to_string(),
-            value_span: None,
-            source: None,
-            secret: false,
-            loose: false,
-        })
-        .collect();
+    let raw: Vec<RawOption> = given.iter().map(|(key, value)| RawOption::new(*key, *value)).collect();
     Options::check(format.name(), format.options(), &raw).unwrap()
 }
 

@@ -367,15 +367,7 @@ impl Definer<'_> {
                 option.key = "extension".to_string();
             }
         }
-        options.push(RawOption {
-            key: "type".to_string(),
-            key_span: None,
-            value: role.to_string(),
-            value_span: None,
-            source: None,
-            secret: false,
-            loose: false,
-        });
+        options.push(RawOption::new("type".to_string(), role.to_string()));
         Ok(options)
     }
 

@@ -196,15 +196,7 @@ fn options_that_cannot_be() {
         ("null", "a,b"),
     ];
     for (key, value) in cases {
-        let raw = RawOption {
-            key: format!("csv.{key}"),
-            key_span: None,
-            value: value.to_string(),
-            value_span: None,
-            source: None,
-            secret: false,
-            loose: false,
-        };
+        let raw = RawOption::new(format!("csv.{key}"), value);
         let options = Options::check("csv", CsvFormat.options(), &[raw]).unwrap();
         assert!(Dialect::new(&options).is_err(), "{key} {value}");
     }

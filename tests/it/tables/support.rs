@@ -127,15 +127,7 @@ impl Maker {
         let place = self.place().into_iter().filter(|(name, _)| !is_given(name));
         let raw: Vec<RawOption> = place
             .chain(given)
-            .map(|(key, value)| RawOption {
-                key,
-                key_span: None,
-                value,
-                value_span: None,
-                source: None,
-                secret: false,
-                loose: false,
-            })
+            .map(|(key, value)| RawOption::new(key, value))
             .collect();
         let backends = Backends::builtin();
         let backend = backends.get(self.backend).unwrap();
