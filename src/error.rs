@@ -40,12 +40,20 @@ pub enum Error {
     /// The API was called with something that does not fit the app.
     #[error("{0}")]
     Usage(String),
+    /// A sink refuses an event for what it holds: trying again would not help.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl Error {
     /// An [`Error::Failed`] from anything that can be printed.
     pub fn failed(message: impl fmt::Display) -> Self {
         Error::Failed(message.to_string())
+    }
+
+    /// An [`Error::Refused`] from anything that can be printed.
+    pub fn refused(message: impl fmt::Display) -> Self {
+        Error::Refused(message.to_string())
     }
 
     /// An [`Error::Usage`] from anything that can be printed.
@@ -472,10 +480,14 @@ pub enum ErrorKind {
     Evaluate,
     /// The event's values do not fit the target (NULL in a NOT NULL column, event time missing).
     Constraint,
-    /// A sink could not take the event.
+    /// A sink could not write the event.
     Sink,
     /// A table refused a row (a key that is there already), or could not be reached.
     Table,
+    /// A sink refused the event for what it holds.
+    Refused,
+    /// A source could not read. No event belongs to it.
+    Source,
 }
 
 impl ErrorKind {
@@ -487,6 +499,8 @@ impl ErrorKind {
             ErrorKind::Constraint => "constraint",
             ErrorKind::Sink => "sink",
             ErrorKind::Table => "table",
+            ErrorKind::Refused => "refused",
+            ErrorKind::Source => "source",
         }
     }
 }
@@ -498,13 +512,20 @@ pub struct RowError {
     pub kind: ErrorKind,
     /// The reason, with the column and value where known.
     pub message: String,
-    /// The event: raw text for decode errors (cut at [`RAW_LIMIT`] bytes), else its columns as `name=value`.
+    /// The event: raw text for decode errors (cut at [`RAW_LIMIT`] bytes), else its columns as a JSON object. Empty where there is
+    /// no event.
     pub event: String,
     /// Where the event stood in its input: line number of a file, from 1.
     pub line: Option<u64>,
     /// When it happened (processing time).
     pub at: Micros,
+    /// How often it was tried.
+    pub attempts: u32,
 }
 
-/// How much of a bad event's raw text an error keeps, in bytes.
-pub const RAW_LIMIT: usize = 4096;
+/// How much of a bad event's raw text an error keeps, in bytes: whole records in all but odd cases, so that dead letters can be
+/// read again.
+pub const RAW_LIMIT: usize = 1 << 20;
+
+/// How much of an event's text a log line or a message shows, in bytes.
+pub const SHOWN_LIMIT: usize = 4096;

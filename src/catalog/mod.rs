@@ -1,6 +1,8 @@
 //! What names mean: types, streams, functions.
 
 pub mod aggregates;
+pub mod error_policy;
+pub mod faults;
 pub mod functions;
 pub mod names;
 pub mod scalars;

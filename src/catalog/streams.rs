@@ -5,6 +5,7 @@ use std::ops::Range;
 use arrow::datatypes::SchemaRef;
 use sqlparser::ast::Expr;
 
+use super::error_policy::ErrorPolicy;
 use super::windows::WindowKind;
 use crate::config::options::{Options, RawOption};
 use crate::event::Micros;
@@ -111,18 +112,9 @@ pub struct Settings {
     /// Whether events leave in event-time order.
     pub ordered: bool,
     /// What happens to events in trouble.
-    pub on_error: OnError,
+    pub errors: ErrorPolicy,
     /// As given, or defaulted.
     pub options: Options,
-}
-
-/// What happens to an event that cannot be processed. It is counted and logged in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnError {
-    /// The event is dropped, the stream goes on.
-    Drop,
-    /// The app stops with the error.
-    Fail,
 }
 
 /// What happens to late events.

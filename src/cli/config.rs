@@ -10,7 +10,7 @@ use crate::config::options::{OptionKind, OptionSpec};
 use crate::connectors::Registry;
 use crate::error::Result;
 use crate::plan::configured::{Configured, Origin, origin, place};
-use crate::plan::define::STREAM_OPTIONS;
+use crate::plan::stream_options::STREAM_OPTIONS;
 
 const EXAMPLES: &str = "\
 Examples:

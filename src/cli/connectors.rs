@@ -8,7 +8,7 @@ use super::{exit, output};
 use crate::config::nearest::nearest;
 use crate::config::options::OptionSpec;
 use crate::connectors::{FormatUse, Registry};
-use crate::plan::define::STREAM_OPTIONS;
+use crate::plan::stream_options::STREAM_OPTIONS;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -195,7 +195,7 @@ fn print_rows(app: &App, query: &str, queries: usize) -> Result<()> {
         encoder: None,
     };
     // On a thread of its own, which flushes whenever it has caught up.
-    app.tap(query, Tap::Thread(SinkThread::start(query, Log.build(spec)?)?))
+    app.tap(query, Tap::Thread(SinkThread::start(query, Log.build(spec)?, None)?))
 }
 
 /// Whether an error is that the reader of standard output has gone.

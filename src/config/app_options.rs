@@ -7,7 +7,20 @@ use super::options::{OptionKind, OptionSpec};
 pub const OF_THE_APP: &[&str] = &["type", "extension", "format"];
 
 /// Options that an app's streams share.
-pub const APPLICATION_OPTIONS: &[&str] = &["error.strategy", "idle.timeout", "state.ttl"];
+pub const APPLICATION_OPTIONS: &[&str] = &[
+    "error.strategy",
+    "error.retry.max-attempts",
+    "error.retry.initial-delay",
+    "error.retry.max-delay",
+    "error.retry.multiplier",
+    "error.retry.jitter",
+    "error.retry.then",
+    "error.dlq.stream",
+    "error.dlq.fallback-strategy",
+    "error.log-level",
+    "idle.timeout",
+    "state.ttl",
+];
 
 /// On how many threads the keys of partitions are worked off.
 pub(super) const PARALLELISM: &str = "parallelism";

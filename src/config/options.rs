@@ -318,6 +318,18 @@ impl Options {
         }
     }
 
+    /// Whether an option is given somewhere, not defaulted.
+    pub fn is_written(&self, name: &str) -> bool {
+        self.given.get(name).is_some_and(|given| given.span.is_some())
+    }
+
+    /// Whether an option is given in the app itself, not by a layer or by default.
+    pub fn is_of_the_app(&self, name: &str) -> bool {
+        self.given
+            .get(name)
+            .is_some_and(|given| given.span.is_some() && given.source.is_none())
+    }
+
     /// The names given (or defaulted), in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.given.keys().map(String::as_str)

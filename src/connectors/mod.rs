@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use crate::config::options::{OptionSpec, Options};
-use crate::error::{Diagnostic, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::event::EventBatch;
 use crate::formats::{DecodeSchema, Decoder, Encoder, Framer};
 
@@ -141,7 +141,8 @@ pub trait Source: Send {
     /// Produces events until the input ends or `out` says stop.
     ///
     /// Every emitted batch carries the position after it; [`Source::seek`] to that position continues with the next
-    /// event. Blocks for back-pressure inside [`SourceOutput::emit`]. An `Err` stops the app.
+    /// event. Blocks for back-pressure inside [`SourceOutput::emit`]. An `Err` stops the app, or with `error.strategy = 'retry'` a
+    /// new source takes over, after a wait, from the last position that was emitted.
     fn run(&mut self, out: &mut SourceOutput) -> Result<()>;
 
     /// Whether its input ends by itself, and something or the end will come without fail: then the merge of several
@@ -160,6 +161,14 @@ pub trait Source: Send {
 pub type Position = serde_json::Value;
 
 /// A running sink. Calls come from one thread.
+///
+/// # Errors
+/// What an error means for the events, and whether trying again may help, depends on its kind:
+/// - [`Error::Refused`]: the sink refuses an event for what it holds. It is never tried again.
+/// - [`Error::Io`]: there is no way to the destination. No event is to blame.
+/// - any other: the one or the other; the runtime finds out by writing smaller parts.
+///
+/// The stream's `error.strategy` decides what follows; see `docs/error-handling.md`.
 pub trait Sink: Send {
     /// Whether writing takes no time worth a thread of its own.
     fn is_immediate(&self) -> bool {
@@ -169,11 +178,20 @@ pub trait Sink: Send {
     fn open(&mut self) -> Result<()> {
         Ok(())
     }
-    /// Takes a batch. May buffer.
+    /// Takes a batch. May buffer. *Errors.* Nothing of this batch is taken; what was taken before still is.
     fn write(&mut self, batch: &EventBatch) -> Result<()>;
     /// Makes everything written so far visible. Called when the input is drained, so that an event is never held back
-    /// by batching, and at barriers.
+    /// by batching, and at barriers. *Errors.* What is not written yet is kept for the next call.
     fn flush(&mut self) -> Result<()>;
+    /// Forgets what it has taken since the last flush that succeeded, as far as that is not written: nobody will try it again as it
+    /// is, and what comes next must not be held up by it.
+    fn abandon(&mut self) -> Result<()> {
+        Ok(())
+    }
+    /// Whether an error means that nobody will ever read anything again, so that the app shall end whatever the strategy.
+    fn is_over(&self, _error: &Error) -> bool {
+        false
+    }
     /// At a barrier: as [`Sink::flush`], and where it now stands, if [`Sink::restore`] can take it back there.
     ///
     /// A sink that can is exactly-once: what it gets after the last checkpoint comes again after a restart. For one that cannot

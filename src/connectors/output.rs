@@ -32,6 +32,13 @@ pub struct Emitted {
     pub position: Option<Position>,
 }
 
+impl Emitted {
+    /// Whether no event came with it, good or bad.
+    pub fn is_nothing(&self) -> bool {
+        self.batch.is_empty() && self.errors.iter().all(|error| error.kind == ErrorKind::Source)
+    }
+}
+
 /// Told when to stop: the channel disconnects.
 pub type StopSignal = Receiver<std::convert::Infallible>;
 
@@ -40,12 +47,37 @@ pub struct SourceOutput {
     events: Sender<Emitted>,
     stop: StopSignal,
     clock: Arc<dyn Clock>,
+    progress: Option<Progress>,
+}
+
+/// How far a source has come, where that is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// The last position that it emitted.
+    pub position: Option<Position>,
+    /// How often it has emitted.
+    pub emitted: u64,
 }
 
 impl SourceOutput {
     /// An output into a bounded channel. `stop` disconnects when the source shall end.
     pub fn new(events: Sender<Emitted>, stop: StopSignal, clock: Arc<dyn Clock>) -> Self {
-        SourceOutput { events, stop, clock }
+        SourceOutput {
+            events,
+            stop,
+            clock,
+            progress: None,
+        }
+    }
+
+    /// Remembers from here on how far the source has come; `position` is where it begins.
+    pub fn follow(&mut self, position: Option<Position>) {
+        self.progress = Some(Progress { position, emitted: 0 });
+    }
+
+    /// How far the source has come since [`SourceOutput::follow`].
+    pub fn progress(&self) -> Progress {
+        self.progress.clone().unwrap_or_default()
     }
 
     /// Hands over rows, which arrive now. Blocks while the app is busy.
@@ -71,6 +103,7 @@ impl SourceOutput {
                 event: bad.raw,
                 line: Some(bad.line),
                 at,
+                attempts: 1,
             })
             .collect();
         self.hand_over(Emitted {
@@ -82,6 +115,16 @@ impl SourceOutput {
 
     /// Hands over a batch as it is. Blocks while the app is busy.
     pub fn hand_over(&mut self, emitted: Emitted) -> Flow {
+        let position = self.progress.as_ref().and(emitted.position.clone());
+        let flow = self.pass_on(emitted);
+        if let Some(progress) = &mut self.progress {
+            progress.emitted += 1;
+            progress.position = position.or(progress.position.take());
+        }
+        flow
+    }
+
+    fn pass_on(&mut self, emitted: Emitted) -> Flow {
         let emitted = match self.events.try_send(emitted) {
             Ok(()) => return self.flow(),
             Err(TrySendError::Disconnected(_)) => return Flow::Stop,

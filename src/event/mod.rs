@@ -3,6 +3,7 @@
 mod batch;
 mod clock;
 pub mod cron;
+pub mod json_row;
 mod ops;
 pub mod pretty;
 mod times;

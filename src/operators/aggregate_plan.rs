@@ -14,7 +14,7 @@ use super::running_aggregate::{RunningAggregate, filter_mask};
 use super::state::{StateReader, StateWriter};
 use super::{Operator, OperatorPlan, Output};
 use crate::error::{Error, ErrorKind, Result, RowError};
-use crate::event::{EventBatch, Op, pretty};
+use crate::event::{EventBatch, Op, json_row};
 use crate::windows::gather::batch_of;
 
 /// Keys and aggregates over the columns of the input. The output has the keys, then the aggregates.
@@ -217,9 +217,10 @@ impl Built {
             out.error(RowError {
                 kind: ErrorKind::Evaluate,
                 message: failure.message.clone(),
-                event: pretty::row(&written, failure.row),
+                event: json_row::row(&written, failure.row),
                 line: None,
                 at: out.now(),
+                attempts: 1,
             });
         }
         let bad: BTreeSet<usize> = failures.into_iter().map(|failure| failure.row).collect();

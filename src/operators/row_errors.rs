@@ -5,11 +5,11 @@ use datafusion_common::DataFusionError;
 use super::Output;
 use super::expressions::reason;
 use crate::error::{ErrorKind, RowError};
-use crate::event::{EventBatch, pretty};
+use crate::event::{EventBatch, Op, json_row};
 
 /// Calls `evaluate` with a batch; if it fails, with its halves, until the events that fail stand alone and are reported.
 ///
-/// `evaluate` must do nothing when it fails. *Cost.* O(log rows) calls for each bad event.
+/// `evaluate` must do nothing when it fails. An event is reported when it comes, not once more when it leaves. *Cost.* O(log rows) calls for each bad event.
 pub fn isolate(
     batch: &EventBatch,
     out: &mut Output,
@@ -20,6 +20,7 @@ pub fn isolate(
         let rows = part.num_rows();
         match evaluate(&part, out) {
             Ok(()) => {}
+            Err(_) if rows == 1 && matches!(part.op(0), Op::Delete | Op::UpdateBefore) => {}
             Err(error) if rows <= 1 => report_all(&part, ErrorKind::Evaluate, &reason(&error), out),
             Err(_) => {
                 waiting.push(part.slice(rows / 2, rows - rows / 2));
@@ -42,8 +43,9 @@ pub fn report(batch: &EventBatch, row: usize, kind: ErrorKind, message: &str, ou
     out.error(RowError {
         kind,
         message: message.to_string(),
-        event: pretty::row(batch.columns(), row),
+        event: json_row::row(batch.columns(), row),
         line: None,
         at,
+        attempts: 1,
     });
 }

@@ -9,7 +9,7 @@ use super::state::{StateReader, StateWriter};
 use super::{BEGINNING_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
 use crate::catalog::streams::LatePolicy;
 use crate::error::{Error, ErrorKind, Result, RowError};
-use crate::event::{EventBatch, Micros, Times, pretty};
+use crate::event::{EventBatch, Micros, Times, json_row};
 
 /// Gives every event its time from a column, and follows the largest `watermark` expression seen.
 ///
@@ -192,9 +192,10 @@ impl WatermarkAssigner {
                 None => out.error(RowError {
                     kind: ErrorKind::Constraint,
                     message: format!("the event time {} is NULL or out of range", self.plan.name),
-                    event: pretty::row(batch.columns(), row),
+                    event: json_row::row(batch.columns(), row),
                     line: None,
                     at: out.now(),
+                    attempts: 1,
                 }),
             }
         }

@@ -17,7 +17,7 @@ use super::gather::{Capture, Captures, Gathered};
 use super::order::Order;
 use super::scalar::{Inputs, Scalar};
 use crate::error::{ErrorKind, Result, RowError};
-use crate::event::{EventBatch, Micros, pretty};
+use crate::event::{EventBatch, Micros, json_row};
 use crate::windows::gather::batch_of;
 
 /// What an element asks of an event.
@@ -166,7 +166,7 @@ impl Reports {
     fn failed(&mut self, error: &DataFusionError, batch: &EventBatch, row: usize) {
         self.add(
             crate::operators::expressions::reason(error),
-            pretty::row(batch.columns(), row),
+            json_row::row(batch.columns(), row),
         );
     }
 
@@ -178,6 +178,7 @@ impl Reports {
             event,
             line: None,
             at: self.now,
+            attempts: 1,
         });
     }
 }

@@ -14,6 +14,7 @@ use super::carry_key::carry_key;
 use super::compile_write::{Statement as TableStatement, Write};
 use super::context::Source;
 use super::define::Definer;
+use super::fault_streams::name_all;
 use super::logical::{
     Planner, check_output_names, fit_target, inferred_schema, name_columns, name_fields, output_spans,
 };
@@ -29,6 +30,7 @@ use super::{
     current_values, failure, match_text, misplaced, over, pattern_options, refuse, resolve, session_keys,
     sql_functions, wildcard,
 };
+use crate::catalog::faults::{self, fault_of};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::catalog::streams::{LatePolicy, Role, StreamDef};
@@ -76,6 +78,8 @@ pub struct Compiled {
     pub(super) explained: BTreeSet<String>,
     /// By their numbers.
     pub(super) partitions: BTreeMap<usize, CompiledPartition>,
+    /// What the app's author should know of its options.
+    pub(super) warnings: Vec<Diagnostic>,
 }
 
 /// A query with its plan.
@@ -146,7 +150,8 @@ impl Compiled {
 /// Checks an app and plans its queries. Nothing is started.
 pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled, Diagnostic> {
     let text = Text::new(&source);
-    let statements = eventflux_sqlparser::parse(&source.text).map_err(|error| text.parse_error(error))?;
+    let mut statements = eventflux_sqlparser::parse(&source.text).map_err(|error| text.parse_error(error))?;
+    name_all(&mut statements);
     if statements.is_empty() {
         let error = Diagnostic::new(Code::Syntax, "the app is empty").hint("start with CREATE STREAM");
         return Err(text.finish(error));
@@ -189,6 +194,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         .check_layers(&compiler.streams)
         .map_err(|error| text.finish(error))?;
     let partitions = compiler.partitions()?;
+    let warnings = compiler.error_warnings();
     let Compiler {
         streams,
         tables,
@@ -202,6 +208,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         queries,
         explained,
         partitions,
+        warnings,
         source: source.clone(),
     };
     compiled.check_connections(environment, &text)?;
@@ -347,7 +354,9 @@ impl Compiler<'_> {
         }
         self.queries
             .sort_by_key(|query| (query.span.start.line, query.span.start.column));
-        self.check_redirects()
+        self.check_redirects()?;
+        self.declare_faults()?;
+        self.check_dead_letters()
     }
 
     fn pending(&mut self, statements: &[Statement]) -> Result<Vec<Pending>, Diagnostic> {
@@ -466,6 +475,10 @@ impl Compiler<'_> {
     }
 
     fn declare(&mut self, def: StreamDef) {
+        let fault = fault_of(&def.name);
+        self.sources
+            .insert(fault.clone(), Arc::new(Source::stream(&fault, faults::schema())));
+        self.known.insert(fault, faults::schema());
         self.sources.insert(
             def.name.clone(),
             Arc::new(Source::stream(&def.name, def.schema.clone())),
@@ -669,7 +682,7 @@ impl Compiler<'_> {
     }
 
     fn attach_sink(&mut self, stream: &str, sink: &eventflux_sqlparser::SinkClause) -> Result<(), Diagnostic> {
-        let role = self.definer.sink_clause(stream, sink)?;
+        let (role, settings) = self.definer.sink_clause(stream, sink)?;
         let Some(def) = self.streams.iter_mut().find(|def| def.name == stream) else {
             return Ok(());
         };
@@ -679,7 +692,11 @@ impl Compiler<'_> {
                 .text
                 .at(error.hint("send the query to a stream of its own"), sink.span));
         }
-        Arc::make_mut(def).role = role;
+        let def = Arc::make_mut(def);
+        def.role = role;
+        if let Some(settings) = settings {
+            def.settings = settings;
+        }
         Ok(())
     }
 

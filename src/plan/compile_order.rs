@@ -3,6 +3,7 @@
 use eventflux_sqlparser::{CreateView, Query, Statement, StatementKind};
 
 use super::compile::{Compiler, Pending};
+use super::fault_streams::without_mark;
 use super::resolve;
 use crate::catalog::names::{Resolved, resolve as resolve_name};
 use crate::error::{Code, Diagnostic};
@@ -27,10 +28,11 @@ impl Compiler<'_> {
             StatementKind::CreateView(view) => Some(view.name.value.as_str()),
             _ => None,
         });
-        resolve_name(name, targets.chain(views)) != Resolved::None
+        resolve_name(without_mark(name), targets.chain(views)) != Resolved::None
     }
 
     pub(super) fn comes_later_than(&self, name: &str, next: &Pending, statements: &[Statement]) -> bool {
+        let name = without_mark(name);
         let own = next.feeds(name);
         let others: Vec<&str> = statements
             .iter()

@@ -9,13 +9,12 @@ use eventflux_sqlparser::{
     TriggerSchedule as Schedule,
 };
 
+use super::stream_options::{STREAM_OPTIONS, of_stream, settings};
 use super::text::Text;
 use super::window_args::window_kind;
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
-use crate::catalog::streams::{
-    Connection, LatePolicy, NamedWindow, OnError, Role, Settings, StreamDef, TriggerSchedule, WatermarkDef,
-};
+use crate::catalog::streams::{Connection, NamedWindow, Role, Settings, StreamDef, TriggerSchedule, WatermarkDef};
 use crate::catalog::types;
 use crate::config::environment::substitute;
 use crate::config::layers::Layers;
@@ -29,47 +28,6 @@ use crate::tables::registry::Backends;
 
 /// The shortest period of a trigger: timers are no finer.
 const SHORTEST_PERIOD: Micros = 1_000;
-
-/// The options of any stream, whatever its connector.
-pub const STREAM_OPTIONS: &[OptionSpec] = &[
-    OptionSpec::new(
-        "type",
-        OptionKind::Choice(&["source", "sink", "internal"]),
-        "Whether a connector feeds the stream, takes it, or neither.",
-    )
-    .default("internal"),
-    OptionSpec::new("extension", OptionKind::Text, "The connector."),
-    OptionSpec::new("format", OptionKind::Text, "The format, for connectors of bytes."),
-    OptionSpec::new(
-        "late",
-        OptionKind::Text,
-        "What happens to events older than the watermark: 'drop', 'accept', or the name of a stream that takes them.",
-    )
-    .default("drop"),
-    OptionSpec::new(
-        "idle.timeout",
-        OptionKind::Duration,
-        "Processing time without events after which the stream holds no other back.",
-    )
-    .default("30 seconds"),
-    OptionSpec::new(
-        "order",
-        OptionKind::Choice(&["arrival", "event-time"]),
-        "'event-time' holds events until the watermark has passed them and lets them go sorted.",
-    )
-    .default("arrival"),
-    OptionSpec::new(
-        "state.ttl",
-        OptionKind::Duration,
-        "How long what the stream's events leave behind is remembered where no window bounds it: DISTINCT, plain joins.",
-    ),
-    OptionSpec::new(
-        "error.strategy",
-        OptionKind::Choice(&["drop", "fail"]),
-        "What happens to an event that cannot be processed: it is dropped (counted and logged), or the app stops.",
-    )
-    .default("drop"),
-];
 
 /// Makes definitions from statements.
 pub struct Definer<'a> {
@@ -122,14 +80,18 @@ impl Definer<'_> {
         })
     }
 
-    /// A query's `SINK (…)` for that stream.
-    pub fn sink_clause(&self, stream: &str, clause: &SinkClause) -> Result<Role, Diagnostic> {
+    /// A query's `SINK (…)` for that stream; and the stream's settings, if the clause gives any.
+    pub fn sink_clause(&self, stream: &str, clause: &SinkClause) -> Result<(Role, Option<Settings>), Diagnostic> {
         let mut options = self.raw_options(&clause.options)?;
+        let of_connection = ["type", "extension", "format"];
+        let sets = options
+            .iter()
+            .any(|option| of_stream(option) && !of_connection.contains(&option.key.as_str()));
         options = self.connector_form(options, "sink")?;
-        let (role, _) = self
+        let (role, settings) = self
             .connect(stream, options, false)
             .map_err(|error| self.text.at(error, clause.span))?;
-        Ok(role)
+        Ok((role, sets.then_some(settings)))
     }
 
     /// An internal stream with the columns of a query.
@@ -565,46 +527,6 @@ impl Definer<'_> {
         };
         option.at_key(error)
     }
-}
-
-/// Whether an option is one of any stream, whatever its connector.
-fn of_stream(option: &RawOption) -> bool {
-    STREAM_OPTIONS.iter().any(|spec| spec.name == option.key)
-}
-
-/// The settings of a stream that says nothing.
-fn default_settings() -> Settings {
-    Settings {
-        late: LatePolicy::Drop,
-        idle_timeout: 30_000_000,
-        state_ttl: None,
-        ordered: false,
-        on_error: OnError::Drop,
-        options: Options::default(),
-    }
-}
-
-fn settings(options: &Options, event_time: bool) -> Result<Settings, Diagnostic> {
-    let late = match options.text("late") {
-        None | Some("drop") => LatePolicy::Drop,
-        Some("accept") => LatePolicy::Accept,
-        Some(stream) => LatePolicy::Redirect(stream.to_string()),
-    };
-    if late != LatePolicy::Drop && !event_time {
-        return Err(options.invalid("late", "only a stream with WATERMARK FOR has late events"));
-    }
-    let defaults = default_settings();
-    Ok(Settings {
-        late,
-        idle_timeout: options.duration("idle.timeout").unwrap_or(defaults.idle_timeout),
-        state_ttl: options.duration("state.ttl").or(defaults.state_ttl),
-        ordered: options.text("order") == Some("event-time"),
-        on_error: match options.text("error.strategy") {
-            Some("fail") => OnError::Fail,
-            _ => OnError::Drop,
-        },
-        options: options.clone(),
-    })
 }
 
 /// The error, pointing at the value of an option.

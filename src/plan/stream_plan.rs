@@ -95,6 +95,8 @@ pub struct PlanNode {
     pub outputs: Vec<Edge>,
     /// Where late events go.
     pub late_output: Option<Edge>,
+    /// Where its bad events go.
+    pub error_outputs: Vec<ErrorEdge>,
     /// The nodes that feed it; the position here is the port they come in by.
     pub inputs: Vec<NodeId>,
     /// The nodes that tell it something beside, by the port [`CONTROL`].
@@ -116,6 +118,24 @@ pub struct Edge {
     pub port: usize,
 }
 
+/// A way of bad events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorEdge {
+    /// Where it leads.
+    pub to: Edge,
+    /// Which of them go.
+    pub flow: ErrorFlow,
+}
+
+/// Which bad events go a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorFlow {
+    /// All, to the fault stream.
+    Fault,
+    /// Those that the stream's strategy sends to the stream of dead letters.
+    DeadLetters,
+}
+
 /// What a node is.
 pub enum PlanNodeKind {
     /// A stream: passes on to its sinks, subscribers and queries.
@@ -124,6 +144,19 @@ pub enum PlanNodeKind {
     Operator(Arc<dyn OperatorPlan>),
     /// Several inputs become one, in the order they come.
     Union,
+}
+
+impl PlanNode {
+    /// All ways out of it.
+    pub fn edges(&self) -> impl Iterator<Item = &Edge> {
+        let errors = self.error_outputs.iter().map(|edge| &edge.to);
+        self.outputs.iter().chain(&self.late_output).chain(errors)
+    }
+
+    /// Whether an edge into `to` is one of its bad events.
+    pub fn sends_errors(&self, to: Edge) -> bool {
+        self.error_outputs.iter().any(|edge| edge.to == to)
+    }
 }
 
 impl StreamPlan {
@@ -135,6 +168,7 @@ impl StreamPlan {
             errors,
             outputs: Vec::new(),
             late_output: None,
+            error_outputs: Vec::new(),
             inputs: Vec::new(),
             controls: Vec::new(),
             block: None,
@@ -165,6 +199,14 @@ impl StreamPlan {
         let port = self.nodes[to].inputs.len();
         self.nodes[to].inputs.push(from);
         self.nodes[from].late_output = Some(Edge { node: to, port });
+    }
+
+    /// Lets the bad events of `from` flow into `to`.
+    pub fn connect_error(&mut self, from: NodeId, to: NodeId, flow: ErrorFlow) {
+        let port = self.nodes[to].inputs.len();
+        self.nodes[to].inputs.push(from);
+        let to = Edge { node: to, port };
+        self.nodes[from].error_outputs.push(ErrorEdge { to, flow });
     }
 
     /// What moves the time of a query's input: watermarks if all streams it reads have them, or it begins inside the query.
@@ -207,7 +249,7 @@ impl StreamPlan {
             node
         }
         for node in 0..self.nodes.len() {
-            for edge in self.nodes[node].outputs.iter().chain(&self.nodes[node].late_output) {
+            for edge in self.nodes[node].edges() {
                 let (a, b) = (find(&mut root, node), find(&mut root, edge.node));
                 root[a.max(b)] = a.min(b);
             }
@@ -230,7 +272,7 @@ impl StreamPlan {
         let mut order = Vec::with_capacity(self.nodes.len());
         while let Some(node) = ready.pop_front() {
             order.push(node);
-            for edge in self.nodes[node].outputs.iter().chain(&self.nodes[node].late_output) {
+            for edge in self.nodes[node].edges() {
                 missing[edge.node] -= 1;
                 if missing[edge.node] == 0 {
                     ready.push_back(edge.node);

@@ -7,6 +7,7 @@ use datafusion_expr::LogicalPlan;
 
 use super::changelogs::changelog_streams;
 use super::compile::{Columns, Compiled, CompiledQuery, Environment, Outside};
+use super::fault_streams::circle_of_letters;
 use super::fingerprint::of_plan;
 use super::lineage::time_columns;
 use super::lower::{Block, Lowering, columns_read};
@@ -77,7 +78,7 @@ impl Compiled {
             streams: Vec::new(),
             queries: Vec::new(),
             nodes: Vec::new(),
-            warnings: Vec::new(),
+            warnings: self.warnings.clone(),
             ordered: BTreeMap::new(),
             event_time: self.event_time_streams(),
             blocks: BTreeMap::new(),
@@ -113,6 +114,7 @@ impl Compiled {
             let id = format!("{}#{number}", query.target);
             self.add_query(&mut plan, query, &id, &text)?;
         }
+        plan.connect_errors();
         check_circles(&plan, &text)?;
         Ok(plan)
     }
@@ -173,6 +175,10 @@ impl Compiled {
             let late = LatePolicy::Redirect(def.name.clone());
             self.streams.iter().any(|other| other.settings.late == late)
         };
+        let receives_letters = || {
+            let mut others = self.streams.iter();
+            others.any(|other| other.settings.errors.queue() == Some(def.name.as_str()))
+        };
         let all = match columns {
             Columns::All => true,
             Columns::ReadOr(keep) => {
@@ -181,6 +187,8 @@ impl Compiled {
                     || redirects(def)
                     || self.queries.iter().any(|query| query.target == def.name)
                     || receives_late()
+                    || receives_letters()
+                    || StreamPlan::keeps_errors(def, self.streams.iter())
             }
         };
         if all {
@@ -331,9 +339,13 @@ fn check_circles(plan: &StreamPlan, text: &Text) -> Result<(), Diagnostic> {
         format!("streams feed each other in a circle: {}", names.join(", ")),
     )
     .hint("an event would go round for ever; send the result to a stream of its own");
-    let error = match streams.iter().find_map(|&stream| plan.streams[stream].def.span.clone()) {
-        Some(span) => error.at(span),
-        None => error,
-    };
+    let defs: Vec<&StreamDef> = streams
+        .iter()
+        .map(|&stream| plan.streams[stream].def.as_ref())
+        .collect();
+    let mut error = circle_of_letters(error, &defs);
+    if error.span.is_none() {
+        error.span = defs.iter().find_map(|def| def.span.clone());
+    }
     Err(text.finish(error))
 }

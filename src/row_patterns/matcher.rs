@@ -14,7 +14,7 @@ use super::pattern::{Variables, has};
 use super::program::{Closure, Program, first_variables};
 use super::track::{Found, FoundKind, Row, RowNumber, Track};
 use crate::error::{ErrorKind, Result, RowError};
-use crate::event::{EventBatch, Micros, pretty};
+use crate::event::{EventBatch, Micros, json_row};
 use crate::operators::aggregates::GroupId;
 use crate::operators::group_table::GroupTable;
 use crate::operators::wake_ups::WakeUps;
@@ -601,7 +601,7 @@ fn resume(skip: &Skip, start: RowNumber, labels: &[Label]) -> Result<RowNumber, 
 fn report(store: &RowStore, track: &Track, number: RowNumber, message: &str, out: &mut Output) -> Result<()> {
     let rows = store.get(&[track.id(Some(number))])?;
     let columns = rows.map(EventBatch::into_parts).map(|(columns, ..)| columns);
-    let event = columns.map_or_else(String::new, |columns: RecordBatch| pretty::row(&columns, 0));
+    let event = columns.map_or_else(String::new, |columns: RecordBatch| json_row::row(&columns, 0));
     let at = out.now();
     out.error(RowError {
         kind: ErrorKind::Evaluate,
@@ -609,6 +609,7 @@ fn report(store: &RowStore, track: &Track, number: RowNumber, message: &str, out
         event,
         line: None,
         at,
+        attempts: 1,
     });
     Ok(())
 }

@@ -7,14 +7,16 @@ use crossbeam_channel::{Receiver, Sender};
 use super::errors::StreamErrors;
 use super::exchange::{Inlet, Message, Outlet, channel};
 use super::graph::{Counters, Graph, NodeIndex, NodeSpec, Stage, initial};
+use super::graph_errors::ErrorOutput;
+use super::guarded_sink::{Guard, GuardedSink};
 use super::instance::{Mode, Setup};
 use super::metrics::{Metrics, PatternMetrics, QueryMetrics, StreamMetrics};
 use super::placement::{Part, route};
-use super::source_thread::SourceThread;
-use super::tap::{OwnSink, SinkThread, Tap};
+use super::source_thread::{SourceRetry, SourceThread};
+use super::tap::{SinkThread, Tap};
 use super::task::{Joining, Resumed};
-use crate::catalog::streams::Role;
-use crate::connectors::{Registry, Sink, Source, StopSignal};
+use crate::catalog::streams::{Role, StreamDef};
+use crate::connectors::{Position, Registry, Sink, Source, StopSignal};
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::formats::DecodeSchema;
 use crate::operators::Watermark;
@@ -99,7 +101,15 @@ pub struct Builder<'a> {
 struct Crossing {
     from: NodeId,
     to: Edge,
-    is_late: bool,
+    way: Way,
+}
+
+/// What goes along an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Output,
+    Late,
+    Errors,
 }
 
 struct Channel {
@@ -207,12 +217,14 @@ impl<'a> Builder<'a> {
     /// Finds the edges between parts, and makes a channel for each pair of tasks that they connect.
     fn connect(&mut self) {
         for (from, node) in self.plan.nodes.iter().enumerate() {
-            let late = node.late_output.iter().map(|edge| (edge, true));
-            for (to, is_late) in node.outputs.iter().map(|edge| (edge, false)).chain(late) {
+            let late = node.late_output.iter().map(|edge| (edge, Way::Late));
+            let errors = node.error_outputs.iter().map(|edge| (&edge.to, Way::Errors));
+            let outputs = node.outputs.iter().map(|edge| (edge, Way::Output));
+            for (to, way) in outputs.chain(late).chain(errors) {
                 if self.part_of[from] == self.part_of[to.node] {
                     continue;
                 }
-                self.crossings.push(Crossing { from, to: *to, is_late });
+                self.crossings.push(Crossing { from, to: *to, way });
                 let (sending, receiving) = (self.part_of[from], self.part_of[to.node]);
                 for sender in self.tasks(sending) {
                     for receiver in self.tasks(receiving) {
@@ -322,14 +334,15 @@ impl<'a> Builder<'a> {
                     };
                     let mut source = self
                         .registry
-                        .build_source(&stream.def, schema)?
+                        .build_source(&stream.def, schema.clone())?
                         .ok_or_else(|| Error::failed("a source stream has no source"))?;
                     let resumed = self.resumed(&stream.def.name);
                     if let Some(position) = &resumed.position {
                         source.seek(position)?;
                     }
                     let waited_for = stream.def.watermark.is_some() && source.is_bounded();
-                    let thread = self.start_source(&stream.def.name, source)?;
+                    let retry = self.source_retry(&stream.def, schema, &resumed);
+                    let thread = self.start_source(&stream.def.name, source, retry)?;
                     built.sources.push(BuiltSource {
                         stream: stream.def.name.clone(),
                         entry,
@@ -373,19 +386,41 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn start_source(&self, name: &str, source: Box<dyn Source>) -> Result<SourceThread> {
-        SourceThread::start(name, source, self.stop.clone(), self.setup.clock.clone())
+    fn start_source(&self, name: &str, source: Box<dyn Source>, retry: Option<SourceRetry>) -> Result<SourceThread> {
+        SourceThread::start(name, source, retry, self.stop.clone(), self.setup.clock.clone())
+    }
+
+    /// How a source that has failed begins again, if it does: a new one where the last one was.
+    fn source_retry(&self, def: &Arc<StreamDef>, schema: DecodeSchema, resumed: &Resumed) -> Option<SourceRetry> {
+        let retry = *def.settings.errors.retries()?;
+        let stream = self.plan.stream(&def.name)?;
+        let (registry, def, decoded) = (self.registry.clone(), def.clone(), schema.decoded());
+        let make = move |position: Option<&Position>| {
+            let source = registry.build_source(&def, schema.clone())?;
+            let mut source = source.ok_or_else(|| Error::failed("a source stream has no source"))?;
+            if let Some(position) = position {
+                source.seek(position)?;
+            }
+            Ok(source)
+        };
+        Some(SourceRetry {
+            retry,
+            errors: self.errors[stream].clone(),
+            schema: decoded,
+            from: resumed.position.clone(),
+            make: Box::new(make),
+        })
     }
 
     /// Where what goes along an edge goes in its own part: to the node, or to what sends it on.
-    fn output(&self, from: NodeId, to: Edge, is_late: bool) -> Result<(NodeIndex, usize)> {
+    fn output(&self, from: NodeId, to: Edge, way: Way) -> Result<(NodeIndex, usize)> {
         let part = self.part_of[from];
         let nodes = &self.parts[part].nodes;
         let missing = || Error::failed("a plan's part is not whole");
         if self.part_of[to.node] == part {
             return Ok((nodes.binary_search(&to.node).map_err(|_| missing())?, to.port));
         }
-        let same = |edge: &Crossing| (edge.from, edge.to, edge.is_late) == (from, to, is_late);
+        let same = |edge: &Crossing| (edge.from, edge.to, edge.way) == (from, to, way);
         let sender = self.edges_out_of(part).position(same).ok_or_else(missing)?;
         Ok((nodes.len() + self.edges_into(part).count() + sender, 0))
     }
@@ -398,7 +433,11 @@ impl<'a> Builder<'a> {
             PlanNodeKind::Operator(plan) => (Stage::Operator(plan.build()?), None),
         };
         let entry_of = self.plan.streams.iter().position(|stream| stream.entry == id);
-        let mut inputs: Vec<Watermark> = node.inputs.iter().map(|&from| initial(self.event_time[from])).collect();
+        let input = |(port, &from): (usize, &NodeId)| {
+            let errs = self.plan.nodes[from].sends_errors(Edge { node: id, port });
+            initial(self.event_time[from] && !errs)
+        };
+        let mut inputs: Vec<Watermark> = node.inputs.iter().enumerate().map(input).collect();
         if let Some(stream) = entry_of {
             let outside = self.plan.streams[stream].def.watermark.is_some();
             inputs.push(initial(
@@ -411,11 +450,15 @@ impl<'a> Builder<'a> {
         let is_first = query.is_some_and(|(query, _)| query.first.contains(&id));
         let is_last = query.is_some_and(|(query, _)| query.last == id);
         let counted = own_stream.or(entry_of);
-        let outputs = node.outputs.iter().map(|edge| self.output(id, *edge, false));
+        let outputs = node.outputs.iter().map(|edge| self.output(id, *edge, Way::Output));
         Ok(NodeSpec {
             stage,
             outputs: outputs.collect::<Result<_>>()?,
-            late_output: node.late_output.map(|edge| self.output(id, edge, true)).transpose()?,
+            error_outputs: self.error_outputs(id)?,
+            late_output: node
+                .late_output
+                .map(|edge| self.output(id, edge, Way::Late))
+                .transpose()?,
             inputs,
             passed: initial(self.event_time[id]),
             errors: self.errors[node.errors].clone(),
@@ -434,9 +477,24 @@ impl<'a> Builder<'a> {
         })
     }
 
+    /// Where a node's bad events go.
+    fn error_outputs(&self, id: NodeId) -> Result<Vec<ErrorOutput>> {
+        let outputs = self.plan.nodes[id].error_outputs.iter().map(|edge| {
+            let mut streams = self.plan.streams.iter();
+            let target = streams.find(|stream| stream.entry == edge.to.node);
+            let target = target.ok_or_else(|| Error::failed("errors lead to no stream"))?;
+            Ok(ErrorOutput {
+                to: self.output(id, edge.to, Way::Errors)?,
+                flow: edge.flow,
+                schema: target.def.schema.clone(),
+            })
+        });
+        outputs.collect()
+    }
+
     /// Where an edge from other tasks comes in: each of them is an input with its own watermark.
     fn merge(&self, edge: &Crossing) -> NodeSpec {
-        let state = initial(self.event_time[edge.from]);
+        let state = initial(self.event_time[edge.from] && edge.way != Way::Errors);
         let nodes = &self.parts[self.part_of[edge.to.node]].nodes;
         NodeSpec {
             stage: Stage::Pass(Vec::new()),
@@ -452,9 +510,9 @@ impl<'a> Builder<'a> {
 
     /// What sends an edge's events on.
     fn sender(&self, edge: &Crossing, task: usize, worker: usize) -> NodeSpec {
-        let state = initial(self.event_time[edge.from]);
+        let state = initial(self.event_time[edge.from] && edge.way != Way::Errors);
         let to = self.part_of[edge.to.node];
-        let same = |other: &Crossing| (other.from, other.to, other.is_late) == (edge.from, edge.to, edge.is_late);
+        let same = |other: &Crossing| (other.from, other.to, other.way) == (edge.from, edge.to, edge.way);
         let number = self.edges_into(to).position(same).unwrap_or_default();
         let node = self.parts[to].nodes.len() + number;
         let receivers = self.tasks(to).filter_map(|receiver| {
@@ -476,6 +534,7 @@ impl<'a> Builder<'a> {
             stage: Stage::Pass(Vec::new()),
             outputs: Vec::new(),
             late_output: None,
+            error_outputs: Vec::new(),
             inputs: Vec::new(),
             passed,
             errors: self.errors[self.plan.nodes[beside].errors].clone(),
@@ -499,10 +558,17 @@ impl<'a> Builder<'a> {
             && let Some(mut sink) = self.registry.build_sink(def)?
         {
             self.restore_sink(&def.name, sink.as_mut())?;
-            if self.setup.mode == Mode::Inline || sink.is_immediate() {
-                taps.push(Tap::Sink(OwnSink::open(&def.name, sink)?));
+            let guard = Guard {
+                errors: self.errors[stream].clone(),
+                stop: self.stop.clone(),
+                clock: self.setup.clock.clone(),
+            };
+            // What flows on from a sink has its place in the pipeline, so the sink has, too.
+            let flows = !self.plan.nodes[self.plan.streams[stream].node].error_outputs.is_empty();
+            if self.setup.mode == Mode::Inline || flows || sink.is_immediate() {
+                taps.push(Tap::Sink(GuardedSink::open(&def.name, sink, Some(guard))?));
             } else {
-                taps.push(Tap::Thread(SinkThread::start(&def.name, sink)?));
+                taps.push(Tap::Thread(SinkThread::start(&def.name, sink, Some(guard))?));
             }
         }
         Ok(taps)
@@ -535,7 +601,11 @@ fn event_time_nodes(plan: &StreamPlan) -> Vec<bool> {
             .iter()
             .any(|stream| stream.entry == id && stream.def.watermark.is_some())
             || matches!(&plan.nodes[id].kind, PlanNodeKind::Operator(operator) if operator.begins_event_time());
-        event_time[id] = begins || plan.nodes[id].inputs.iter().any(|&from| event_time[from]);
+        let mut inputs = plan.nodes[id].inputs.iter().enumerate();
+        let timed = |(port, &from): (usize, &NodeId)| {
+            event_time[from] && !plan.nodes[from].sends_errors(Edge { node: id, port })
+        };
+        event_time[id] = begins || inputs.any(timed);
     }
     event_time
 }

@@ -16,12 +16,12 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::cut::SinkMark;
 use super::errors::StreamErrors;
 use super::exchange::{Heard, Outlet};
+use super::graph_errors::ErrorOutput;
 use super::metrics::{QueryMetrics, StreamMetrics};
 use super::tap::Tap;
-use crate::error::{Result, RowError};
+use crate::error::Result;
 use crate::event::{EventBatch, Micros};
 use crate::operators::state::{State, StateReader, StateWriter};
 use crate::operators::{BEGINNING_OF_TIME, CONTROL, END_OF_TIME, Operator, Outcome, Output, TimeUpdate, Watermark};
@@ -37,6 +37,8 @@ pub struct NodeSpec {
     pub outputs: Vec<(NodeIndex, usize)>,
     /// Where late events go.
     pub late_output: Option<(NodeIndex, usize)>,
+    /// Where its bad events go.
+    pub error_outputs: Vec<ErrorOutput>,
     /// The initial state of each input.
     pub inputs: Vec<Watermark>,
     /// What it passes on before anything has come: `At(BEGINNING_OF_TIME)` if event time begins at or before it.
@@ -72,8 +74,8 @@ pub enum Stage {
     Send(Outlet),
 }
 
-struct Node {
-    spec: NodeSpec,
+pub(super) struct Node {
+    pub(super) spec: NodeSpec,
     /// The largest watermark that any input had; the end of one does not count.
     reached: Micros,
     /// The `reached` up to which the node has come because all inputs were idle.
@@ -82,12 +84,15 @@ struct Node {
     done: bool,
 }
 
-enum Work {
+/// What is still to be done.
+pub(super) enum Work {
+    /// Events for a node.
     Batch {
         node: NodeIndex,
         port: usize,
         batch: EventBatch,
     },
+    /// A watermark for a node.
     Time {
         node: NodeIndex,
         port: usize,
@@ -99,8 +104,8 @@ enum Work {
 
 /// Streams and operators that run on one thread.
 pub struct Graph {
-    nodes: Vec<Node>,
-    work: Vec<Work>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) work: Vec<Work>,
     timers: BinaryHeap<Reverse<(Micros, NodeIndex)>>,
     output: Output,
     /// Whether it goes on from a snapshot.
@@ -178,11 +183,6 @@ impl Graph {
         self.run(now)
     }
 
-    /// Reports a bad event that a source met.
-    pub fn report(&mut self, node: NodeIndex, error: &RowError) -> Result<()> {
-        self.nodes[node].spec.errors.report(error)
-    }
-
     /// When the next timer is due.
     pub fn next_timer(&mut self) -> Option<Micros> {
         while let Some(Reverse((at, node))) = self.timers.peek().copied() {
@@ -243,12 +243,6 @@ impl Graph {
         })
     }
 
-    /// A barrier to all sinks: where they stand when all that came before it is written.
-    pub fn marks(&mut self) -> Result<Vec<SinkMark>> {
-        let marks = self.all_taps().map(Tap::mark);
-        marks.filter_map(Result::transpose).collect()
-    }
-
     /// All taps, to look at.
     pub fn taps(&self) -> impl Iterator<Item = &Tap> {
         self.nodes.iter().flat_map(|node| match &node.spec.stage {
@@ -298,7 +292,7 @@ impl Graph {
         self.nodes[node].spec.inputs.len().saturating_sub(1)
     }
 
-    fn run(&mut self, now: Micros) -> Result<()> {
+    pub(super) fn run(&mut self, now: Micros) -> Result<()> {
         while let Some(work) = self.work.pop() {
             match work {
                 Work::Batch { node, port, batch } => self.process(node, port, batch, now)?,
@@ -327,9 +321,12 @@ impl Graph {
                 if let Some(query) = &counters.query_out {
                     query.rows_out.fetch_add(rows, Ordering::Relaxed);
                 }
+                let mut lost = Vec::new();
                 for tap in taps {
-                    tap.deliver(&batch)?;
+                    tap.deliver(&batch, &mut lost)?;
                 }
+                // Done last.
+                self.push_errors(index, &lost, now)?;
                 self.push_batches(index, vec![batch]);
                 Ok(())
             }
@@ -343,7 +340,7 @@ impl Graph {
                 self.output.set_now(now);
                 operator.process(port, batch, &mut self.output)?;
                 let outcome = self.output.take();
-                self.settle(index, outcome, None)
+                self.settle(index, outcome, None, now)
             }
         }
     }
@@ -359,7 +356,7 @@ impl Graph {
         self.output.set_now(now);
         operator.resume(&mut self.output)?;
         let outcome = self.output.take();
-        self.settle(index, outcome, None)
+        self.settle(index, outcome, None, now)
     }
 
     /// Remembers the watermark of one input and passes the node's on if it has moved.
@@ -414,6 +411,9 @@ impl Graph {
             }
             node.spec.passed = combined;
             self.push_time(index, combined);
+            if combined == Watermark::At(END_OF_TIME) {
+                self.flush_node(index, now)?;
+            }
             return Ok(());
         };
         let mut onward = combined;
@@ -428,7 +428,7 @@ impl Graph {
         }
         node.spec.passed = onward;
         let outcome = self.output.take();
-        self.settle(index, outcome, Some(onward))
+        self.settle(index, outcome, Some(onward), now)
     }
 
     fn fire(&mut self, index: NodeIndex, at: Micros, now: Micros) -> Result<()> {
@@ -442,16 +442,13 @@ impl Graph {
         self.output.set_now(now);
         operator.advance(TimeUpdate::Timer(at), &mut self.output)?;
         let outcome = self.output.take();
-        self.settle(index, outcome, None)?;
+        self.settle(index, outcome, None, now)?;
         self.run(now)
     }
 
     /// Does what an operator's call asks for. The watermark goes after the events.
-    fn settle(&mut self, index: NodeIndex, outcome: Outcome, onward: Option<Watermark>) -> Result<()> {
+    fn settle(&mut self, index: NodeIndex, outcome: Outcome, onward: Option<Watermark>, now: Micros) -> Result<()> {
         let node = &mut self.nodes[index];
-        for error in &outcome.errors {
-            node.spec.errors.report(error)?;
-        }
         if outcome.late > 0
             && let Some(stream) = &node.spec.counters.stream
         {
@@ -489,6 +486,7 @@ impl Graph {
         if let Some(onward) = onward {
             self.push_time(index, onward);
         }
+        self.push_errors(index, &outcome.errors, now)?;
         let late_output = self.nodes[index].spec.late_output;
         if let Some((node, port)) = late_output {
             let late = outcome.late_rows.into_iter().rev();
@@ -531,6 +529,10 @@ impl Graph {
         for &(node, port) in late.chain(spec.outputs.iter().rev()) {
             self.work.push(Work::Time { node, port, watermark });
         }
+        // Errors come when they come: they have no event time, only an end.
+        if watermark == Watermark::At(END_OF_TIME) {
+            self.end_errors(index);
+        }
     }
 
     /// Marks a node that has ended, and all nodes that then feed nobody.
@@ -544,7 +546,10 @@ impl Graph {
                 !node.done && untapped && outputs.peek().is_some() && outputs.all(|(to, _)| self.nodes[*to].done)
             });
             match idle {
-                Some(index) => self.nodes[index].done = true,
+                Some(index) => {
+                    self.nodes[index].done = true;
+                    self.end_errors(index);
+                }
                 None => return,
             }
         }

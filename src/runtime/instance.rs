@@ -149,7 +149,7 @@ impl Instance {
             .streams
             .iter()
             .zip(&metrics.streams)
-            .map(|(stream, metrics)| Arc::new(StreamErrors::new(metrics.clone(), stream.def.settings.on_error)))
+            .map(|(stream, metrics)| Arc::new(StreamErrors::new(metrics.clone(), stream.def.settings.errors.clone())))
             .collect();
         for (stream, listener) in setup.listeners.drain(..) {
             errors[stream].listen(listener);
@@ -310,7 +310,7 @@ impl Instance {
             }
             Driver::Inline(inline, _) => {
                 let mut inline = inline.lock();
-                whole.sinks = inline.graph.marks()?;
+                whole.sinks = inline.graph.marks(self.clock.now())?;
                 whole.snapshot.operators = inline.graph.snapshot()?.into_iter().collect();
                 whole.snapshot.positions.clone_from(&inline.positions);
                 whole.snapshot.ended.clone_from(&inline.ended);
@@ -423,10 +423,7 @@ impl Instance {
             let mut inline = inline.lock();
             if !inline.closed {
                 inline.closed = true;
-                for tap in inline.graph.all_taps() {
-                    let tap = std::mem::replace(tap, Tap::Callback(Box::new(|_| {})));
-                    tap.close()?;
-                }
+                inline.graph.close(self.clock.now())?;
             }
         }
         self.lifecycle.stop();
@@ -466,7 +463,7 @@ fn tell_opened(setup: &mut Setup, parts: &mut [Built], workers: usize) -> Result
     let mut at_start = SnapshotPart::default();
     at_start.snapshot.workers = workers;
     for part in parts {
-        at_start.sinks.extend(part.graph.marks()?);
+        at_start.sinks.extend(part.graph.marks(setup.clock.now())?);
     }
     opened(&at_start.when_written()?, setup.snapshot.as_ref())
 }
@@ -480,11 +477,9 @@ impl Drop for Instance {
 impl Inline {
     fn take(&mut self, node: NodeIndex, emitted: Emitted, now: Micros) -> Result<()> {
         self.graph.fire_timers(now, now)?;
-        for error in &emitted.errors {
-            self.graph.report(node, error)?;
-        }
+        self.graph.report(node, emitted.errors, now)?;
         self.graph.send(node, emitted.batch, now)?;
-        self.graph.all_taps().try_for_each(Tap::flush)
+        self.graph.flush(now)
     }
 }
 
@@ -559,7 +554,7 @@ fn start_inline(parts: Vec<Built>, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn C
         return Err(Error::failed("an app without parts"));
     };
     part.graph.start(clock.now())?;
-    part.graph.all_taps().try_for_each(Tap::flush)?;
+    part.graph.flush(clock.now())?;
     let resumed = part.sources.iter().map(|source| (&source.stream, &source.resumed));
     let positions = resumed.filter_map(|(stream, resumed)| Some((stream.clone(), resumed.position.clone()?)));
     let inline = Inline {
@@ -587,7 +582,7 @@ fn start_inline(parts: Vec<Built>, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn C
 
 fn carry_source(source: &BuiltSource, inline: &Mutex<Inline>, clock: &Arc<dyn Clock>) -> Result<()> {
     while let Ok(mut emitted) = source.thread.events.recv() {
-        if source.resumed.ended && !(emitted.batch.is_empty() && emitted.errors.is_empty()) {
+        if source.resumed.ended && !emitted.is_nothing() {
             return Err(more_after_the_end(&source.stream));
         }
         let mut inline = inline.lock();
@@ -603,7 +598,7 @@ fn carry_source(source: &BuiltSource, inline: &Mutex<Inline>, clock: &Arc<dyn Cl
             let mut inline = inline.lock();
             inline.ended.insert(source.stream.clone());
             inline.graph.end(source.entry, clock.now())?;
-            inline.graph.all_taps().try_for_each(Tap::flush)
+            inline.graph.flush(clock.now())
         }
         Some(Ended::Stopped) | None => Ok(()),
     }

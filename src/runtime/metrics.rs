@@ -31,6 +31,8 @@ pub struct StreamMetrics {
     pub late: AtomicU64,
     /// Bad events by kind.
     errors: [AtomicU64; KINDS.len()],
+    /// How often its source or sink was tried again.
+    pub retries: AtomicU64,
     /// The watermark in µs; `i64::MIN` while there is none.
     pub watermark: AtomicI64,
 }
@@ -65,11 +67,14 @@ pub struct PatternMetrics {
     pub dropped: AtomicU64,
 }
 
-const KINDS: [ErrorKind; 4] = [
+const KINDS: [ErrorKind; 7] = [
     ErrorKind::Decode,
     ErrorKind::Evaluate,
     ErrorKind::Constraint,
     ErrorKind::Sink,
+    ErrorKind::Table,
+    ErrorKind::Refused,
+    ErrorKind::Source,
 ];
 
 impl StreamMetrics {
@@ -81,6 +86,7 @@ impl StreamMetrics {
             rows: AtomicU64::new(0),
             late: AtomicU64::new(0),
             errors: Default::default(),
+            retries: AtomicU64::new(0),
             watermark: AtomicI64::new(i64::MIN),
         }
     }
@@ -159,8 +165,15 @@ pub struct StreamStats {
     pub late: u64,
     /// Bad events by kind; kinds without any are left out.
     pub errors: BTreeMap<&'static str, u64>,
+    /// How often its source or sink was tried again.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub retries: u64,
     /// The watermark in µs since 1970, if there is one.
     pub watermark: Option<i64>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A query's counters at one moment.
@@ -210,6 +223,7 @@ impl Metrics {
                 .map(|(kind, count)| (kind.as_str(), count.load(Ordering::Relaxed)))
                 .filter(|(_, count)| *count > 0)
                 .collect(),
+            retries: stream.retries.load(Ordering::Relaxed),
             watermark: Some(stream.watermark.load(Ordering::Relaxed))
                 .filter(|time| *time != i64::MIN && *time != i64::MAX),
         });

@@ -2,9 +2,12 @@
 
 mod build;
 pub mod cut;
+mod error_rows;
 pub mod errors;
 mod exchange;
 pub mod graph;
+mod graph_errors;
+pub mod guarded_sink;
 pub mod instance;
 pub mod metrics;
 mod placement;

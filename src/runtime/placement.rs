@@ -134,7 +134,7 @@ fn levels(plan: &StreamPlan, blocks: &[Option<usize>]) -> Option<Vec<usize>> {
         for (id, node) in plan.nodes.iter().enumerate() {
             let least = usize::from(blocks[id].is_some());
             levels[id] = levels[id].max(least);
-            for edge in node.outputs.iter().chain(&node.late_output) {
+            for edge in node.edges() {
                 let border = usize::from(blocks[id] != blocks[edge.node]);
                 levels[edge.node] = levels[edge.node].max(levels[id] + border);
             }

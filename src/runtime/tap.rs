@@ -3,8 +3,9 @@
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::cut::SinkMark;
+use super::guarded_sink::{Guard, GuardedSink};
 use crate::connectors::{Position, Sink};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, RowError};
 use crate::event::EventBatch;
 
 /// How many batches may wait for a sink; then the pipeline waits.
@@ -13,7 +14,7 @@ const SINK_QUEUE: usize = 16;
 /// Somebody who gets the events of a stream.
 pub enum Tap {
     /// A sink on this thread.
-    Sink(OwnSink),
+    Sink(GuardedSink),
     /// A sink on a thread of its own.
     Thread(SinkThread),
     /// A function, called on this thread.
@@ -53,10 +54,10 @@ impl Queue {
 pub type Callback = Box<dyn FnMut(&EventBatch) + Send>;
 
 impl Tap {
-    /// Hands over a batch; waits where the receiver is slower.
-    pub fn deliver(&mut self, batch: &EventBatch) -> Result<()> {
+    /// Hands over a batch; waits where the receiver is slower. Events that a sink on this thread gives up are added to `lost`.
+    pub fn deliver(&mut self, batch: &EventBatch, lost: &mut Vec<RowError>) -> Result<()> {
         match self {
-            Tap::Sink(own) => own.sink.write(batch).map_err(|error| of_sink(&own.stream, error)),
+            Tap::Sink(own) => own.write(batch, lost),
             Tap::Thread(thread) => thread.send(ToSink::Batch(batch.clone())),
             Tap::Callback(callback) => {
                 callback(batch);
@@ -67,16 +68,16 @@ impl Tap {
     }
 
     /// Makes all that was delivered visible. Sinks on threads of their own do so by themselves.
-    pub fn flush(&mut self) -> Result<()> {
+    pub fn flush(&mut self, lost: &mut Vec<RowError>) -> Result<()> {
         match self {
-            Tap::Sink(own) => own.sink.flush().map_err(|error| of_sink(&own.stream, error)),
+            Tap::Sink(own) => own.flush(lost),
             _ => Ok(()),
         }
     }
 
     /// A barrier: for a sink, where it stands when all that was delivered is written. A sink on a thread of its own says so when it
     /// has come to that.
-    pub fn mark(&mut self) -> Result<Option<SinkMark>> {
+    pub fn mark(&mut self, lost: &mut Vec<RowError>) -> Result<Option<SinkMark>> {
         let (done, position) = bounded(1);
         let stream = match self {
             Tap::Thread(thread) => {
@@ -84,10 +85,10 @@ impl Tap {
                 thread.stream.clone()
             }
             Tap::Sink(own) => {
-                let prepared = own.sink.prepare().map_err(|error| of_sink(&own.stream, error))?;
+                let prepared = own.prepare(lost)?;
                 // There is room for one.
                 let _ = done.send(prepared);
-                own.stream.clone()
+                own.stream().to_string()
             }
             Tap::Callback(_) | Tap::Channel(_) => return Ok(None),
         };
@@ -111,9 +112,9 @@ impl Tap {
     }
 
     /// Flushes and closes.
-    pub fn close(self) -> Result<()> {
+    pub fn close(self, lost: &mut Vec<RowError>) -> Result<()> {
         match self {
-            Tap::Sink(mut own) => own.sink.close().map_err(|error| of_sink(&own.stream, error)),
+            Tap::Sink(own) => own.close(lost),
             Tap::Thread(thread) => thread.close(),
             Tap::Callback(_) | Tap::Channel(_) => Ok(()),
         }
@@ -125,34 +126,6 @@ enum ToSink {
     Barrier(Sender<Option<Position>>),
 }
 
-/// A sink on the thread of the pipeline.
-pub struct OwnSink {
-    sink: Box<dyn Sink>,
-    stream: String,
-}
-
-impl OwnSink {
-    /// Opens the sink of `stream`.
-    pub fn open(stream: &str, mut sink: Box<dyn Sink>) -> Result<Self> {
-        sink.open().map_err(|error| of_sink(stream, error))?;
-        Ok(OwnSink {
-            sink,
-            stream: stream.to_string(),
-        })
-    }
-}
-
-/// The error of the sink of `stream`.
-fn of_sink(stream: &str, error: Error) -> Error {
-    match error {
-        Error::Io { context, source } => Error::Io {
-            context: format!("sink of stream {stream}: {context}"),
-            source,
-        },
-        other => Error::failed(format!("sink of stream {stream}: {other}")),
-    }
-}
-
 /// A sink on a thread of its own, behind a bounded channel.
 pub struct SinkThread {
     events: Option<Sender<ToSink>>,
@@ -162,16 +135,19 @@ pub struct SinkThread {
 
 impl SinkThread {
     /// Opens the sink, here and now so that a failure is known at the start, and starts its thread.
-    pub fn start(stream: &str, mut sink: Box<dyn Sink>) -> Result<Self> {
-        sink.open().map_err(|error| of_sink(stream, error))?;
+    ///
+    /// What its policy gives up it reports itself: nothing of that flows on.
+    pub fn start(stream: &str, sink: Box<dyn Sink>, guard: Option<Guard>) -> Result<Self> {
+        let sink = GuardedSink::open(stream, sink, guard)?;
         let (events, inbox) = bounded(SINK_QUEUE);
         let (report, result) = bounded(1);
+        let name = stream.to_string();
         std::thread::Builder::new()
             .name(format!("sink {stream}"))
             .spawn(move || {
                 let run = std::panic::AssertUnwindSafe(|| write_all(sink, &inbox));
-                let outcome = std::panic::catch_unwind(run)
-                    .unwrap_or_else(|panic| Err(Error::failed(super::panic_message(panic.as_ref()))));
+                let outcome =
+                    std::panic::catch_unwind(run).unwrap_or_else(|panic| Err(of_panic(&name, panic.as_ref())));
                 let _ = report.send(outcome);
             })
             .map_err(|error| Error::io("starting a sink's thread", error))?;
@@ -192,7 +168,7 @@ impl SinkThread {
 
     fn failure(&self) -> Error {
         match self.result.try_recv() {
-            Ok(Err(error)) => self.named(error),
+            Ok(Err(error)) => error,
             _ => Error::failed(format!("the sink of stream {} has stopped", self.stream)),
         }
     }
@@ -200,30 +176,33 @@ impl SinkThread {
     fn close(mut self) -> Result<()> {
         self.events = None;
         match self.result.recv() {
-            Ok(outcome) => outcome.map_err(|error| self.named(error)),
+            Ok(outcome) => outcome,
             Err(_) => Ok(()),
         }
     }
-
-    fn named(&self, error: Error) -> Error {
-        of_sink(&self.stream, error)
-    }
 }
 
-fn write_all(mut sink: Box<dyn Sink>, inbox: &Receiver<ToSink>) -> Result<()> {
+fn write_all(mut sink: GuardedSink, inbox: &Receiver<ToSink>) -> Result<()> {
+    let mut lost = Vec::new();
     while let Ok(first) = inbox.recv() {
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
-                ToSink::Batch(batch) => sink.write(&batch)?,
+                ToSink::Batch(batch) => sink.write(&batch, &mut lost)?,
                 ToSink::Barrier(done) => {
-                    let prepared = sink.prepare()?;
+                    let prepared = sink.prepare(&mut lost)?;
                     let _ = done.send(prepared);
                 }
             }
+            sink.report(&mut lost)?;
             next = inbox.try_recv().ok();
         }
-        sink.flush()?;
+        sink.flush(&mut lost)?;
+        sink.report(&mut lost)?;
     }
-    sink.close()
+    sink.close(&mut lost)
+}
+
+fn of_panic(stream: &str, panic: &(dyn std::any::Any + Send)) -> Error {
+    Error::failed(format!("sink of stream {stream}: {}", super::panic_message(panic)))
 }

@@ -221,14 +221,9 @@ impl Task {
             (Ok(()), Some(_)) => Some(self.part()),
             _ => None,
         };
-        let taps: Vec<Tap> = self
-            .graph
-            .all_taps()
-            .map(|tap| std::mem::replace(tap, Tap::Callback(Box::new(|_| {}))))
-            .collect();
-        let closed: Vec<Result<()>> = taps.into_iter().map(Tap::close).collect();
+        let closed = self.graph.close(self.clock.now());
         result?;
-        closed.into_iter().collect::<Result<()>>()?;
+        closed?;
         if let (Some(part), Some(kept)) = (last, &self.last_part) {
             *kept.lock() = Some(part?.when_written()?);
         }
@@ -287,7 +282,7 @@ impl Task {
         }
         if self.api.is_empty() {
             // About to wait: nothing may be held back meanwhile.
-            self.graph.all_taps().try_for_each(Tap::flush)?;
+            self.graph.flush(self.clock.now())?;
         }
         let sinks: Vec<_> = self.graph.taps().filter_map(Tap::ended).collect();
         let mut select = Select::new();
@@ -425,7 +420,7 @@ impl Task {
         };
         let source = &mut self.sources[index];
         let node = source.input.node;
-        if source.input.resumed.ended && !(first.batch.is_empty() && first.errors.is_empty()) {
+        if source.input.resumed.ended && !first.is_nothing() {
             return Err(more_after_the_end(&source.input.stream));
         }
         let mut errors = first.errors;
@@ -441,9 +436,7 @@ impl Task {
                 self.graph.send(node, full.finish()?, self.clock.now())?;
             }
         }
-        for error in &errors {
-            self.graph.report(node, error)?;
-        }
+        self.graph.report(node, errors, self.clock.now())?;
         self.graph.send(node, joined.finish()?, self.clock.now())?;
         if position.is_some() {
             self.sources[index].position = position;
@@ -475,13 +468,13 @@ impl Task {
             }
         };
         let mut node = first.node;
-        self.report_all(node, &first.errors)?;
+        self.graph.report(node, first.errors, self.clock.now())?;
         let mut joined = Joined::new(first.batch);
         while self.joining == Joining::Yes && joined.wants_more() {
             let Ok(next) = self.api.try_recv() else {
                 break;
             };
-            self.report_all(next.node, &next.errors)?;
+            self.graph.report(next.node, next.errors, self.clock.now())?;
             if next.node != node {
                 let full = std::mem::replace(&mut joined, Joined::new(next.batch));
                 self.graph.send(node, full.finish()?, self.clock.now())?;
@@ -491,10 +484,6 @@ impl Task {
             }
         }
         self.graph.send(node, joined.finish()?, self.clock.now())
-    }
-
-    fn report_all(&mut self, node: NodeIndex, errors: &[RowError]) -> Result<()> {
-        errors.iter().try_for_each(|error| self.graph.report(node, error))
     }
 
     /// Takes what was sent before the stop; nothing is accepted after it.
@@ -541,7 +530,7 @@ impl Task {
         while !self.api.is_empty() {
             self.take_api()?;
         }
-        let sinks = self.graph.marks()?;
+        let sinks = self.graph.marks(self.clock.now())?;
         let operators = self.graph.snapshot()?.into_iter().collect();
         let positions = self
             .sources

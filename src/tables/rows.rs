@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::catalog::tables::TableDef;
 use crate::error::{Error, ErrorKind, Result, RowError};
-use crate::event::{Micros, pretty};
+use crate::event::{Micros, json_row, pretty};
 
 /// Rows about to be written to a table, and the errors of those that may not be.
 #[derive(Debug)]
@@ -49,9 +49,10 @@ impl<'a> RowCheck<'a> {
         RowError {
             kind: ErrorKind::Constraint,
             message: format!("table {}: {message}", self.def.name),
-            event: pretty::row(self.rows, row),
+            event: json_row::row(self.rows, row),
             line: None,
             at: self.now,
+            attempts: 1,
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 
 use super::cell::Cell;
-use crate::catalog::types;
+use crate::catalog::faults;
 use crate::error::RowError;
 use crate::event::{EventBatch, Op};
 
@@ -46,28 +46,19 @@ impl Captured {
 
     /// The run-time errors of a stream, with the columns of its fault stream.
     pub(super) fn errors(stream: &str, errors: &[RowError]) -> Self {
-        let text = |name: &str| Field::new(name, DataType::Utf8View, true);
-        let schema = Schema::new(vec![
-            text("errorMessage"),
-            text("errorType"),
-            text("originalEvent"),
-            Field::new("timestamp", types::TIMESTAMP, true),
-            Field::new("attemptCount", DataType::Int32, true),
-            text("streamName"),
-        ]);
         let row = |error: &RowError| CapturedRow {
             op: Op::Insert,
             cells: vec![
+                Cell::Text(error.event.clone()),
                 Cell::Text(error.message.clone()),
                 Cell::Text(error.kind.as_str().to_string()),
-                Cell::Text(error.event.clone()),
                 Cell::Timestamp(error.at),
-                Cell::Int(1),
+                Cell::Int(error.attempts.into()),
                 Cell::Text(stream.to_string()),
             ],
         };
         Captured {
-            schema: Arc::new(schema),
+            schema: faults::schema(),
             rows: errors.iter().map(row).collect(),
         }
     }

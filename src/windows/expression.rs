@@ -11,7 +11,7 @@ use super::gather::gather;
 use super::held::Held;
 use super::length_batch::latest;
 use crate::error::{Error, ErrorKind, Result, RowError};
-use crate::event::{EventBatch, Micros, Op, pretty};
+use crate::event::{EventBatch, Micros, Op, json_row};
 use crate::operators::state::{StateReader, StateWriter};
 use crate::operators::{END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
 
@@ -145,9 +145,10 @@ fn report(error: &Error, event: Row, out: &mut Output) {
     out.error(RowError {
         kind: ErrorKind::Evaluate,
         message: format!("the window's condition: {error}"),
-        event: pretty::row(event.batch.columns(), event.row),
+        event: json_row::row(event.batch.columns(), event.row),
         line: None,
         at: out.now(),
+        attempts: 1,
     });
 }
 

@@ -7,7 +7,7 @@ use eventflux::config::options::{OptionKind, OptionSpec};
 use eventflux::connectors::{FormatUse, Registry};
 use eventflux::error::SourceText;
 use eventflux::plan::configured::{Configured, Origin};
-use eventflux::plan::define::STREAM_OPTIONS;
+use eventflux::plan::stream_options::STREAM_OPTIONS;
 use eventflux::{EventFlux, Layers};
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ fn two_values(spec: &OptionSpec) -> Option<[String; 2]> {
     Some(match spec.kind {
         OptionKind::Boolean => ["true".into(), "false".into()],
         OptionKind::Integer { min, .. } => [min.max(64).to_string(), (min.max(64) + 1).to_string()],
+        OptionKind::Number if spec.name == "error.retry.multiplier" => ["1.5".into(), "3".into()],
         OptionKind::Number => ["0.25".into(), "0.5".into()],
         OptionKind::Duration => ["1 second".into(), "2 seconds".into()],
         OptionKind::Choice(words) => [words.first()?.to_string(), words.get(1)?.to_string()],

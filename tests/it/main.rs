@@ -4,6 +4,7 @@ mod cases;
 mod cli;
 mod config;
 mod diagnostics;
+mod errors;
 mod examples;
 mod follow;
 mod joins;

@@ -1,6 +1,6 @@
 //! The engine at work, through the embedding API: both modes, order and time, back-pressure, snapshots, failures, the end.
 
-mod connectors;
+pub mod connectors;
 mod ends;
 mod failures;
 mod modes;

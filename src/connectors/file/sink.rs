@@ -6,7 +6,7 @@
 //! line is damaged. Several sinks must not write to one file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,12 @@ pub struct FileSink {
     encoder: Box<dyn Encoder>,
     file: Option<File>,
     buffer: Vec<u8>,
+    /// How much of the buffer is written already: writing may fail amid it.
+    written: usize,
+    /// What stands before the first row: a header, or the end of a line that was cut off. Empty once that is written.
+    prefix: Vec<u8>,
+    /// The length of a regular file at the last flush.
+    flushed: Option<u64>,
     /// Whether anything was written since the last sync.
     unsynced: bool,
     /// The length to go on from, of an earlier run.
@@ -49,6 +55,9 @@ impl FileSink {
             encoder: encoder.ok_or_else(|| Diagnostic::new(Code::MissingOption, "a file sink needs a format"))?,
             file: None,
             buffer: Vec::new(),
+            written: 0,
+            prefix: Vec::new(),
+            flushed: None,
             unsynced: false,
             resumed: None,
         })
@@ -58,14 +67,32 @@ impl FileSink {
         Error::io(format!("cannot write {}", self.path.display()), error)
     }
 
+    /// Writes the buffer; what is left of it after a failure is tried the next time.
     fn write_out(&mut self) -> Result<()> {
-        if !self.buffer.is_empty() {
-            let mut file = self.file.as_ref().ok_or(Error::Closed)?;
-            file.write_all(&self.buffer).map_err(|error| self.cannot(error))?;
-            self.buffer.clear();
-            self.unsynced = true;
+        let mut file = self.file.as_ref().ok_or(Error::Closed)?;
+        while self.written < self.buffer.len() {
+            match file.write(&self.buffer[self.written..]) {
+                Ok(0) => return Err(self.cannot(io::ErrorKind::WriteZero.into())),
+                Ok(count) => {
+                    self.written += count;
+                    self.unsynced = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.cannot(error)),
+            }
         }
+        self.buffer.clear();
+        self.written = 0;
         Ok(())
+    }
+
+    /// The length of the file, if it is a regular one.
+    fn length(&self) -> Result<Option<u64>> {
+        let Some(file) = &self.file else {
+            return Ok(None);
+        };
+        let metadata = file.metadata().map_err(|error| self.cannot(error))?;
+        Ok(metadata.is_file().then(|| metadata.len()))
     }
 }
 
@@ -99,20 +126,28 @@ impl Sink for FileSink {
                 self.buffer.push(b'\n');
             }
         }
+        self.prefix.clone_from(&self.buffer);
+        self.flushed = metadata.is_file().then(|| metadata.len());
         self.file = Some(file);
         Ok(())
     }
 
     fn write(&mut self, batch: &EventBatch) -> Result<()> {
-        self.encoder.encode(batch, &mut self.buffer)?;
-        match self.buffer.len() < BUFFER_BYTES {
-            true => Ok(()),
-            false => self.write_out(),
+        // Before, so that what fails here is not this batch.
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.write_out()?;
         }
+        let before = self.buffer.len();
+        let encoded = self.encoder.encode(batch, &mut self.buffer);
+        encoded.inspect_err(|_| self.buffer.truncate(before))
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.write_out()?;
+        if !self.buffer.is_empty() {
+            self.write_out()?;
+            self.flushed = self.flushed.and(self.length()?);
+            self.prefix.clear();
+        }
         if let Some(file) = &self.file
             && self.fsync
             && self.unsynced
@@ -123,15 +158,24 @@ impl Sink for FileSink {
         Ok(())
     }
 
+    /// A regular file is cut to what it held at the last flush. A line that a pipe got a part of is ended.
+    fn abandon(&mut self) -> Result<()> {
+        let torn = self.written > 0 && self.buffer.get(self.written - 1) != Some(&b'\n');
+        match (&self.file, self.flushed) {
+            (Some(file), Some(length)) => file.set_len(length).map_err(|error| self.cannot(error))?,
+            _ if torn && self.encoder.writes_lines() => self.prefix = b"\n".to_vec(),
+            _ if self.written > 0 => self.prefix.clear(),
+            _ => {}
+        }
+        self.buffer.clone_from(&self.prefix);
+        self.written = 0;
+        Ok(())
+    }
+
     fn prepare(&mut self) -> Result<Option<Position>> {
         self.flush()?;
-        let Some(file) = &self.file else {
-            return Ok(None);
-        };
-        let metadata = file.metadata().map_err(|error| self.cannot(error))?;
-        Ok(metadata
-            .is_file()
-            .then(|| json!({"file": absolute(&self.path), "length": metadata.len()})))
+        let length = self.length()?;
+        Ok(length.map(|length| json!({"file": absolute(&self.path), "length": length})))
     }
 
     fn restore(&mut self, position: &Position) -> Result<()> {
@@ -148,7 +192,7 @@ impl Sink for FileSink {
         }
         let there = match fs::metadata(&self.path) {
             Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(self.cannot(error)),
         };
         if there < length {

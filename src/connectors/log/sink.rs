@@ -6,9 +6,9 @@
 use std::io::Write;
 
 use super::cells::{Cells, timestamp};
-use crate::connectors::stdout::sink::{BUFFER_BYTES, write_out};
+use crate::connectors::stdout::sink::{BUFFER_BYTES, is_over, write_out};
 use crate::connectors::{Sink, SinkSpec};
-use crate::error::{Colour, Result};
+use crate::error::{Colour, Error, Result};
 use crate::event::{EventBatch, Micros};
 
 /// The sink: see the module.
@@ -84,6 +84,10 @@ impl LogSink {
 
 impl Sink for LogSink {
     fn write(&mut self, batch: &EventBatch) -> Result<()> {
+        // Before, so that what fails here is not this batch.
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush()?;
+        }
         let cells = batch
             .columns()
             .columns()
@@ -92,11 +96,17 @@ impl Sink for LogSink {
             .collect::<Result<Vec<_>>>()?;
         for row in 0..batch.num_rows() {
             self.row(batch, &cells, row);
-            if self.buffer.len() >= BUFFER_BYTES {
-                write_out(&mut self.buffer, &mut *self.output)?;
-            }
         }
         Ok(())
+    }
+
+    fn abandon(&mut self) -> Result<()> {
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn is_over(&self, error: &Error) -> bool {
+        is_over(error)
     }
 
     fn flush(&mut self) -> Result<()> {

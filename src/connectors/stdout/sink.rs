@@ -4,7 +4,7 @@
 //! reader has gone (`| head`), writing is an [`Error::Io`] of [`std::io::ErrorKind::BrokenPipe`], for the runtime to
 //! end quietly.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use crate::connectors::{Sink, SinkSpec};
 use crate::error::{Code, Diagnostic, Error, Result};
@@ -34,14 +34,33 @@ impl StdoutSink {
     }
 }
 
-/// Writes a buffer out and empties it, whether or not that works: what could not be written once is not tried again.
+/// Writes a buffer out and empties it; of what could not be written the rest stays.
 pub fn write_out(buffer: &mut Vec<u8>, output: &mut dyn Write) -> Result<()> {
-    if buffer.is_empty() {
-        return Ok(());
+    let cannot = |error| Error::io("cannot write to standard output", error);
+    let mut done = 0;
+    let mut failed = None;
+    while done < buffer.len() {
+        match output.write(&buffer[done..]) {
+            Ok(0) => failed = Some(io::ErrorKind::WriteZero.into()),
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => failed = Some(error),
+        }
+        if failed.is_some() {
+            break;
+        }
     }
-    let written = output.write_all(buffer).and_then(|()| output.flush());
-    buffer.clear();
-    written.map_err(|error| Error::io("cannot write to standard output", error))
+    buffer.drain(..done);
+    match failed {
+        Some(error) => Err(cannot(error)),
+        None if done > 0 => output.flush().map_err(cannot),
+        None => Ok(()),
+    }
+}
+
+/// Whether an error says that the reader of standard output has gone.
+pub fn is_over(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
 }
 
 impl Sink for StdoutSink {
@@ -51,11 +70,22 @@ impl Sink for StdoutSink {
     }
 
     fn write(&mut self, batch: &EventBatch) -> Result<()> {
-        self.encoder.encode(batch, &mut self.buffer)?;
-        match self.buffer.len() < BUFFER_BYTES {
-            true => Ok(()),
-            false => self.flush(),
+        // Before, so that what fails here is not this batch.
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush()?;
         }
+        let before = self.buffer.len();
+        let encoded = self.encoder.encode(batch, &mut self.buffer);
+        encoded.inspect_err(|_| self.buffer.truncate(before))
+    }
+
+    fn abandon(&mut self) -> Result<()> {
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn is_over(&self, error: &Error) -> bool {
+        is_over(error)
     }
 
     fn flush(&mut self) -> Result<()> {

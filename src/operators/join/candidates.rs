@@ -143,6 +143,7 @@ impl Candidates {
                     event: failed.values,
                     line: None,
                     at: out.now(),
+                    attempts: 1,
                 });
             }
         }

@@ -11,7 +11,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use super::layout::{Layout, Picked};
 use super::spec::Side;
 use crate::error::Result;
-use crate::event::pretty;
+use crate::event::json_row;
 use crate::operators::expressions::{Narrowed, reason};
 use crate::windows::gather::batch_of;
 
@@ -96,7 +96,7 @@ impl PairFilter {
             failed.extend((0..rows).map(|_| FailedPair {
                 pair: first,
                 reason: reason(error),
-                values: pretty::row(values, 0),
+                values: json_row::row(values, 0),
             }));
             return;
         }

@@ -10,7 +10,7 @@ use datafusion_physical_expr::PhysicalExpr;
 
 use super::spec::{JoinSpec, Side};
 use crate::error::{Error, ErrorKind, Result, RowError};
-use crate::event::{EventBatch, pretty};
+use crate::event::{EventBatch, json_row};
 use crate::operators::Output;
 use crate::operators::aggregates::GroupId;
 use crate::operators::expressions::reason;
@@ -146,9 +146,10 @@ impl JoinKeys {
                 out.error(RowError {
                     kind: ErrorKind::Evaluate,
                     message: reason(error),
-                    event: pretty::row(batch.columns(), 0),
+                    event: json_row::row(batch.columns(), 0),
                     line: None,
                     at: out.now(),
+                    attempts: 1,
                 });
             }
             return;

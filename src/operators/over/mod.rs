@@ -26,7 +26,7 @@ use super::group_table::GroupTable;
 use super::state::{StateReader, StateWriter};
 use super::{BEGINNING_OF_TIME, END_OF_TIME, Operator, OperatorPlan, Output, Port, TimeUpdate};
 use crate::error::{ErrorKind, Result, RowError};
-use crate::event::{EventBatch, Micros, Times, pretty};
+use crate::event::{EventBatch, Micros, Times, json_row};
 use crate::windows::TimeDomain;
 use crate::windows::emission::{read_batches, write_batches};
 
@@ -329,9 +329,10 @@ impl Over {
             out.error(RowError {
                 kind: ErrorKind::Evaluate,
                 message: message.clone(),
-                event: pretty::row(&event, *row),
+                event: json_row::row(&event, *row),
                 line: None,
                 at: out.now(),
+                attempts: 1,
             });
         }
         let good = (0..given.num_rows()).filter(|row| !failed.contains_key(row));

@@ -152,7 +152,7 @@ fn bad_events_are_told_to_whoever_listens() {
             })
         };
         assert_eq!(result.is_err(), strict, "{result:?}");
-        assert_eq!(*told.lock(), [("evaluate", "x=0".to_string())]);
+        assert_eq!(*told.lock(), [("evaluate", "{\"x\":0}".to_string())]);
         assert_eq!(app.stats().unwrap().streams[0].errors["evaluate"], 1);
         if !strict {
             assert_eq!(rows.map(|batch| batch.num_rows()).sum::<usize>(), 2);

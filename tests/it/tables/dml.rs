@@ -32,7 +32,7 @@ fn a_key_stands_once() {
                 "3: column id is in the key and the row has NULL there",
             ]
         );
-        assert_eq!(refused[0].1.event, "id=1, name=c");
+        assert_eq!(refused[0].1.event, r#"{"id":1,"name":"c"}"#);
         assert_eq!(content(&*table), ["{id:1,name:a}", "{id:2,name:b}", "{id:3,name:f}"]);
     });
 }

@@ -204,7 +204,7 @@ fn a_pair_on_which_the_condition_fails_is_reported_and_the_others_are_joined() {
     assert_eq!(lines(&outcome.batches), expected);
     let messages: Vec<&str> = outcome.errors.iter().map(|error| error.message.as_str()).collect();
     assert_eq!(messages, ["division by zero", "division by zero"]);
-    assert_eq!(outcome.errors[0].event, "v=8, v=0");
+    assert_eq!(outcome.errors[0].event, r#"{"v":8,"v":0}"#);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_key_that_cannot_be_computed_takes_only_its_own_row() {
         [format!("+I 1 2 {key} 2 4"), format!("+I 1 3 {key} 3 9")]
     );
     assert_eq!(outcome.errors.len(), 2);
-    assert_eq!(outcome.errors[0].event, "k=the key number 1, v=4, n=0");
+    assert_eq!(outcome.errors[0].event, r#"{"k":"the key number 1","v":4,"n":0}"#);
 }
 
 #[test]
