@@ -611,9 +611,13 @@ impl Compiler<'_> {
             Some(target) => target,
             None => {
                 if self.known.contains_key(target_name) {
+                    let what = match target_name.starts_with(faults::FAULT) {
+                        true => "a fault stream",
+                        false => "a view",
+                    };
                     let error = Diagnostic::new(
                         Code::Unstreamable,
-                        format!("'{target_name}' is a view: it cannot be inserted into"),
+                        format!("'{target_name}' is {what}: it cannot be inserted into"),
                     );
                     return Err(self.text.at(error, place));
                 }

@@ -282,7 +282,7 @@ impl Builder<'_> {
     fn element(&mut self, element: &mut PatternElement, collects: bool, absent: bool) -> Result<ElementId, Diagnostic> {
         if element.fault || element.inner {
             let what = match element.fault {
-                true => "not supported yet: fault streams ('!')",
+                true => "not supported yet: the fault stream of a '#' stream",
                 false => "'#' streams live in a PARTITION",
             };
             return Err(self.text.at(Diagnostic::new(Code::Unsupported, what), element.span));

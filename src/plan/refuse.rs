@@ -86,7 +86,7 @@ pub fn query(query: &Query, reads_window: bool, reads_tables: ReadsTables, text:
 
 fn relation(relation: &StreamRelation, text: &Text) -> Result<(), Diagnostic> {
     let what = match &relation.source {
-        RelationSource::Stream { fault: true, .. } => "fault streams ('!')",
+        RelationSource::Stream { fault: true, .. } => "the fault stream of a '#' stream",
         RelationSource::Stream { inner: true, .. } => "'#' streams, which live in a PARTITION",
         RelationSource::Stream { .. } => return Ok(()),
         RelationSource::Pattern(_) => return Ok(()),

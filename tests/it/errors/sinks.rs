@@ -157,6 +157,8 @@ fn a_destination_that_comes_back() {
         app.start().unwrap();
         for row in 0..50 {
             app.input("S").unwrap().send((row,)).unwrap();
+            // Not all in one write.
+            wait_until("a write", || judged.calls() > 0);
         }
         let stats = {
             let app = app.clone();
@@ -329,8 +331,8 @@ fn a_full_disk_takes_what_is_in_doubt_and_no_more() {
                INSERT INTO T SELECT n FROM S; INSERT INTO U SELECT n FROM S;"),
     )]);
     scratch.run(["run", "app.sql", "--quiet"]).code(0);
-    let events = scratch.lines("dead.ndjson").iter().map(|line| {
-        let row: Value = serde_json::from_str(line).unwrap();
+    let events = scratch.lines("dead.ndjson").into_iter().map(|line| {
+        let row: Value = serde_json::from_str(&line).unwrap();
         row["originalEvent"].as_str().unwrap().to_string()
     });
     let events: VecDeque<String> = events.collect();
@@ -338,7 +340,7 @@ fn a_full_disk_takes_what_is_in_doubt_and_no_more() {
     assert_eq!(events, scratch.lines("all.ndjson"));
 }
 
-/// A pipe whose reader goes away, and another comes: what was in doubt is tried again, and the line that was cut off is ended.
+/// A pipe whose reader goes away, and another comes: what was written meanwhile has waited in the pipe.
 #[test]
 fn a_pipe_whose_reader_changes() {
     let scratch = Scratch::new();
@@ -371,10 +373,6 @@ fn a_pipe_whose_reader_changes() {
         ["{\"x\":1}"]
     );
     input.send((2,)).unwrap();
-    wait_until("a retry", || {
-        let stats = app.stats().unwrap();
-        stats.streams.iter().any(|stream| stream.retries > 1)
-    });
     let second = reader(2);
     input.send((3,)).unwrap();
     let lines = within_deadline("the second reader", move || second.join()).unwrap();
