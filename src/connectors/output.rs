@@ -115,7 +115,7 @@ impl SourceOutput {
 
     /// Hands over a batch as it is. Blocks while the app is busy.
     pub fn hand_over(&mut self, emitted: Emitted) -> Flow {
-        let position = self.progress.as_ref().and(emitted.position.clone());
+        let position = self.progress.as_ref().and_then(|_| emitted.position.clone());
         let flow = self.pass_on(emitted);
         if let Some(progress) = &mut self.progress {
             progress.emitted += 1;

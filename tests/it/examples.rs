@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::support::{Finished, Running, Scratch, repository};
 
 /// Every example, so that a new one is not forgotten here.
-const TESTED: &[&str] = &["datagen", "follow", "quickstart", "stdin"];
+const TESTED: &[&str] = &["datagen", "error-handling", "follow", "quickstart", "stdin"];
 
 #[test]
 fn every_example_is_tested_and_has_a_readme() {
@@ -178,6 +178,24 @@ fn stdin_prints_what_matters() {
         ["service=db msg=\"disk full\"", "service=? msg=\"out of memory\""]
     );
     assert_eq!(finished.stderr, "");
+}
+
+#[test]
+fn what_is_wrong_with_orders_is_kept_and_read_again() {
+    let scratch = Scratch::copy_of("examples/error-handling");
+    scratch.run(["run", "app.sql"]).code(0);
+    let averages = "id,customer,per_item\n1,ann,9\n5,eve,4\n7,gus,15\n";
+    assert_eq!(scratch.read("out/averages.csv"), averages);
+    assert_eq!(scratch.lines("out/dead.ndjson").len(), 4);
+    let replayed = scratch.run(["run", "replay.sql"]).code(0);
+    assert!(
+        replayed.stdout.ends_with(" id=3 customer=cleo items=2\n"),
+        "{replayed:?}"
+    );
+    let left = scratch.lines("out/for-people.csv");
+    let reasons: Vec<&str> = left.iter().map(|line| line.rsplit(',').next().unwrap()).collect();
+    assert_eq!(reasons.len(), 4);
+    assert_eq!(reasons[3], "division by zero");
 }
 
 #[test]
