@@ -71,7 +71,7 @@ impl StreamErrors {
                 self.metrics.name,
                 line(error),
                 error.message,
-                shown(&error.event)
+                printable(shown(&error.event))
             ))),
             action => Ok(action),
         }
@@ -171,6 +171,18 @@ fn write_line(level: LogLevel, stream: &str, error: &RowError, event: &str) {
 /// As much of an event as a line shows.
 fn shown(event: &str) -> &str {
     &event[..event.floor_char_boundary(SHOWN_LIMIT)]
+}
+
+/// A text that a terminal only shows: control characters are written as escapes.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => printable.extend(character.escape_default()),
+            false => printable.push(character),
+        }
+    }
+    printable
 }
 
 fn line(error: &RowError) -> String {

@@ -92,7 +92,7 @@ impl FileSink {
             return Ok(None);
         };
         let metadata = file.metadata().map_err(|error| self.cannot(error))?;
-        Ok(metadata.is_file().then(|| metadata.len()))
+        Ok(metadata.is_file().then_some(metadata.len()))
     }
 }
 
@@ -127,7 +127,7 @@ impl Sink for FileSink {
             }
         }
         self.prefix.clone_from(&self.buffer);
-        self.flushed = metadata.is_file().then(|| metadata.len());
+        self.flushed = metadata.is_file().then_some(metadata.len());
         self.file = Some(file);
         Ok(())
     }

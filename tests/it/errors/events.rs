@@ -332,3 +332,42 @@ fn the_level_of_the_log() {
         }
     }
 }
+
+#[test]
+fn options_without_effect_are_warned_of() {
+    let scratch = Scratch::with(&[(
+        "app.sql",
+        "CREATE STREAM S (n INT) WITH (error.strategy = 'drop', error.retry.jitter = '0.5', error.dlq.stream = 'Dead');
+         INSERT INTO T SELECT n FROM S;",
+    )]);
+    let validated = scratch.run(["validate", "app.sql"]).code(0);
+    let validated = validated.complains("'error.retry.jitter': it has no effect without error.strategy = 'retry'");
+    validated.complains("'error.dlq.stream': it has no effect without error.strategy = 'dlq' or 'retry'");
+}
+
+/// The options may stand where a query's sink is.
+#[test]
+fn the_sink_of_a_query_has_a_strategy() {
+    let scratch = Scratch::with(&[("in.ndjson", "{\"n\":1}\n{\"n\":2}\n")]);
+    scratch.write(
+        "app.sql",
+        letters("Dead", " WITH (type = 'sink', extension = 'file', format = 'json', path = 'dead.ndjson')")
+            + "CREATE STREAM S (n INT) WITH (type = 'source', extension = 'file', format = 'json', path = 'in.ndjson');
+               INSERT INTO T SELECT n FROM S
+               SINK (type = 'file', format = 'json', path = '/dev/full', error.strategy = 'dlq', error.dlq.stream = 'Dead');",
+    );
+    scratch.run(["run", "app.sql", "--quiet"]).code(0);
+    let dead = json_lines(&scratch, "dead.ndjson");
+    assert_eq!(column(&dead, "originalEvent"), ["{\"n\":1}", "{\"n\":2}"]);
+    assert_eq!(column(&dead, "streamName"), ["T", "T"]);
+}
+
+/// What an event holds is shown, not obeyed.
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let scratch = Scratch::with(&[("app.sql", &copy("error.strategy = 'fail'"))]);
+    scratch.write("in.ndjson", "\x1b[31mred\x07\n");
+    let failed = scratch.run(["run", "app.sql", "--quiet"]).code(1);
+    assert!(!failed.stderr.contains(['\x1b', '\x07']), "{failed:?}");
+    failed.complains("(event: \\u{1b}[31mred\\u{7})");
+}

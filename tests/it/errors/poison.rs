@@ -108,7 +108,7 @@ fn the_good_rows_around_it_arrive() {
     let scratch = Scratch::with(&[("app.sql", &app(", error.strategy = 'fail'"))]);
     scratch.write("in.ndjson", &input);
     let failed = scratch.run(["run", "app.sql", "--quiet"]).code(1);
-    failed.complains("stream S, line 2: not valid");
+    failed.complains("error: stream S, line 2: ");
 }
 
 /// A line of 1 GB, made on the fly, is one bad event, and is not held.
