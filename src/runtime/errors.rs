@@ -70,7 +70,7 @@ impl StreamErrors {
                 "stream {}{}: {} (event: {})",
                 self.metrics.name,
                 line(error),
-                error.message,
+                printable(&error.message),
                 printable(shown(&error.event))
             ))),
             action => Ok(action),

@@ -43,5 +43,9 @@ fn a_closed_pipe_can_be_recognised() {
         matches!(&error, Error::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe),
         "{error}"
     );
+    assert!(sink.is_over(&error));
+    // What could not be written is tried again until it is given up.
+    assert!(sink.flush().is_err());
+    sink.abandon().unwrap();
     sink.close().unwrap();
 }
