@@ -2,7 +2,7 @@
 //!
 //! # What is in doubt
 //! A sink may keep what it takes in a buffer, so until a flush has succeeded nobody knows what has been written. Where events may
-//! be given up, batches are kept until then (columns are shared: no copy), and at most [`MOST_IN_DOUBT`] rows of them: more are flushed.
+//! be given up, batches are kept until then (columns are shared: no copy), and at most `MOST_IN_DOUBT` rows of them: more are flushed.
 //!
 //! # Which events are given up
 //! If a write fails, what the sink took before is flushed first: it is not to blame. Then:
