@@ -167,6 +167,21 @@ impl StateWriter {
         Ok(())
     }
 
+    /// Appends sections that are written when somebody asks for their bytes, or now if this writer does not share.
+    pub fn unwritten(
+        &mut self,
+        write: impl Fn(&mut StateWriter) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<()> {
+        if !self.shares {
+            return write(self);
+        }
+        if !self.bytes.is_empty() {
+            self.parts.push(StatePart::Bytes(std::mem::take(&mut self.bytes)));
+        }
+        self.parts.push(StatePart::unwritten(write));
+        Ok(())
+    }
+
     /// Keeps a place for parts that come later. For writers that share.
     pub fn later(&mut self) -> Later {
         if !self.bytes.is_empty() {
