@@ -259,12 +259,12 @@ impl Step<'_> {
                 again.set_mark(program, mark, from);
                 let left = time.saturating_sub(self.moment.time.saturating_sub(from));
                 self.timers
-                    .push((after(self.moment.clock, left), Due::GroupExpiry(group)));
+                    .push((after(self.moment.clock, left), Due::GroupExpiry(group as u16)));
             }
             Limit::Events(_) => {
                 let (_, number) = self.met(first);
                 again.set_mark(program, mark, number as i64);
-                self.timers.push((number as i64, Due::GroupExpiry(group)));
+                self.timers.push((number as i64, Due::GroupExpiry(group as u16)));
             }
         }
     }
@@ -301,7 +301,7 @@ impl Step<'_> {
             if let ElementKind::Silence { deadline, .. } = program.elements[element].kind {
                 let at = again.deadline(program, deadline).max(self.moment.clock);
                 again.set_deadline(program, deadline, at);
-                self.timers.push((at, Due::Silence(element)));
+                self.timers.push((at, Due::Silence(element as u8)));
             }
         }
     }

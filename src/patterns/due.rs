@@ -53,8 +53,8 @@ impl Matcher {
         moment.clock = timer.at;
         match timer.due {
             Due::Expiry => self.expire(id, moment),
-            Due::GroupExpiry(part) => self.expire_group(id, part, moment),
-            Due::Silence(element) => self.silence(id, element, moment),
+            Due::GroupExpiry(part) => self.expire_group(id, part.into(), moment),
+            Due::Silence(element) => self.silence(id, element.into(), moment),
         }
     }
 
@@ -162,7 +162,7 @@ impl Matcher {
             } = program.part(part).kind
             {
                 while let Some(id) = self.next_by_count(partition, index + 1, events, moment) {
-                    self.expire_group(id, part, moment);
+                    self.expire_group(id, part.into(), moment);
                 }
             }
         }

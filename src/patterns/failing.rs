@@ -17,7 +17,7 @@ impl Step<'_> {
             ElementKind::Silence { wait, deadline } if !attempt.begun && restarts => {
                 let at = self.moment.clock.saturating_add(wait);
                 attempt.set_deadline(program, deadline, at);
-                self.timers.push((at, Due::Silence(element)));
+                self.timers.push((at, Due::Silence(element as u8)));
             }
             ElementKind::GuardOfAnd if program.mode == Mode::Skipping || (!attempt.begun && restarts) => {
                 if let Some(slots) = &mut attempt.slots {

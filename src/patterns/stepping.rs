@@ -276,7 +276,7 @@ impl<'a> Step<'a> {
         if attempt.mark(program, mark) != NOT_STARTED {
             return;
         }
-        let due = Due::GroupExpiry(part);
+        let due = Due::GroupExpiry(part as u16);
         match limit {
             Limit::Time(time) => {
                 attempt.set_mark(program, mark, self.moment.time);
@@ -509,7 +509,7 @@ impl<'a> Step<'a> {
             ElementKind::Silence { wait, deadline } => {
                 let at = self.moment.clock.saturating_add(wait);
                 attempt.set_deadline(program, deadline, at);
-                self.timers.push((at, Due::Silence(element)));
+                self.timers.push((at, Due::Silence(element as u8)));
             }
             ElementKind::GuardOfAnd => {
                 if let Some(slots) = &mut attempt.slots {

@@ -3,8 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
-use super::program::PartId;
-use super::shape::ElementId;
 use crate::event::Micros;
 
 /// The place of an attempt.
@@ -16,9 +14,9 @@ pub enum Due {
     /// The WITHIN of the whole is over.
     Expiry,
     /// The WITHIN of a group is over.
-    GroupExpiry(PartId),
+    GroupExpiry(u16),
     /// What must not come has not come.
-    Silence(ElementId),
+    Silence(u8),
 }
 
 /// Something due at a time.

@@ -76,6 +76,22 @@ fn the_oldest_are_dropped_and_that_is_told_once_a_burst() {
 }
 
 #[test]
+fn an_open_attempt_of_two_steps_takes_less_than_200_bytes_and_its_columns() {
+    let sql = "SELECT a.v AS a, b.v AS b FROM PATTERN (EVERY a=E[t = 'A'] -> b=E[t = 'B' AND v = a.v]) WITHIN 10 HOURS";
+    let (app, _) = start(sql, Layers::default());
+    pairs(&app, |input| {
+        // Arrays that grow double: just before they do, little of them is empty.
+        let open = (1 << 17) - 100;
+        input.send_rows(rows("A", 0, open)).unwrap();
+        let pattern = app.stats().unwrap().queries[0].pattern.clone().unwrap();
+        assert_eq!(pattern.open, open as u64);
+        let column = 9;
+        let each = pattern.bytes / pattern.open;
+        assert!(each <= 200 + column, "{each} bytes");
+    });
+}
+
+#[test]
 fn the_newest_do_not_begin() {
     let layers = Layers::default()
         .set("application.pattern.max_instances=2")
