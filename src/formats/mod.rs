@@ -14,8 +14,12 @@ use crate::error::{Diagnostic, Result};
 use crate::event::EventBatch;
 
 pub mod arrow_ipc;
+#[cfg(feature = "avro")]
+pub mod avro;
 pub(crate) mod columns;
 pub mod csv;
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+mod delimited;
 pub mod json;
 mod mapped;
 #[cfg(test)]
@@ -31,6 +35,8 @@ pub mod text;
 pub fn builtin() -> Vec<Arc<dyn Format>> {
     vec![
         Arc::new(arrow_ipc::ArrowFormat),
+        #[cfg(feature = "avro")]
+        Arc::new(avro::AvroFormat),
         Arc::new(text::BytesFormat),
         Arc::new(csv::CsvFormat),
         Arc::new(json::JsonFormat),
