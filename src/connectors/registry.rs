@@ -56,7 +56,20 @@ impl Registry {
 
     /// A format by name.
     pub fn format(&self, name: &str) -> Result<&Arc<dyn Format>, Diagnostic> {
-        find(&self.formats, name, Code::UnknownFormat, "format")
+        let found = find(&self.formats, name, Code::UnknownFormat, "format");
+        found.map_err(|error| {
+            match crate::formats::OPTIONAL
+                .iter()
+                .find(|optional| optional.eq_ignore_ascii_case(name))
+            {
+                Some(optional) => {
+                    Diagnostic::new(error.code, format!("the format '{optional}' is not part of this build")).hint(
+                        format!("build with it: cargo build --release --features {optional} (or full)"),
+                    )
+                }
+                None => error,
+            }
+        })
     }
 
     /// Whether a connector or a format has that name.
@@ -139,4 +152,41 @@ fn find<'a, T>(all: &'a BTreeMap<String, T>, name: &str, code: Code, what: &str)
             all.keys().cloned().collect::<Vec<_>>().join(", ")
         )),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::OPTIONAL;
+
+    #[test]
+    fn what_is_not_built_in_says_how_to_get_it() {
+        let registry = Registry::builtin();
+        for (optional, built) in OPTIONAL.iter().zip([
+            cfg!(feature = "avro"),
+            cfg!(feature = "parquet"),
+            cfg!(feature = "protobuf"),
+        ]) {
+            match registry.format(optional) {
+                Ok(format) => assert!(built && format.name() == *optional),
+                Err(error) => {
+                    assert!(
+                        !built && error.message.contains("is not part of this build"),
+                        "{}",
+                        error.message
+                    );
+                    let hint = error.hint.clone().unwrap_or_default();
+                    assert!(hint.contains(&format!("--features {optional}")), "{hint}");
+                }
+            }
+        }
+        assert!(
+            registry
+                .format("avr0")
+                .err()
+                .unwrap()
+                .message
+                .contains("there is no format")
+        );
+    }
 }

@@ -77,7 +77,10 @@ pub(super) fn header(bytes: &[u8]) -> Start {
     let Ok(mark) = input.take(MARK) else {
         return Start::NeedMore;
     };
-    let codec = match std::str::from_utf8(codec.unwrap_or(b"null")).ok().map(|name| (name, Codec::parse(name))) {
+    let codec = match std::str::from_utf8(codec.unwrap_or(b"null"))
+        .ok()
+        .map(|name| (name, Codec::parse(name)))
+    {
         Some((_, Some(codec))) => codec,
         other => {
             let name = other.map_or("that is no text", |(name, _)| name);
@@ -133,7 +136,11 @@ pub(super) fn write_header(out: &mut Vec<u8>, schema: &str, codec: Codec, mark: 
 pub(super) enum Front {
     NeedMore,
     /// So many records in `start..start + length`; the mark follows.
-    Block { count: u64, start: usize, length: u64 },
+    Block {
+        count: u64,
+        start: usize,
+        length: u64,
+    },
     Damaged,
 }
 
@@ -158,7 +165,13 @@ pub(super) fn front(bytes: &[u8]) -> Front {
 }
 
 /// Appends a block.
-pub(super) fn write_block(out: &mut Vec<u8>, count: usize, data: &[u8], codec: Codec, mark: &[u8; MARK]) -> Result<(), String> {
+pub(super) fn write_block(
+    out: &mut Vec<u8>,
+    count: usize,
+    data: &[u8],
+    codec: Codec,
+    mark: &[u8; MARK],
+) -> Result<(), String> {
     let data = compress(data, codec)?;
     write_long(out, count as i64);
     write_bytes(out, &data);
@@ -176,7 +189,9 @@ fn compress(data: &[u8], codec: Codec) -> Result<Vec<u8>, String> {
             Ok(packed)
         }
         Codec::Snappy => {
-            let mut packed = snap::raw::Encoder::new().compress_vec(data).map_err(|error| error.to_string())?;
+            let mut packed = snap::raw::Encoder::new()
+                .compress_vec(data)
+                .map_err(|error| error.to_string())?;
             packed.extend_from_slice(&checksum(data).to_be_bytes());
             Ok(packed)
         }
@@ -207,7 +222,8 @@ pub(super) fn decompress(data: &[u8], codec: Codec, limit: usize) -> Result<Vec<
         }
         Codec::Snappy => {
             let (packed, sum) = data.split_last_chunk::<4>().ok_or("the block lacks its checksum")?;
-            let length = snap::raw::decompress_len(packed).map_err(|error| format!("the block cannot be unpacked: {error}"))?;
+            let length =
+                snap::raw::decompress_len(packed).map_err(|error| format!("the block cannot be unpacked: {error}"))?;
             if length > most {
                 return Err(too_much());
             }

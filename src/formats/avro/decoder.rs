@@ -99,7 +99,10 @@ impl MessageDecoder {
         match &self.readers {
             Readers::One(reader) => self.rows.whole(reader, message),
             Readers::Registry(readers) => {
-                let [0, number @ ..] = message.first_chunk::<5>().ok_or("it is shorter than a number of a schema")? else {
+                let [0, number @ ..] = message
+                    .first_chunk::<5>()
+                    .ok_or("it is shorter than a number of a schema")?
+                else {
                     return Err("it does not begin with the byte 0 and the number of a schema".to_string());
                 };
                 let number = u32::from_be_bytes(*number);
@@ -188,7 +191,9 @@ impl ContainerDecoder {
         for index in 0..count {
             // Records of no fields take no bytes; of those that take some there are no more than bytes.
             if input.rest().is_empty() && index > unpacked.len() as u64 {
-                return Err(format!("the block says that it has {count} records, but it ends before"));
+                return Err(format!(
+                    "the block says that it has {count} records, but it ends before"
+                ));
             }
             let read = self.rows.read(&file.reader, &mut input);
             read.map_err(|reason| format!("record {} of {count} of the block: {reason}", index + 1))?;
@@ -214,8 +219,12 @@ impl Decoder for ContainerDecoder {
                 self.open(block.layout.as_ref())?;
                 let (mut bytes, mut number) = (block.bytes.as_slice(), block.first_line);
                 while let Front::Block { count, start, length } = container::front(bytes) {
-                    let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length));
-                    let Some((data, rest)) = end.and_then(|end| Some((bytes.get(start..end)?, bytes.get(end + MARK..)?))) else {
+                    let end = usize::try_from(length)
+                        .ok()
+                        .and_then(|length| start.checked_add(length));
+                    let Some((data, rest)) =
+                        end.and_then(|end| Some((bytes.get(start..end)?, bytes.get(end + MARK..)?)))
+                    else {
                         break;
                     };
                     if let Err(reason) = self.block(count, data) {
@@ -228,4 +237,3 @@ impl Decoder for ContainerDecoder {
         self.rows.finish(errors)
     }
 }
-

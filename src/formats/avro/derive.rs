@@ -14,7 +14,9 @@ fn record<'a>(name: &str, fields: impl Iterator<Item = &'a Field>) -> Result<Val
     let fields = fields.map(|field| {
         let column = field.name();
         if !is_name(column) {
-            return Err(format!("'{column}' cannot be the name of a field, which is letters, digits and '_'"));
+            return Err(format!(
+                "'{column}' cannot be the name of a field, which is letters, digits and '_'"
+            ));
         }
         let of = of(field, &format!("{name}_{column}"))?;
         Ok(match field.is_nullable() {

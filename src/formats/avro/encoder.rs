@@ -17,7 +17,11 @@ const BLOCK_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) enum Around {
     /// Blocks of a file of that schema.
-    Container { schema: String, codec: Codec, mark: [u8; MARK] },
+    Container {
+        schema: String,
+        codec: Codec,
+        mark: [u8; MARK],
+    },
     /// The length, and then this.
     Message(Vec<u8>),
 }

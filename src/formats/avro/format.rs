@@ -58,11 +58,15 @@ impl Format for AvroFormat {
                     None => options::derived(&schema.declared, options)?,
                 };
                 let reader = RecordReader::new(theirs, schema, Columns::All);
-                Readers::One(Box::new(reader.map_err(|reason| options.invalid(SCHEMA, reason).hint(CURE))?))
+                Readers::One(Box::new(
+                    reader.map_err(|reason| options.invalid(SCHEMA, reason).hint(CURE))?,
+                ))
             }
             Framing::Registry => registry(schema, options)?,
         };
-        Ok(Box::new(MessageDecoder::new(schema, readers, limit).map_err(unreadable)?))
+        Ok(Box::new(
+            MessageDecoder::new(schema, readers, limit).map_err(unreadable)?,
+        ))
     }
 
     fn encoder(&self, schema: &SchemaRef, options: &Options) -> Result<Box<dyn Encoder>, Diagnostic> {
@@ -78,7 +82,7 @@ impl Format for AvroFormat {
         let writer = writer.map_err(|reason| options.invalid(at, reason).hint(CURE))?;
         let around = match framing {
             Framing::Container => Around::Container {
-                mark: mark(&named.text),
+                mark: mark(&named.text, options.text(options::CODEC).unwrap_or_default()),
                 schema: named.text,
                 codec: options::codec(options),
             },
@@ -95,17 +99,19 @@ impl Format for AvroFormat {
 /// What to do about columns and fields that do not fit.
 const CURE: &str = "declare the stream's columns as the schema has its fields, or give another schema";
 
-/// The mark of a schema's files. It need not be random, only unlike what stands in blocks; and a file that is appended to has the one
-/// that it began with.
-fn mark(schema: &str) -> [u8; MARK] {
-    let hash = blake3::hash(schema.as_bytes());
+/// The mark of files of a schema and a codec. It need not be random, only unlike what stands in blocks. A file that is appended to goes on
+/// with the one that it began with; were it of another schema, the mark tells.
+fn mark(schema: &str, codec: &str) -> [u8; MARK] {
+    let hash = blake3::hash(format!("{codec} {schema}").as_bytes());
     hash.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
 /// Readers of all schemas; some must fit.
 fn registry(schema: &DecodeSchema, options: &Options) -> Result<Readers, Diagnostic> {
     let schemas = options::registry(options)?;
-    let readers = schemas.into_iter().map(|(number, named)| (number, RecordReader::new(named.schema, schema, Columns::Some)));
+    let readers = schemas
+        .into_iter()
+        .map(|(number, named)| (number, RecordReader::new(named.schema, schema, Columns::Some)));
     let readers: std::collections::HashMap<_, _> = readers.collect();
     if readers.values().any(Result::is_ok) {
         return Ok(Readers::Registry(readers));
@@ -114,7 +120,9 @@ fn registry(schema: &DecodeSchema, options: &Options) -> Result<Readers, Diagnos
     let reason = first.map_or(String::new(), |(number, reader)| {
         format!("schema {number}: {}", reader.as_ref().err().map_or("", String::as_str))
     });
-    Err(options.invalid(SCHEMAS, format!("none fits the stream: {reason}")).hint(CURE))
+    Err(options
+        .invalid(SCHEMAS, format!("none fits the stream: {reason}"))
+        .hint(CURE))
 }
 
 /// The schema that a sink writes.

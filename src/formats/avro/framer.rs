@@ -57,7 +57,12 @@ impl Framer for ContainerFramer {
             Start::NeedMore => return Prologue::NeedMore,
             Start::Bad(reason) => return Prologue::Bad(reason),
         };
-        let Header { schema, mark, bytes: length, .. } = header;
+        let Header {
+            schema,
+            mark,
+            bytes: length,
+            ..
+        } = header;
         self.mark = Some(mark);
         match RecordReader::new(schema, &self.schema, Columns::Some) {
             Ok(_) => Prologue::Done {

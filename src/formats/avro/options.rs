@@ -119,8 +119,11 @@ pub(super) fn given(options: &Options) -> Result<Option<Named>, Diagnostic> {
 /// The schema that follows from the columns.
 pub(super) fn derived(columns: &SchemaRef, options: &Options) -> Result<Named, Diagnostic> {
     let text = derive::schema(columns).map(|json: Value| json.to_string());
-    text.and_then(parsed)
-        .map_err(|reason| options.invalid(FRAMING, reason).hint(format!("give the schema: \"avro.{SCHEMA}\" = '….avsc'")))
+    text.and_then(parsed).map_err(|reason| {
+        options
+            .invalid(FRAMING, reason)
+            .hint(format!("give the schema: \"avro.{SCHEMA}\" = '….avsc'"))
+    })
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -136,7 +139,9 @@ fn read(path: &Path) -> Result<String, String> {
 pub(super) fn registry(options: &Options) -> Result<BTreeMap<u32, Named>, Diagnostic> {
     let Some(folder) = options.text(SCHEMAS) else {
         let error = options.invalid(FRAMING, "messages of a registry need the schemas that it has");
-        return Err(error.hint(format!("name a folder of files such as 17.avsc: \"avro.{SCHEMAS}\" = '…'")));
+        return Err(error.hint(format!(
+            "name a folder of files such as 17.avsc: \"avro.{SCHEMAS}\" = '…'"
+        )));
     };
     let schemas = read_folder(Path::new(folder)).map_err(|reason| options.invalid(SCHEMAS, reason))?;
     match schemas.is_empty() {
@@ -153,14 +158,18 @@ fn read_folder(folder: &Path) -> Result<BTreeMap<u32, Named>, String> {
     for entry in fs::read_dir(folder).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
         let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u32>().ok());
-        let is_schema = path.extension().is_some_and(|extension| extension == "avsc" || extension == "json");
+        let is_schema = path
+            .extension()
+            .is_some_and(|extension| extension == "avsc" || extension == "json");
         let (Some(number), true) = (number, is_schema) else {
             continue;
         };
         if schemas.len() == MAX_SCHEMAS {
             return Err(format!("{} has more than {MAX_SCHEMAS} schemas", folder.display()));
         }
-        let named = read(&path).and_then(parsed).map_err(|reason| format!("{}: {reason}", path.display()))?;
+        let named = read(&path)
+            .and_then(parsed)
+            .map_err(|reason| format!("{}: {reason}", path.display()))?;
         schemas.insert(number, named);
     }
     Ok(schemas)

@@ -131,7 +131,12 @@ fn steps(schema: &Schema, theirs: &[super::schema::Field], ours: &[&Field]) -> R
                 steps[place] = Step::Into(index, reader);
             }
             None if column.is_nullable() => absent.push(index),
-            None => return Err(format!("the schema has no field '{}', which is NOT NULL", column.name())),
+            None => {
+                return Err(format!(
+                    "the schema has no field '{}', which is NOT NULL",
+                    column.name()
+                ));
+            }
         }
     }
     Ok((steps, absent))
@@ -141,7 +146,10 @@ fn steps(schema: &Schema, theirs: &[super::schema::Field], ours: &[&Field]) -> R
 fn reader(schema: &Schema, of: TypeId, column: &Field) -> Result<Reader, String> {
     let refused = || {
         let theirs = schema.get(of).name();
-        format!("it is {} and the schema's field is {theirs}", types::name(column.data_type()))
+        format!(
+            "it is {} and the schema's field is {theirs}",
+            types::name(column.data_type())
+        )
     };
     match (schema.get(of), column.data_type()) {
         (Type::Null, _) => Ok(Reader::Null),
@@ -151,7 +159,9 @@ fn reader(schema: &Schema, of: TypeId, column: &Field) -> Result<Reader, String>
         }
         (Type::Array(items), DataType::List(item)) => Ok(Reader::Array(Box::new(reader(schema, *items, item)?))),
         (Type::Map(values), DataType::Map(entries, _)) => match entries.data_type() {
-            DataType::Struct(parts) if parts.len() == 2 => Ok(Reader::Map(Box::new(reader(schema, *values, &parts[1])?))),
+            DataType::Struct(parts) if parts.len() == 2 => {
+                Ok(Reader::Map(Box::new(reader(schema, *values, &parts[1])?)))
+            }
             _ => Err(refused()),
         },
         (Type::Record(fields), DataType::Struct(parts)) => {

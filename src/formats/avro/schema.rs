@@ -36,7 +36,11 @@ pub(super) enum Type {
     Time(Unit),
     Timestamp(Unit),
     /// Of so many digits after the point; in bytes, or in that many.
-    Decimal { precision: u8, scale: i8, fixed: Option<usize> },
+    Decimal {
+        precision: u8,
+        scale: i8,
+        fixed: Option<usize>,
+    },
     /// Months, days and milliseconds in twelve bytes.
     Duration,
     Array(TypeId),
@@ -147,7 +151,10 @@ impl Parser {
             Value::Array(branches) => {
                 let branches = branches.iter().map(|branch| self.parse(branch, namespace));
                 let branches = branches.collect::<Result<Vec<_>, _>>()?;
-                if branches.iter().any(|branch| matches!(self.types[*branch], Type::Union(_))) {
+                if branches
+                    .iter()
+                    .any(|branch| matches!(self.types[*branch], Type::Union(_)))
+                {
                     return Err("a union stands in a union".to_string());
                 }
                 Ok(self.add(Type::Union(branches)))
@@ -169,7 +176,10 @@ impl Parser {
             "bytes" => Type::Bytes,
             "string" => Type::Text,
             _ => {
-                let found = self.names.get(&full_name(name, namespace)).or_else(|| self.names.get(name));
+                let found = self
+                    .names
+                    .get(&full_name(name, namespace))
+                    .or_else(|| self.names.get(name));
                 return found.copied().ok_or_else(|| format!("there is no type '{name}'"));
             }
         };
@@ -181,7 +191,10 @@ impl Parser {
         match of.as_str() {
             Some("record" | "error") => self.record(object, namespace),
             Some("enum") => {
-                let symbols = object.get("symbols").and_then(Value::as_array).ok_or("an enum lacks its 'symbols'")?;
+                let symbols = object
+                    .get("symbols")
+                    .and_then(Value::as_array)
+                    .ok_or("an enum lacks its 'symbols'")?;
                 let symbols = symbols.iter().map(|symbol| symbol.as_str().map(str::to_string));
                 let symbols: Option<Vec<String>> = symbols.collect();
                 let id = self.add(Type::Enum(symbols.ok_or("a symbol of an enum is a string")?));
@@ -189,8 +202,13 @@ impl Parser {
                 Ok(id)
             }
             Some("fixed") => {
-                let size = object.get("size").and_then(Value::as_u64).and_then(|size| usize::try_from(size).ok());
-                let size = size.filter(|size| *size <= MAX_BYTES).ok_or("a fixed lacks its 'size'")?;
+                let size = object
+                    .get("size")
+                    .and_then(Value::as_u64)
+                    .and_then(|size| usize::try_from(size).ok());
+                let size = size
+                    .filter(|size| *size <= MAX_BYTES)
+                    .ok_or("a fixed lacks its 'size'")?;
                 let of = logical(Type::Fixed(size), object)?;
                 let id = self.add(of);
                 self.name(object, namespace, id)?;
@@ -219,12 +237,22 @@ impl Parser {
         // It has its name before its fields, which may hold it.
         let id = self.add(Type::Record(Vec::new()));
         let namespace = self.name(object, namespace, id)?;
-        let fields = object.get("fields").and_then(Value::as_array).ok_or("a record lacks its 'fields'")?;
+        let fields = object
+            .get("fields")
+            .and_then(Value::as_array)
+            .ok_or("a record lacks its 'fields'")?;
         let mut parsed: Vec<Field> = Vec::with_capacity(fields.len());
         for field in fields {
-            let name = field.get("name").and_then(Value::as_str).ok_or("a field lacks its 'name'")?;
-            let of = field.get("type").ok_or_else(|| format!("the field '{name}' lacks its 'type'"))?;
-            let of = self.parse(of, &namespace).map_err(|reason| format!("field '{name}': {reason}"))?;
+            let name = field
+                .get("name")
+                .and_then(Value::as_str)
+                .ok_or("a field lacks its 'name'")?;
+            let of = field
+                .get("type")
+                .ok_or_else(|| format!("the field '{name}' lacks its 'type'"))?;
+            let of = self
+                .parse(of, &namespace)
+                .map_err(|reason| format!("field '{name}': {reason}"))?;
             if parsed.iter().any(|field| field.name == name) {
                 return Err(format!("there are two fields '{name}'"));
             }
@@ -239,7 +267,10 @@ impl Parser {
 
     /// Notes the name of a type; the namespace of what stands in it.
     fn name(&mut self, object: &Map<String, Value>, namespace: &str, id: TypeId) -> Result<String, String> {
-        let name = object.get("name").and_then(Value::as_str).ok_or("a named type lacks its 'name'")?;
+        let name = object
+            .get("name")
+            .and_then(Value::as_str)
+            .ok_or("a named type lacks its 'name'")?;
         let namespace = object.get("namespace").and_then(Value::as_str).unwrap_or(namespace);
         let full = full_name(name, namespace);
         let namespace = full.rsplit_once('.').map_or("", |(namespace, _)| namespace).to_string();

@@ -52,7 +52,7 @@ fn files_of_others_are_read() {
                 rows[..3],
                 [
                     "S0 12345678.900 BUY 2026-01-01T00:00:00.250 2026-01-01 [] {} 00000000 -2 null",
-                    "S1 -1.050 SELL 2026-01-01T00:00:01.250 2026-01-02 [a] {x: 1.5, y: } 01010101 -1 null",
+                    "S1 -1.050 SELL 2026-01-01T00:00:01.250 2026-01-02 [a] {x: 1.5, y: null} 01010101 -1 null",
                     "S2 null BUY 2026-01-01T00:00:02.250 2026-01-03 [a, b] {} 02020202 0 null",
                 ],
                 "{codec}"
@@ -73,23 +73,38 @@ fn columns_that_nobody_reads_are_skipped() {
         wanted: [].into(),
         ..trades()
     };
-    assert_eq!(read(&AvroFormat, &none, &[], FOREIGN[1].1, 50).unwrap().batch.num_rows(), 5);
+    assert_eq!(
+        read(&AvroFormat, &none, &[], FOREIGN[1].1, 50)
+            .unwrap()
+            .batch
+            .num_rows(),
+        5
+    );
 }
 
 #[test]
 fn files_that_do_not_fit_are_refused() {
     let refused = |fields: Vec<Field>, input: &[u8]| read(&AvroFormat, &schema(fields), &[], input, 64).unwrap_err();
     let file = FOREIGN[0].1;
-    assert!(refused(vec![field("x", DataType::Int64)], file).starts_with("the schema has no field 'x'; its fields are symbol, "));
+    assert!(
+        refused(vec![field("x", DataType::Int64)], file)
+            .starts_with("the schema has no field 'x'; its fields are symbol, ")
+    );
     assert_eq!(
         refused(vec![field("symbol", DataType::Int64)], file),
         "column 'symbol': it is LONG and the schema's field is string"
     );
     assert_eq!(
-        refused(vec![field("n", DataType::Int32), Field::new("x", DataType::Int64, false)], file),
+        refused(
+            vec![field("n", DataType::Int32), Field::new("x", DataType::Int64, false)],
+            file
+        ),
         "the schema has no field 'x', which is NOT NULL"
     );
-    assert_eq!(refused(vec![field("n", DataType::Int32)], &file[..40]), "it ends amid its header");
+    assert_eq!(
+        refused(vec![field("n", DataType::Int32)], &file[..40]),
+        "it ends amid its header"
+    );
     assert_eq!(
         refused(vec![field("n", DataType::Int32)], b"{\"n\":1}\n"),
         "it is not an object container file of Avro"
@@ -101,12 +116,10 @@ fn a_damaged_block_takes_only_itself() {
     for (codec, file) in FOREIGN {
         let mut file = file.to_vec();
         let whole = read(&AvroFormat, &trades(), &[], &file, 64).unwrap().rows();
-        // The second block's length and data, up to the mark that ends the file.
+        // The second block's length becomes another.
         let mark = file[file.len() - 16..].to_vec();
         let blocks: Vec<usize> = memchr::memmem::find_iter(&file, &mark).collect();
         assert!(blocks.len() > 2, "{codec} has several blocks");
-        let second = blocks[1] - 16..blocks[1];
-        let _ = second;
         file[blocks[0] + 17] = 0x7F;
         let outcome = read(&AvroFormat, &trades(), &[], &file, 64).unwrap();
         assert_eq!(outcome.errors.len(), 1, "{codec}: {:?}", outcome.messages());
@@ -125,7 +138,7 @@ fn one(text: &str) -> RecordBatch {
 #[test]
 fn poison_between_messages_takes_only_itself() {
     let good = write(&AvroFormat, MESSAGES, &one("good"));
-    assert_eq!(good, b"\x06\x02\x08good".iter().map(|b| if *b == 6 { 6 } else { *b }).collect::<Vec<_>>());
+    assert_eq!(good, b"\x06\x02\x08good");
     let wanted = schema(vec![field("s", DataType::Utf8View)]);
     let framed = |message: &[u8]| {
         let mut framed = Vec::new();
@@ -156,10 +169,20 @@ fn poison_between_messages_takes_only_itself() {
     let limited = [("framing", "message"), ("max-record-bytes", "64")];
     for piece in [1, 100, 1000] {
         let outcome = read(&AvroFormat, &wanted, &limited, &long, piece).unwrap();
-        assert_eq!((outcome.rows().len(), outcome.errors.len()), (2, 1), "{:?}", outcome.messages());
+        assert_eq!(
+            (outcome.rows().len(), outcome.errors.len()),
+            (2, 1),
+            "{:?}",
+            outcome.messages()
+        );
         let damaged = [good.clone(), vec![0xFF; 30], good.clone()].concat();
         let outcome = read(&AvroFormat, &wanted, MESSAGES, &damaged, piece).unwrap();
-        assert_eq!((outcome.rows().len(), outcome.errors.len()), (1, 1), "{:?}", outcome.messages());
+        assert_eq!(
+            (outcome.rows().len(), outcome.errors.len()),
+            (1, 1),
+            "{:?}",
+            outcome.messages()
+        );
         let cut = read(&AvroFormat, &wanted, MESSAGES, &good[..4], piece).unwrap();
         assert_eq!(cut.messages(), ["1: the input ends amid a message"]);
     }
@@ -174,7 +197,10 @@ fn items_that_take_no_bytes_are_counted() {
     let given = [("framing", "message"), ("schema", path.to_str().unwrap())];
     let wanted = DecodeSchema {
         wanted: [0].into(),
-        ..schema(vec![field("l", list_of(DataType::Int64)), field("m", list_of(DataType::Int64))])
+        ..schema(vec![
+            field("l", list_of(DataType::Int64)),
+            field("m", list_of(DataType::Int64)),
+        ])
     };
     let mut huge = Vec::new();
     super::wire::write_long(&mut huge, 1 << 60);
@@ -182,7 +208,11 @@ fn items_that_take_no_bytes_are_counted() {
         let mut input = vec![message.len() as u8];
         input.extend_from_slice(&message);
         let outcome = read(&AvroFormat, &wanted, &given, &input, 100).unwrap();
-        assert!(outcome.errors[0].message.contains("items, more than"), "{:?}", outcome.messages());
+        assert!(
+            outcome.errors[0].message.contains("items, more than"),
+            "{:?}",
+            outcome.messages()
+        );
     }
 }
 
@@ -234,9 +264,16 @@ fn schemas_by_number() {
     assert_eq!(decoder.decode(&block).unwrap().columns.num_rows(), 1);
     // A sink writes by one of them.
     let sink: SchemaRef = Arc::new(Schema::new(vec![Field::new("s", DataType::Utf8View, false)]));
-    let batch = RecordBatch::try_new(sink.clone(), vec![Arc::new(arrow::array::StringViewArray::from(vec!["a"]))]).unwrap();
+    let batch = RecordBatch::try_new(
+        sink.clone(),
+        vec![Arc::new(arrow::array::StringViewArray::from(vec!["a"]))],
+    )
+    .unwrap();
     let with_number = [given[0], given[1], ("schema-id", "3")];
-    assert_eq!(write(&AvroFormat, &with_number, &batch), b"\x07\x00\x00\x00\x00\x03\x02a");
+    assert_eq!(
+        write(&AvroFormat, &with_number, &batch),
+        b"\x07\x00\x00\x00\x00\x03\x02a"
+    );
     let encoder = |given: &[(&str, &str)]| refused(AvroFormat.encoder(&sink, &options(&AvroFormat, given)));
     assert!(encoder(&given).contains("needs the number of the schema"));
     assert!(encoder(&[given[0], given[1], ("schema-id", "4")]).contains("there is no schema 4"));
@@ -249,7 +286,8 @@ fn schemas_by_number() {
 fn a_schema_and_columns_that_do_not_fit_are_an_error_of_the_app() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.avsc");
-    let text = r#"{"type":"record","name":"r","fields":[{"name":"s","type":"string"},{"name":"n","type":["null","long"]}]}"#;
+    let text =
+        r#"{"type":"record","name":"r","fields":[{"name":"s","type":"string"},{"name":"n","type":["null","long"]}]}"#;
     fs::write(&path, text).unwrap();
     let given = [("framing", "message"), ("schema", path.to_str().unwrap())];
     let options_of = |given: &[(&str, &str)]| options(&AvroFormat, given);
@@ -270,11 +308,16 @@ fn a_schema_and_columns_that_do_not_fit_are_an_error_of_the_app() {
     };
     assert!(wrong("{").contains("it is not JSON"));
     assert!(wrong("\"string\"").contains("not a record"));
-    assert!(wrong(r#"{"type":"record","name":"r","fields":[{"name":"s","type":"strin"}]}"#).contains("there is no type 'strin'"));
+    assert!(
+        wrong(r#"{"type":"record","name":"r","fields":[{"name":"s","type":"strin"}]}"#)
+            .contains("there is no type 'strin'")
+    );
     let missing = [("framing", "message"), ("schema", "/nowhere/s.avsc")];
     assert!(refused(AvroFormat.decoder(&schema(vec![text_column()]), &options_of(&missing))).contains("cannot read"));
     let container = [("schema", path.to_str().unwrap())];
-    assert!(refused(AvroFormat.decoder(&schema(vec![text_column()]), &options_of(&container))).contains("holds its schema"));
+    assert!(
+        refused(AvroFormat.decoder(&schema(vec![text_column()]), &options_of(&container))).contains("holds its schema")
+    );
 }
 
 fn text_column() -> Field {

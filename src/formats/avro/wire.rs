@@ -34,7 +34,10 @@ impl<'a> Input<'a> {
                 self.bytes = rest;
                 Ok(taken)
             }
-            None => Err(format!("it ends early: {count} bytes of a value, but {} are left", self.bytes.len())),
+            None => Err(format!(
+                "it ends early: {count} bytes of a value, but {} are left",
+                self.bytes.len()
+            )),
         }
     }
 
@@ -112,7 +115,9 @@ impl<'a> Input<'a> {
                 self.items = left;
                 Ok(count)
             }
-            None => Err(format!("it says that it has {count} items, more than its bytes can hold")),
+            None => Err(format!(
+                "it says that it has {count} items, more than its bytes can hold"
+            )),
         }
     }
 }

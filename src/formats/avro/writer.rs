@@ -26,7 +26,11 @@ enum Step {
 #[derive(Debug)]
 enum Writer {
     /// Null, in the first branch or the second, or the value in the other one.
-    Optional { null: i64, value: i64, of: Box<Writer> },
+    Optional {
+        null: i64,
+        value: i64,
+        of: Box<Writer>,
+    },
     /// A branch of a union that NULL is none of.
     Branch(i64, Box<Writer>),
     Plain,
@@ -71,12 +75,20 @@ fn steps(schema: &Schema, theirs: &[schema::Field], ours: &[&Field]) -> Result<V
             Some(place) => {
                 written[place] = true;
                 let writer = writer(schema, field.of, ours[place]);
-                Step::Column(place, writer.map_err(|reason| format!("column '{}': {reason}", ours[place].name()))?)
+                Step::Column(
+                    place,
+                    writer.map_err(|reason| format!("column '{}': {reason}", ours[place].name()))?,
+                )
             }
             None => match schema.get(field.of) {
                 Type::Null => Step::Null(None),
                 Type::Union(branches) if let Some(null) = null_branch(schema, branches) => Step::Null(Some(null)),
-                _ => return Err(format!("there is no column for the schema's field '{}', which cannot be null", field.name)),
+                _ => {
+                    return Err(format!(
+                        "there is no column for the schema's field '{}', which cannot be null",
+                        field.name
+                    ));
+                }
             },
         });
     }
@@ -122,8 +134,8 @@ fn writer(schema: &Schema, of: TypeId, column: &Field) -> Result<Writer, String>
 /// How values that are not NULL become those of a type that is no union.
 fn value(schema: &Schema, of: TypeId, column: &Field) -> Result<Writer, String> {
     use DataType::{
-        BinaryView, Boolean, Date32, Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, Interval, List, Map, Struct, Time64,
-        Timestamp, Utf8View,
+        BinaryView, Boolean, Date32, Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, Interval, List, Map,
+        Struct, Time64, Timestamp, Utf8View,
     };
     Ok(match (schema.get(of), column.data_type()) {
         (Type::Boolean, Boolean)
@@ -141,9 +153,14 @@ fn value(schema: &Schema, of: TypeId, column: &Field) -> Result<Writer, String> 
         (Type::Timestamp(Unit::Nanos), Timestamp(_, _)) => Writer::Nanos,
         (Type::Fixed(size), BinaryView) => Writer::Fixed(*size),
         (Type::Enum(symbols), Utf8View) => Writer::Enum(symbols.clone()),
-        (Type::Decimal { precision, scale, fixed }, Decimal128(_, from))
-            if types::widens(column.data_type(), &Decimal128(*precision, *scale)) =>
-        {
+        (
+            Type::Decimal {
+                precision,
+                scale,
+                fixed,
+            },
+            Decimal128(_, from),
+        ) if types::widens(column.data_type(), &Decimal128(*precision, *scale)) => {
             Writer::Decimal(u32::from(scale.abs_diff(*from)), *fixed)
         }
         (Type::Array(items), List(item)) => Writer::Array(Box::new(writer(schema, *items, item)?)),
@@ -155,7 +172,13 @@ fn value(schema: &Schema, of: TypeId, column: &Field) -> Result<Writer, String> 
             let parts: Vec<&Field> = parts.iter().map(AsRef::as_ref).collect();
             Writer::Record(steps(schema, fields, &parts)?)
         }
-        (theirs, ours) => return Err(format!("it is {} and the schema's field is {}", types::name(ours), theirs.name())),
+        (theirs, ours) => {
+            return Err(format!(
+                "it is {} and the schema's field is {}",
+                types::name(ours),
+                theirs.name()
+            ));
+        }
     })
 }
 
@@ -219,7 +242,12 @@ fn write_value(out: &mut Vec<u8>, writer: &Writer, cells: &Cells, row: usize) ->
         }
         (Typed::Bytes(array), Writer::Fixed(size)) => match array.value(row) {
             bytes if bytes.len() == *size => out.extend_from_slice(bytes),
-            bytes => return Err(format!("{} bytes are not the {size} of the schema's field", bytes.len())),
+            bytes => {
+                return Err(format!(
+                    "{} bytes are not the {size} of the schema's field",
+                    bytes.len()
+                ));
+            }
         },
         (Typed::Bytes(array), _) => write_bytes(out, array.value(row)),
         (Typed::List(array, items), Writer::Array(of)) => {
@@ -267,7 +295,10 @@ fn decimal(out: &mut Vec<u8>, digits: i128, power: u32, fixed: Option<usize>) ->
     let bytes = scaled.ok_or("a decimal of more than 38 digits")?.to_be_bytes();
     let fill = if digits < 0 { 0xFF } else { 0 };
     // The first byte that stays has the sign.
-    let spare = bytes.windows(2).take_while(|two| two[0] == fill && (two[1] ^ fill) & 0x80 == 0).count();
+    let spare = bytes
+        .windows(2)
+        .take_while(|two| two[0] == fill && (two[1] ^ fill) & 0x80 == 0)
+        .count();
     let kept = &bytes[spare..];
     match fixed {
         None => write_bytes(out, kept),

@@ -18,7 +18,9 @@ mod temporal;
 mod views;
 
 pub(crate) use column::{Column, Values, finish};
-#[cfg(test)]
+#[cfg(feature = "parquet")]
+pub(crate) use interval::parse as parse_interval;
+#[cfg(any(test, feature = "parquet"))]
 pub(crate) use interval::write as write_interval;
 #[cfg(any(feature = "avro", feature = "protobuf"))]
 pub(crate) use reject::Reject;

@@ -54,8 +54,8 @@ impl Kind {
     /// Whether a column takes values of the kind: of its type, of a narrower one, or the texts of those that formats lack.
     pub(crate) fn fits(self, field: &Field) -> bool {
         use DataType::{
-            BinaryView, Boolean, Date32, Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, Interval, Time64, Timestamp,
-            Utf8View,
+            BinaryView, Boolean, Date32, Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, Interval, Time64,
+            Timestamp, Utf8View,
         };
         let to = field.data_type();
         match self {
@@ -66,7 +66,10 @@ impl Kind {
             Kind::Unsigned => matches!(to, Int64 | Decimal128(_, _)),
             Kind::Float => matches!(to, Float32 | Float64),
             Kind::Double => *to == Float64,
-            Kind::Text => matches!(to, Utf8View | Interval(_) | Decimal128(_, _) | Date32 | Time64(_) | Timestamp(_, _)),
+            Kind::Text => matches!(
+                to,
+                Utf8View | Interval(_) | Decimal128(_, _) | Date32 | Time64(_) | Timestamp(_, _)
+            ),
             Kind::Bytes => *to == BinaryView,
             Kind::Timestamp => matches!(to, Timestamp(_, _)),
             Kind::Date => *to == Date32,
