@@ -15,8 +15,8 @@ use crate::event::Micros;
 
 impl Step<'_> {
     /// All that begins again after a step: EVERYs that are complete and closed, of the attempt and of what began of it.
-    pub fn all_again(&mut self, attempt: &mut Attempt) -> Vec<Begun> {
-        let mut begun = std::mem::take(&mut self.forks);
+    pub fn all_again(&mut self, attempt: &mut Attempt) {
+        let mut begun = std::mem::take(&mut self.scratch.begun);
         while let Some(every) = self.closed(attempt, self.matched) {
             begun.push(self.again(attempt, every));
         }
@@ -28,7 +28,19 @@ impl Step<'_> {
             }
             next += 1;
         }
-        begun
+        self.scratch.begun = begun;
+    }
+
+    /// The attempt has failed, and with it what began of it in the middle of the step; only this EVERY begins again, if one does.
+    pub fn only_again(&mut self, attempt: &Attempt, every: Option<usize>) {
+        let mut begun = std::mem::take(&mut self.scratch.begun);
+        for (lost, _) in begun.drain(..) {
+            self.events.release(lost.link);
+        }
+        if let Some(every) = every {
+            begun.push(self.restart(attempt, every));
+        }
+        self.scratch.begun = begun;
     }
 
     /// The outermost EVERY that is complete and takes no more, by its number.
@@ -36,6 +48,9 @@ impl Step<'_> {
         let program = self.program;
         let slots = attempt.slots.as_ref()?;
         let complete = slots.inside & slots.complete;
+        if complete == 0 {
+            return None;
+        }
         (0..program.everies.len()).find(|&every| {
             let open = attempt.waits & program.part(program.everies[every]).elements != 0;
             complete >> every & 1 == 1 && (matched || !open)
@@ -61,7 +76,7 @@ impl Step<'_> {
             let open = attempt.waits & program.part(program.everies[every]).elements != 0;
             if closed == Closed::ByRound || !open {
                 let again = self.again(attempt, every);
-                self.forks.push(again);
+                self.scratch.begun.push(again);
             }
         }
     }

@@ -93,6 +93,11 @@ impl Links {
         &self.links[link as usize]
     }
 
+    /// The latest event of a chain, if there is one.
+    pub fn event_of(&self, link: LinkId) -> EventId {
+        self.links.get(link as usize).map_or(EventId::MAX, |link| link.event)
+    }
+
     /// How much memory they take, in bytes.
     pub fn bytes(&self) -> usize {
         self.links.capacity() * size_of::<Link>() + self.free.capacity() * size_of::<LinkId>()

@@ -9,7 +9,7 @@ use super::gather::Gathered;
 use super::matcher::{Matched, Matcher, Partition, Was};
 use super::program::{PartId, PartKind};
 use super::shape::{Limit, Mode};
-use super::stepping::{Begun, Moment, Step};
+use super::stepping::{Deadlines, Moment, Step};
 use super::timers::{AttemptId, Due, Timer};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Op, Times};
@@ -61,22 +61,21 @@ impl Matcher {
     /// The WITHIN of a group may be over for an attempt.
     fn expire_group(&mut self, id: AttemptId, part: PartId, moment: Moment) {
         let was = Was::of(self.attempts.get(id));
-        let mut step = Step::new(&self.plan.program, &mut self.events, moment);
+        let mut step = Step::new(&self.plan.program, &mut self.events, &mut self.scratch, moment);
         let attempt = self.attempts.get_mut(id);
         if !step.is_expired(attempt, part) {
             return;
         }
         step.expire_group(attempt, part);
-        let again = match (step.dead, step.restarts) {
+        match (step.dead, step.restarts) {
             (false, _) => step.all_again(attempt),
-            (true, Some(every)) => vec![step.restart(attempt, every)],
-            (true, None) => Vec::new(),
-        };
+            (true, every) => step.only_again(attempt, every),
+        }
         match step.dead {
             true => self.time_out(id, moment.time),
-            false => self.finish(id, true, false, was, moment.time, Vec::new()),
+            false => self.finish(id, true, false, was, moment.time, Deadlines::new()),
         }
-        self.add_all(again, false);
+        self.add_all(false);
     }
 
     fn silence(&mut self, id: AttemptId, element: usize, moment: Moment) {
@@ -88,17 +87,18 @@ impl Matcher {
             return;
         }
         let was = Was::of(attempt);
-        let mut step = Step::new(&self.plan.program, &mut self.events, moment).at_the_end(self.ending);
+        let mut step =
+            Step::new(&self.plan.program, &mut self.events, &mut self.scratch, moment).at_the_end(self.ending);
         let attempt = self.attempts.get_mut(id);
         step.silence(attempt, element);
         let timers = std::mem::take(&mut step.timers);
-        let again: Vec<Begun> = step.all_again(attempt);
+        step.all_again(attempt);
         let matched = step.matched;
         self.finish(id, !matched, matched, was, moment.time, timers);
         if !matched && self.plan.program.mode == Mode::Strict && self.attempts.get(id).begun {
             self.make_room(id);
         }
-        self.add_all(again, false);
+        self.add_all(false);
     }
 
     /// The WITHIN of an attempt is over.
@@ -108,10 +108,11 @@ impl Matcher {
         if !attempt.has_started() || !self.is_too_late(attempt, moment) {
             return;
         }
-        let mut step = Step::new(&self.plan.program, &mut self.events, moment);
+        let mut step = Step::new(&self.plan.program, &mut self.events, &mut self.scratch, moment);
         let again = step.again_in_time(attempt);
         self.time_out(id, moment.time);
-        self.add_all(again.into_iter().collect(), false);
+        self.scratch.begun.extend(again);
+        self.add_all(false);
     }
 
     /// Takes an attempt away that has timed out; it goes out with what it has if that is asked for.

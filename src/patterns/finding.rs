@@ -59,16 +59,21 @@ impl Matcher {
 
     /// The bucket that an event looks into, and whom it meets there.
     fn bucket_for(&self, at: &At, element: ElementId) -> Option<(Key, Reach)> {
-        let columns = &at.prepared.columns;
-        let condition = &self.plan.elements[element].condition;
-        let values = condition.equal.iter();
-        let values = values.map(|(column, _)| columns[*column].value(at.row).unwrap_or(Value::Null));
-        let value = self.value_of(condition.exact, values)?;
-        let reach = match &condition.order {
-            Some(order) => order.reach(columns, at.row)?,
+        let key = self.key_for(at.prepared, at.row, at.partition, element)?;
+        let reach = match &self.plan.elements[element].condition.order {
+            Some(order) => order.reach(&at.prepared.columns, at.row)?,
             None => Reach::All,
         };
-        Some((Key::new(element, at.partition, value), reach))
+        Some((key, reach))
+    }
+
+    /// The bucket that an event looks into.
+    pub(super) fn key_for(&self, prepared: &Prepared, row: usize, partition: u32, element: ElementId) -> Option<Key> {
+        let condition = &self.plan.elements[element].condition;
+        let values = condition.equal.iter();
+        let values = values.map(|(column, _)| prepared.columns[*column].value(row).unwrap_or(Value::Null));
+        let value = self.value_of(condition.exact, values)?;
+        Some(Key::new(element, partition, value))
     }
 
     /// What stands for the values of equalities in the key of a bucket; none if one is NULL, which equals nothing.

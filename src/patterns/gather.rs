@@ -163,6 +163,14 @@ impl Events {
         self.links.push(before, element, event)
     }
 
+    /// A chain without its latest event. The use passes to what is left.
+    pub fn pass_over(&mut self, link: LinkId) -> LinkId {
+        let before = self.links.get(link).before;
+        self.links.retain(before);
+        self.release(link);
+        before
+    }
+
     /// One use of a chain less. Its events are there until [`Events::let_go`].
     pub fn release(&mut self, link: LinkId) {
         let freed = &mut self.freed;

@@ -17,6 +17,7 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, SchemaRef};
 use hashbrown::DefaultHashBuilder;
 
+use super::ahead::Ahead;
 use super::attempts::Attempts;
 use super::bounds::{Bound, Tally};
 use super::captures::{EventId, LinkId, NOTHING};
@@ -27,7 +28,7 @@ use super::opened::Opened;
 use super::program::Program;
 use super::progress::Attempt;
 use super::shape::{ElementId, Elements, Limit, Mode};
-use super::stepping::{Begun, Moment, Step};
+use super::stepping::{Begun, Deadlines, Moment, Scratch, Step};
 use super::timers::{AttemptId, Due, Timers};
 use super::waiting::Waiting;
 use crate::error::Result;
@@ -95,6 +96,16 @@ pub struct Prepared {
     partitions: Option<Vec<Option<GroupId>>>,
 }
 
+impl Prepared {
+    /// Whose a row is; none for NULL.
+    pub(super) fn partition(&self, row: usize) -> Option<GroupId> {
+        match &self.partitions {
+            None => Some(0),
+            Some(ids) => ids[row],
+        }
+    }
+}
+
 /// What a match is made of.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Matched {
@@ -158,6 +169,8 @@ pub struct Matcher {
     /// How many attempts are open, and what became of others.
     pub(super) tally: Tally,
     hits: Vec<Hit>,
+    pub(super) ahead: Ahead,
+    pub(super) scratch: Scratch,
     /// Events have ended: what fires now does not begin again.
     pub(super) ending: bool,
     /// In a SEQUENCE: the start that waits again because an event that is not its own ended the attempt before it.
@@ -173,6 +186,9 @@ impl Matcher {
         elements.for_each(|(element, place)| of_port[place.port].push(element));
         let keys = plan.partition.as_ref().map(|(types, _)| GroupTable::new(types));
         let program = &plan.program;
+        let plain = plan.elements.iter().enumerate();
+        let plain = plain.filter(|(_, element)| element.condition.equal.is_empty());
+        let plain = plain.fold(0, |all, (element, _)| all | 1 << element);
         let by_events = matches!(program.limit, Some(Limit::Events(_))) || !program.counted.is_empty();
         Ok(Matcher {
             of_port,
@@ -182,7 +198,7 @@ impl Matcher {
                 plan.elements.iter().map(|element| element.port).collect(),
             ),
             attempts: Attempts::default(),
-            waiting: Waiting::default(),
+            waiting: Waiting::new(plain),
             timers: Timers::default(),
             keys: keys.transpose()?,
             partitions: Vec::new(),
@@ -193,6 +209,8 @@ impl Matcher {
             hasher: DefaultHashBuilder::default(),
             tally: Tally::default(),
             hits: Vec::new(),
+            ahead: Ahead::default(),
+            scratch: Scratch::default(),
             ending: false,
             revived: None,
             plan,
@@ -235,12 +253,8 @@ impl Matcher {
 
     /// Takes one event.
     pub fn event(&mut self, prepared: &Prepared, row: usize, report: &mut Reports) -> Result<()> {
-        let partition = match &prepared.partitions {
-            None => 0,
-            Some(ids) => match ids[row] {
-                Some(id) => id,
-                None => return Ok(()),
-            },
+        let Some(partition) = prepared.partition(row) else {
+            return Ok(());
         };
         // What must not come is counted from the key's first event, whatever that is.
         if self.plan.program.absents != 0 {
@@ -317,7 +331,7 @@ impl Matcher {
     pub(super) fn start(&mut self, partition: u32) -> AttemptId {
         let clock = self.clock;
         let moment = self.moment(clock);
-        let mut step = Step::new(&self.plan.program, &mut self.events, moment);
+        let mut step = Step::new(&self.plan.program, &mut self.events, &mut self.scratch, moment);
         let attempt = step.start(partition);
         let timers = step.timers;
         self.add((attempt, timers))
@@ -338,7 +352,7 @@ impl Matcher {
         id
     }
 
-    pub(super) fn set_timers(&mut self, id: AttemptId, timers: Vec<(Micros, Due)>) {
+    pub(super) fn set_timers(&mut self, id: AttemptId, timers: Deadlines) {
         for (at, due) in timers {
             let counted = match due {
                 Due::GroupExpiry(part) => self.plan.program.counted.iter().position(|counted| *counted == part),
@@ -374,15 +388,12 @@ impl Matcher {
     /// Lets an attempt stand where it waits, and nowhere else.
     pub(super) fn stand(&mut self, id: AttemptId) {
         let waits = self.attempts.get(id).waits;
-        self.waiting
-            .leave(&mut self.attempts, id, |element| waits >> element & 1 == 0);
-        let mut rest = waits;
+        let stands = self.waiting.leave(&mut self.attempts, id, !waits);
+        let mut rest = waits & !stands;
         while rest != 0 {
             let element = rest.trailing_zeros() as ElementId;
             rest &= rest - 1;
-            if !self.waiting.stands(&self.attempts, id, element)
-                && let Some(bucket) = self.bucket_of(id, element)
-            {
+            if let Some(bucket) = self.bucket_of(id, element) {
                 self.waiting.enter(&mut self.attempts, id, element, bucket);
             }
         }
@@ -438,7 +449,7 @@ impl Matcher {
         event: EventId,
     ) -> (Option<AttemptId>, Elements) {
         let turns_away = self.turns_away();
-        let mut step = Step::new(&self.plan.program, &mut self.events, moment);
+        let mut step = Step::new(&self.plan.program, &mut self.events, &mut self.scratch, moment);
         let mut attempt = step.start(partition);
         step.offer(&mut attempt, takers, event);
         let (took, matched, timers) = (step.took, step.matched, step.timers);
@@ -477,7 +488,7 @@ impl Matcher {
             self.turn_away(NOTHING);
             return (Some(id), 0);
         }
-        let mut step = Step::new(&self.plan.program, &mut self.events, moment);
+        let mut step = Step::new(&self.plan.program, &mut self.events, &mut self.scratch, moment);
         let attempt = self.attempts.get_mut(id);
         while !step.dead
             && let Some(part) = step.expired_group(attempt)
@@ -490,14 +501,13 @@ impl Matcher {
         let took = step.took;
         let timers = std::mem::take(&mut step.timers);
         let skips = self.plan.program.mode == Mode::Skipping;
-        let again = match (step.dead, step.restarts) {
-            (false, _) => step.all_again(attempt),
+        match step.dead {
+            false => step.all_again(attempt),
             // In a SEQUENCE the start looks after itself.
-            (true, Some(every)) if skips => vec![step.restart(attempt, every)],
-            (true, _) => Vec::new(),
-        };
+            true => step.only_again(attempt, step.restarts.filter(|_| skips)),
+        }
         let (mut open, matched) = (!step.dead && !step.matched, step.matched);
-        if open && turns_away && again.iter().any(|(attempt, _)| attempt.begun) {
+        if open && turns_away && self.scratch.begun.iter().any(|(attempt, _)| attempt.begun) {
             // It makes two of one: what would be more goes.
             self.turn_away(NOTHING);
             open = false;
@@ -505,7 +515,7 @@ impl Matcher {
         self.finish(id, open, matched, was, moment.time, timers);
         // A start that took the event itself is not offered it again.
         let offers = was.begun && took & self.leading() == 0;
-        self.add_all(again, offers);
+        self.add_all(offers);
         (open.then_some(id), took)
     }
 
@@ -517,7 +527,7 @@ impl Matcher {
         matched: bool,
         was: Was,
         time: Micros,
-        timers: Vec<(Micros, Due)>,
+        timers: Deadlines,
     ) {
         let now = Was::of(self.attempts.get(id));
         if now.begun && !was.begun {
@@ -552,8 +562,9 @@ impl Matcher {
     }
 
     /// Takes in what EVERY begins again. `offers`: in a SEQUENCE the start that waits again is offered the event, too.
-    pub(super) fn add_all(&mut self, again: Vec<Begun>, offers: bool) {
-        for (attempt, timers) in again {
+    pub(super) fn add_all(&mut self, offers: bool) {
+        let mut begun = std::mem::take(&mut self.scratch.begun);
+        for (attempt, timers) in begun.drain(..) {
             if self.ending {
                 self.events.release(attempt.link);
             } else {
@@ -564,6 +575,7 @@ impl Matcher {
                 }
             }
         }
+        self.scratch.begun = begun;
     }
 
     pub(super) fn emit(&mut self, matched: Matched) {
@@ -573,7 +585,7 @@ impl Matcher {
 
     /// Takes an attempt away.
     pub(super) fn remove(&mut self, id: AttemptId) {
-        self.waiting.leave(&mut self.attempts, id, |_| true);
+        self.waiting.leave(&mut self.attempts, id, Elements::MAX);
         let attempt = self.attempts.get(id);
         let (link, partition) = (attempt.link, attempt.partition);
         self.tally.open -= usize::from(attempt.begun);

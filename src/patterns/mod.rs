@@ -13,6 +13,7 @@
 //! | `attempts` | all open attempts |
 //! | `waiting` | which attempt waits where: what an event can touch |
 //! | `order` | comparisons with earlier events, as an order of who waits |
+//! | `ahead` | what the next events will need, looked at beforehand |
 //! | `finding` | which attempts take an event |
 //! | `conditions` | conditions on the candidate alone, by equality, and the rest |
 //! | `opened` | the columns of a batch, read row by row |
@@ -23,12 +24,14 @@
 //! | `strict` | what is particular to SEQUENCE |
 //! | `due` | what time does; bounds; matches as batches |
 //! | `bounds` | how many attempts may be open; counts |
+//! | `unread` | captured events that nobody will read any more |
 //! | `saved` | the state as bytes |
 //! | `operator` | the matcher as a node of the pipeline |
 //!
 //! The theory and the semantics are in `feat/patterns/README.md`.
 
 mod again;
+mod ahead;
 pub mod attempts;
 pub mod bounds;
 pub mod captures;
@@ -50,6 +53,7 @@ pub mod shape;
 mod stepping;
 mod strict;
 pub mod timers;
+pub mod unread;
 pub mod waiting;
 
 #[cfg(test)]

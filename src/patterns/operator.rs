@@ -1,5 +1,6 @@
 //! The matcher as a node of the pipeline.
 
+use super::ahead::TOGETHER;
 use super::conditions::Reports;
 use super::matcher::{Matcher, MatcherPlan, Prepared};
 use crate::error::Result;
@@ -160,8 +161,15 @@ impl PatternOperator {
     fn take(&mut self, port: Port, batch: EventBatch, out: &mut Output) -> Result<()> {
         let mut report = Reports::at(out.now());
         let prepared = self.matcher.prepare(port, batch, &mut report)?;
-        for row in 0..prepared.batch.num_rows() {
-            self.event(&prepared, row, &mut report)?;
+        let count = prepared.batch.num_rows();
+        for from in (0..count).step_by(TOGETHER) {
+            let rows = from..count.min(from + TOGETHER);
+            if self.matcher.looks_ahead() {
+                self.matcher.look_ahead(rows.clone().map(|row| (&prepared, row)));
+            }
+            for row in rows {
+                self.event(&prepared, row, &mut report)?;
+            }
         }
         report.errors.into_iter().for_each(|error| out.error(error));
         Ok(())
@@ -207,8 +215,14 @@ impl PatternOperator {
         }
         // Ties in the order they came.
         order.sort_by_key(|(time, ..)| *time);
-        for (_, index, row) in order {
-            self.event(&due[index], row, &mut report)?;
+        for events in order.chunks(TOGETHER) {
+            if self.matcher.looks_ahead() {
+                let events = events.iter().map(|(_, index, row)| (&due[*index], *row));
+                self.matcher.look_ahead(events);
+            }
+            for (_, index, row) in events {
+                self.event(&due[*index], *row, &mut report)?;
+            }
         }
         report.errors.into_iter().for_each(|error| out.error(error));
         self.flush(out)

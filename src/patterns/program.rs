@@ -52,6 +52,8 @@ pub struct Program {
     pub absents: Elements,
     /// Whether what begins again of an EVERY may keep events that came since, and their places in time.
     pub keeps_beside: bool,
+    /// Elements that take the place of the event before theirs, which nobody reads once they have taken one.
+    pub supersedes: Elements,
 }
 
 /// A part of the tree and where it stands.
@@ -147,8 +149,9 @@ pub struct Element {
     pub withins: Vec<PartId>,
     /// Whether it may take events more than once: a collection, or a part of a repeated group.
     pub collects: bool,
-    /// Whether neither AND nor OR is around it: an event that only it takes comes to it without being offered to others.
-    pub straight: bool,
+    /// Whether an event that only it takes comes to it without being offered to the parts around it: no AND or OR is around it,
+    /// or it takes one event and none of these ANDs has guards.
+    pub direct: bool,
     /// Guards that stand right before it, or a part that it is in, in a chain, as their slots.
     pub guards: Vec<usize>,
 }
@@ -205,7 +208,7 @@ impl Program {
                     leaves: Vec::new(),
                     withins: Vec::new(),
                     collects: false,
-                    straight: false,
+                    direct: false,
                     guards: Vec::new(),
                 };
                 count
@@ -222,6 +225,7 @@ impl Program {
             links: Vec::new(),
             absents: 0,
             keeps_beside: false,
+            supersedes: 0,
         };
         let context = Context {
             leading: true,
@@ -229,6 +233,7 @@ impl Program {
         };
         program.add(shape, None, &context);
         program.relate_everies();
+        program.find_direct();
         program
     }
 
@@ -417,7 +422,7 @@ impl Program {
             leaves: context.leaves.clone(),
             withins: context.withins.clone(),
             collects: context.collects,
-            straight: !context.in_logical,
+            direct: !context.in_logical,
             guards: context.guards.clone(),
         };
     }
@@ -474,6 +479,26 @@ impl Program {
                 self.keeps_beside |= *keeps;
             }
         }
+    }
+
+    /// Finds the elements in ANDs and ORs that events come to directly.
+    fn find_direct(&mut self) {
+        for element in 0..self.elements.len() {
+            let Element { part, kind, .. } = self.elements[element];
+            self.elements[element].direct |= kind == ElementKind::One && !self.has_guards_around(part);
+        }
+    }
+
+    /// Whether an AND with guards is around a part.
+    fn has_guards_around(&self, part: PartId) -> bool {
+        let mut around = part;
+        while let Some((parent, _)) = self.parts[around].parent {
+            if matches!(self.parts[parent].kind, PartKind::And { guards, .. } if guards != 0) {
+                return true;
+            }
+            around = parent;
+        }
+        false
     }
 
     /// Whether two parts stand in different operands of an AND or OR.

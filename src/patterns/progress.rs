@@ -106,7 +106,10 @@ impl Attempt {
 
     /// A counter.
     pub fn counter(&self, index: usize) -> u64 {
-        self.slots.as_ref().map_or(0, |slots| slots.numbers[index] as u64)
+        let numbers = self.slots.as_ref().map(|slots| &slots.numbers);
+        numbers
+            .and_then(|numbers| numbers.get(index))
+            .map_or(0, |count| *count as u64)
     }
 
     /// Sets a counter.

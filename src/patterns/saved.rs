@@ -109,7 +109,7 @@ impl Matcher {
                 slots: saved.slots.map(Box::new),
                 ..Attempt::new(&self.plan.program, saved.partition)
             };
-            let id = self.add((attempt, timers));
+            let id = self.add((attempt, timers.into()));
             self.count_groups(id);
         }
         Ok(())

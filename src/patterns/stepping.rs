@@ -2,6 +2,8 @@
 //!
 //! Only the attempt changes here, with its links; who waits where and what becomes of a match is the matcher's.
 
+use smallvec::SmallVec;
+
 use super::captures::EventId;
 use super::gather::Events;
 use super::program::{ElementKind, PartId, PartKind, Program};
@@ -23,8 +25,22 @@ pub struct Moment {
     pub order: u64,
 }
 
+/// Timers to set. Of groups bounded by a number of events it is the number of the first.
+pub type Deadlines = SmallVec<[(Micros, Due); 1]>;
+
 /// An attempt with the timers it needs.
-pub type Begun = (Attempt, Vec<(Micros, Due)>);
+pub type Begun = (Attempt, Deadlines);
+
+/// What steps use, kept for its memory.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// What began again in the middle of the step, and after it.
+    pub begun: Vec<Begun>,
+    /// The ANDs whose operands the event is being offered to.
+    holding: Vec<PartId>,
+    /// The ORs that the event has decided.
+    decided: Vec<PartId>,
+}
 
 /// One step of one attempt.
 pub struct Step<'a> {
@@ -42,18 +58,13 @@ pub struct Step<'a> {
     pub dead: bool,
     /// The EVERY that begins again because the attempt has failed, by its number.
     pub restarts: Option<usize>,
-    /// Timers to set. Of groups bounded by a number of events it is the number of the first.
-    pub timers: Vec<(Micros, Due)>,
-    /// What began again in the middle of the step.
-    pub(super) forks: Vec<Begun>,
+    /// Timers to set.
+    pub timers: Deadlines,
+    pub(super) scratch: &'a mut Scratch,
     /// Parts are begun for the first time: nothing has happened yet.
     pub(super) beginning: bool,
     /// Time completes parts: no event closes what is before them.
     pub(super) by_time: bool,
-    /// The ANDs whose operands the event is being offered to.
-    holding: Vec<PartId>,
-    /// The ORs that the event has decided.
-    decided: Vec<PartId>,
     /// Elements that began to wait with this event: they wait for the next.
     renewed: Elements,
     /// Events have ended: a group does not take more rounds than it must.
@@ -62,7 +73,7 @@ pub struct Step<'a> {
 
 impl<'a> Step<'a> {
     /// At a moment.
-    pub fn new(program: &'a Program, events: &'a mut Events, moment: Moment) -> Self {
+    pub fn new(program: &'a Program, events: &'a mut Events, scratch: &'a mut Scratch, moment: Moment) -> Self {
         Step {
             program,
             events,
@@ -71,12 +82,10 @@ impl<'a> Step<'a> {
             matched: false,
             dead: false,
             restarts: None,
-            timers: Vec::new(),
-            forks: Vec::new(),
+            timers: Deadlines::new(),
+            scratch,
             beginning: false,
             by_time: false,
-            holding: Vec::new(),
-            decided: Vec::new(),
             renewed: 0,
             ending: false,
         }
@@ -101,7 +110,7 @@ impl<'a> Step<'a> {
     pub fn offer(&mut self, attempt: &mut Attempt, takers: Elements, event: EventId) {
         let takers = takers & attempt.waits;
         self.renewed = 0;
-        self.decided.clear();
+        self.scratch.decided.clear();
         let mut absent = takers & self.program.absents;
         while absent != 0 {
             let element = absent.trailing_zeros() as ElementId;
@@ -118,7 +127,7 @@ impl<'a> Step<'a> {
             return;
         }
         let first = present.trailing_zeros() as ElementId;
-        match present.count_ones() == 1 && self.program.elements[first].straight {
+        match present.count_ones() == 1 && self.program.elements[first].direct {
             true => self.take(attempt, first, event),
             false => self.offer_to(attempt, 0, present, event),
         };
@@ -156,9 +165,9 @@ impl<'a> Step<'a> {
                 }
                 // It is complete when all operands have met the event.
                 let was_done = attempt.counter(*done).count_ones() as usize == parts.len();
-                self.holding.push(part);
+                self.scratch.holding.push(part);
                 let taken = self.offer_to_all(attempt, parts, takers, event);
-                self.holding.pop();
+                self.scratch.holding.pop();
                 if !was_done && attempt.counter(*done).count_ones() as usize == parts.len() {
                     attempt.waits &= !guards;
                     self.complete(attempt, part);
@@ -176,9 +185,9 @@ impl<'a> Step<'a> {
     fn offer_to_all(&mut self, attempt: &mut Attempt, parts: &[PartId], takers: Elements, event: EventId) -> bool {
         let mut taken = false;
         for (index, &part) in parts.iter().enumerate() {
-            let known = self.forks.len();
+            let known = self.scratch.begun.len();
             taken |= self.offer_to(attempt, part, takers, event);
-            let mut begun = self.forks.split_off(known);
+            let mut begun = self.scratch.begun.split_off(known);
             for (fork, timers) in &mut begun {
                 let own_timers = std::mem::replace(&mut self.timers, std::mem::take(timers));
                 for &later in &parts[index + 1..] {
@@ -186,7 +195,7 @@ impl<'a> Step<'a> {
                 }
                 *timers = std::mem::replace(&mut self.timers, own_timers);
             }
-            self.forks.append(&mut begun);
+            self.scratch.begun.append(&mut begun);
         }
         taken
     }
@@ -197,12 +206,12 @@ impl<'a> Step<'a> {
             return false;
         };
         let mut taken = false;
-        let known = self.forks.len();
+        let known = self.scratch.begun.len();
         for &part in parts {
-            let before = self.forks.len();
+            let before = self.scratch.begun.len();
             taken |= self.offer_to(attempt, part, takers, event);
-            if self.decided.contains(&or) {
-                for (lost, _) in self.forks.drain(known..before) {
+            if self.scratch.decided.contains(&or) {
+                for (lost, _) in self.scratch.begun.drain(known..before) {
                     self.events.release(lost.link);
                 }
                 break;
@@ -230,6 +239,9 @@ impl<'a> Step<'a> {
             }
         }
         attempt.waits &= !place.closes;
+        if program.supersedes >> element & 1 == 1 {
+            attempt.link = self.events.pass_over(attempt.link);
+        }
         attempt.link = self.events.push(attempt.link, element, event);
         attempt.begun = true;
         self.took |= 1 << element;
@@ -323,14 +335,14 @@ impl<'a> Step<'a> {
                 PartKind::And { parts, done, guards } => {
                     let all = attempt.counter(*done) | 1 << index;
                     attempt.set_counter(*done, all);
-                    if all.count_ones() as usize != parts.len() || self.holding.contains(&parent) {
+                    if all.count_ones() as usize != parts.len() || self.scratch.holding.contains(&parent) {
                         return;
                     }
                     // Guards need not wait any longer.
                     attempt.waits &= !guards;
                 }
                 PartKind::Or { origin, .. } => {
-                    self.decided.push(parent);
+                    self.scratch.decided.push(parent);
                     self.begin_again_in(attempt, part, Closed::ByItself);
                     let lost = program.part(parent).elements & !program.part(part).elements;
                     attempt.waits &= !lost;

@@ -1,15 +1,15 @@
 //! Which attempt waits where: what an event can touch.
 //!
-//! Attempts that wait for an element stand in a bucket: one for the element, or, where the element's condition has an equality
-//! with an earlier event or the pattern is partitioned, one for each value. An event looks into one bucket, so what it costs
-//! does not grow with attempts of other values.
+//! Attempts that wait for an element stand in a bucket: one for the element and partition, and, where the element's condition has
+//! an equality with an earlier event, for each value. An event looks into one bucket, so what it costs does not grow with
+//! attempts of other values. Buckets without a value are found by their number, the others by a hash.
 //!
 //! Where the condition compares a column with something of an earlier event (`price > a.price`), attempts have a *rank*: the
 //! place of that in the order. A bucket of many keeps them by rank, so that an event meets only those on its side of the
 //! comparison, however many wait: with one hot key an event still costs what it can touch.
 //!
 //! *Cost.* Entering and leaving is O(1), O(log n) in a bucket of many with ranks. A place takes 24 bytes, a rank 8, a bucket 24
-//! and about 6 in the table.
+//! and about 6 in the table, or 4 for each partition and element without a value.
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
@@ -18,7 +18,7 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::attempts::Attempts;
-use super::shape::ElementId;
+use super::shape::{ElementId, Elements};
 use super::timers::AttemptId;
 
 /// No place.
@@ -50,6 +50,14 @@ pub struct Key {
 }
 
 impl Key {
+    fn element(self) -> ElementId {
+        (self.place >> 32) as ElementId
+    }
+
+    fn partition(self) -> usize {
+        self.place as u32 as usize
+    }
+
     /// Of an element's attempts of a partition that wait for a value.
     pub fn new(element: ElementId, partition: u32, value: u64) -> Self {
         let place = (element as u64) << 32 | u64::from(partition);
@@ -92,6 +100,11 @@ pub struct Waiting {
     buckets: Vec<Bucket>,
     free_buckets: Vec<u32>,
     by_key: HashTable<u32>,
+    /// The elements whose buckets have no value, and their number.
+    plain: Elements,
+    plain_count: usize,
+    /// Their buckets, by partition and then element.
+    by_number: Vec<u32>,
     hasher: DefaultHashBuilder,
     /// By place; empty where no condition compares.
     ranks: Vec<u64>,
@@ -100,6 +113,36 @@ pub struct Waiting {
 }
 
 impl Waiting {
+    /// Without anybody; `plain` elements have one bucket for each partition.
+    pub fn new(plain: Elements) -> Self {
+        Waiting {
+            plain,
+            plain_count: plain.count_ones() as usize,
+            ..Waiting::default()
+        }
+    }
+
+    /// The number of a bucket without a value.
+    fn number(&self, key: Key) -> Option<usize> {
+        let element = key.element();
+        if self.plain >> element & 1 == 0 {
+            return None;
+        }
+        let before = self.plain & ((1 << element) - 1);
+        Some(key.partition() * self.plain_count + before.count_ones() as usize)
+    }
+
+    /// The bucket of a key, if anybody stands there.
+    fn find(&self, key: Key) -> Option<u32> {
+        match self.number(key) {
+            Some(number) => self.by_number.get(number).copied().filter(|bucket| *bucket != NONE),
+            None => {
+                let is_it = |id: &u32| self.buckets[*id as usize].key == key;
+                self.by_key.find(self.hasher.hash_one(key), is_it).copied()
+            }
+        }
+    }
+
     /// Lets an attempt stand in a bucket.
     pub fn enter(&mut self, attempts: &mut Attempts, attempt: AttemptId, element: ElementId, entry: Standing) {
         let bucket = self.bucket(entry.key);
@@ -156,41 +199,32 @@ impl Waiting {
         self.ordered.insert(bucket, ordered);
     }
 
-    /// Takes an attempt out of the buckets of elements for which `leaves` holds.
-    pub fn leave(&mut self, attempts: &mut Attempts, attempt: AttemptId, leaves: impl Fn(ElementId) -> bool) {
+    /// Takes an attempt out of the buckets of these elements. The elements in whose buckets it still stands.
+    pub fn leave(&mut self, attempts: &mut Attempts, attempt: AttemptId, leaves: Elements) -> Elements {
         let mut next = attempts.get(attempt).places;
         let mut kept = NONE;
+        let mut stands = 0;
         while next != NONE {
             let id = next;
-            let place = self.places[id as usize];
-            next = place.next;
-            if leaves(ElementId::from(place.element)) {
+            let Place {
+                next: after, element, ..
+            } = self.places[id as usize];
+            next = after;
+            if leaves >> element & 1 == 1 {
                 self.remove(id);
             } else {
                 self.places[id as usize].next = kept;
                 kept = id;
+                stands |= 1 << element;
             }
         }
         attempts.get_mut(attempt).places = kept;
-    }
-
-    /// Whether an attempt stands in a bucket of an element.
-    pub fn stands(&self, attempts: &Attempts, attempt: AttemptId, element: ElementId) -> bool {
-        let mut next = attempts.get(attempt).places;
-        while next != NONE {
-            let place = &self.places[next as usize];
-            if ElementId::from(place.element) == element {
-                return true;
-            }
-            next = place.next;
-        }
-        false
+        stands
     }
 
     /// Visits the attempts in the bucket of a key, in no order: all that an event of this reach can touch, and perhaps others.
     pub fn visit(&self, key: Key, reach: Reach, mut visit: impl FnMut(AttemptId)) {
-        let is_it = |id: &u32| self.buckets[*id as usize].key == key;
-        let Some(&bucket) = self.by_key.find(self.hasher.hash_one(key), is_it) else {
+        let Some(bucket) = self.find(key) else {
             return;
         };
         let mut meet = |id: u32| {
@@ -218,6 +252,17 @@ impl Waiting {
         }
     }
 
+    /// The buckets of keys: the first step of [`Waiting::visit`], for many at once.
+    pub fn buckets_of(&self, keys: &[Key], buckets: &mut Vec<u32>) {
+        buckets.extend(keys.iter().filter_map(|key| self.find(*key)));
+    }
+
+    /// Who came to a bucket last.
+    pub fn latest_in(&self, bucket: u32) -> Option<AttemptId> {
+        let first = self.buckets[bucket as usize].first;
+        (first != NONE).then(|| self.places[first as usize].attempt)
+    }
+
     /// How much memory they take, in bytes.
     pub fn bytes(&self) -> usize {
         let ordered: usize = self.ordered.values().map(BTreeSet::len).sum();
@@ -225,12 +270,22 @@ impl Waiting {
             + self.buckets.capacity() * size_of::<Bucket>()
             + (self.free_places.capacity() + self.free_buckets.capacity()) * size_of::<u32>()
             + self.by_key.capacity() * (size_of::<u32>() + 1)
+            + self.by_number.capacity() * size_of::<u32>()
             + self.ranks.capacity() * size_of::<u64>()
             + ordered * size_of::<(u64, u32)>()
     }
 
     /// The bucket of a key, made if there is none.
     fn bucket(&mut self, key: Key) -> u32 {
+        if let Some(number) = self.number(key) {
+            if self.by_number.len() <= number {
+                self.by_number.resize(number + 1, NONE);
+            }
+            if self.by_number[number] == NONE {
+                self.by_number[number] = empty_bucket(&mut self.buckets, &mut self.free_buckets, key);
+            }
+            return self.by_number[number];
+        }
         let (buckets, hasher) = (&mut self.buckets, &self.hasher);
         let is_it = |id: &u32| buckets[*id as usize].key == key;
         let hash = |id: &u32| hasher.hash_one(buckets[*id as usize].key);
@@ -238,18 +293,7 @@ impl Waiting {
             Entry::Occupied(bucket) => return *bucket.get(),
             Entry::Vacant(vacant) => vacant,
         };
-        let (first, len) = (NONE, 0);
-        let bucket = Bucket { key, first, len };
-        let id = match self.free_buckets.pop() {
-            Some(id) => {
-                buckets[id as usize] = bucket;
-                id
-            }
-            None => {
-                buckets.push(bucket);
-                (buckets.len() - 1) as u32
-            }
-        };
+        let id = empty_bucket(buckets, &mut self.free_buckets, key);
         vacant.insert(id);
         id
     }
@@ -276,10 +320,27 @@ impl Waiting {
             }
         }
         if len == 0 {
-            if let Ok(entry) = self.by_key.find_entry(self.hasher.hash_one(key), |id| *id == bucket) {
+            if let Some(number) = self.number(key) {
+                self.by_number[number] = NONE;
+            } else if let Ok(entry) = self.by_key.find_entry(self.hasher.hash_one(key), |id| *id == bucket) {
                 entry.remove();
             }
             self.free_buckets.push(bucket);
+        }
+    }
+}
+
+fn empty_bucket(buckets: &mut Vec<Bucket>, free: &mut Vec<u32>, key: Key) -> u32 {
+    let (first, len) = (NONE, 0);
+    let bucket = Bucket { key, first, len };
+    match free.pop() {
+        Some(id) => {
+            buckets[id as usize] = bucket;
+            id
+        }
+        None => {
+            buckets.push(bucket);
+            (buckets.len() - 1) as u32
         }
     }
 }
@@ -315,7 +376,12 @@ mod tests {
 
     #[test]
     fn a_bucket_of_many_is_met_by_rank_whatever_enters_and_leaves() {
-        let (mut waiting, mut attempts) = (Waiting::default(), Attempts::default());
+        met_by_rank(Waiting::default());
+        met_by_rank(Waiting::new(0b101));
+    }
+
+    fn met_by_rank(mut waiting: Waiting) {
+        let mut attempts = Attempts::default();
         let ids: Vec<AttemptId> = (0..200_u64)
             .map(|number| {
                 let id = attempts.add(attempt());
@@ -335,14 +401,15 @@ mod tests {
         assert_eq!(met(&waiting, Reach::From(98)), [98, 99, 198, 199]);
         assert_eq!(met(&waiting, Reach::All).len(), 200);
         for id in &ids[..190] {
-            waiting.leave(&mut attempts, *id, |_| true);
+            waiting.leave(&mut attempts, *id, Elements::MAX);
         }
         // Few are met as they stand: their conditions tell.
         assert_eq!(met(&waiting, Reach::UpTo(3)), ids[190..]);
         for id in &ids[190..] {
-            waiting.leave(&mut attempts, *id, |_| true);
+            waiting.leave(&mut attempts, *id, Elements::MAX);
         }
         assert!(met(&waiting, Reach::All).is_empty());
         assert!(waiting.ordered.is_empty() && waiting.by_key.is_empty());
+        assert!(waiting.by_number.iter().all(|bucket| *bucket == NONE));
     }
 }

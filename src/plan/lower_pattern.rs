@@ -30,6 +30,7 @@ use crate::patterns::operator::PatternPlan;
 use crate::patterns::order::Order;
 use crate::patterns::program::Program;
 use crate::patterns::shape::ElementId;
+use crate::patterns::unread::superseding;
 use crate::windows::TimeDomain;
 
 impl Lowering<'_> {
@@ -55,7 +56,7 @@ impl Lowering<'_> {
             from.push((node, errors));
             ports.push(plan);
         }
-        let program = Arc::new(Program::new(&scan.spec.shape, scan.spec.mode, scan.spec.limit));
+        let mut program = Program::new(&scan.spec.shape, scan.spec.mode, scan.spec.limit);
         let builder = Builder {
             scan,
             ports: &ports,
@@ -71,16 +72,19 @@ impl Lowering<'_> {
             .iter()
             .map(|output| builder.gathered(&output.reference))
             .collect();
+        let outputs = outputs?;
         let schema = Arc::new(UserDefinedLogicalNodeCore::schema(scan).as_arrow().clone());
+        let partition = builder.partition(&schema);
+        program.supersedes = superseding(&program, &elements, &outputs);
         let matcher = MatcherPlan {
-            outputs: outputs?,
-            partition: builder.partition(&schema),
+            outputs,
+            partition,
             schema: schema.clone(),
             elements,
             expired,
             bound: scan.spec.bound,
             ports,
-            program,
+            program: Arc::new(program),
         };
         self.plan.warnings.extend(scan.spec.grows.iter().cloned());
         let plan = PatternPlan {
