@@ -160,7 +160,9 @@ impl Examples<'_> {
             let fails = block.info.ends_with(&["fails"]);
             let shown = blocks.get(index + 1).is_some_and(|next| next.is("text", "error"));
             if let Some(name) = block.file() {
-                fs::write(self.scratch.path().join(name), block.text).expect("a file of the page");
+                let path = self.scratch.path().join(name);
+                fs::create_dir_all(path.parent().expect("a folder")).expect("a folder of the page");
+                fs::write(path, block.text).expect("a file of the page");
                 if block.info[0] == "sql" {
                     self.app = name.to_string();
                     if !shown {

@@ -136,10 +136,14 @@ fn the_stronger_layer_gives_each_option() {
     }
     for format in registry.formats() {
         for spec in format.options().iter().filter(|spec| !spec.name.contains('<')) {
-            let base = format!(
+            let mut base = format!(
                 "type = 'source', extension = 'file', path = 'x', format = '{}'",
                 format.name()
             );
+            let options = format.options().iter();
+            for required in options.filter(|other| other.required && other.name != spec.name) {
+                base += &format!(", \"{}\" = '1'", required.name);
+            }
             let columns = match format.name() {
                 "text" => "line STRING",
                 "bytes" => "message BYTES",
