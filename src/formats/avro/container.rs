@@ -99,8 +99,11 @@ pub(super) fn header(bytes: &[u8]) -> Start {
     }
 }
 
+/// A value of the header's map, if it is there.
+type Entry<'a> = Option<&'a [u8]>;
+
 /// The schema and the codec in the header's map; an error when it is not whole.
-fn metadata<'a>(input: &mut Input<'a>) -> Result<(Option<&'a [u8]>, Option<&'a [u8]>), String> {
+fn metadata<'a>(input: &mut Input<'a>) -> Result<(Entry<'a>, Entry<'a>), String> {
     let (mut schema, mut codec) = (None, None);
     loop {
         let count = input.block()?;
