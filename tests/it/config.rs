@@ -134,16 +134,15 @@ fn the_stronger_layer_gives_each_option() {
             }
         }
     }
-    for format in registry.formats() {
-        for spec in format.options().iter().filter(|spec| !spec.name.contains('<')) {
-            let mut base = format!(
+    // Schemas are read when the app is compiled: their files, and what goes with them, would have to be there.
+    let of_schemas = ["schema", "schemas", "schema-id"];
+    for format in registry.formats().filter(|format| format.name() != "protobuf") {
+        let options = format.options().iter();
+        for spec in options.filter(|spec| !spec.name.contains('<') && !of_schemas.contains(&spec.name)) {
+            let base = format!(
                 "type = 'source', extension = 'file', path = 'x', format = '{}'",
                 format.name()
             );
-            let options = format.options().iter();
-            for required in options.filter(|other| other.required && other.name != spec.name) {
-                base += &format!(", \"{}\" = '1'", required.name);
-            }
             let columns = match format.name() {
                 "text" => "line STRING",
                 "bytes" => "message BYTES",
