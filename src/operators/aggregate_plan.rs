@@ -286,6 +286,24 @@ impl Built {
             .try_for_each(|aggregate| aggregate.snapshot(state))
     }
 
+    /// As [`Built::snapshot`], with what is large left for [`Built::continue_snapshot`].
+    pub fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        self.aggregates
+            .iter_mut()
+            .try_for_each(|aggregate| aggregate.begin_snapshot(state))
+    }
+
+    /// Copies about so many bytes more of what a snapshot has begun with; how many it were. None: it is complete.
+    pub fn continue_snapshot(&mut self, bytes: usize) -> usize {
+        let mut copied = 0;
+        for aggregate in &mut self.aggregates {
+            if copied < bytes {
+                copied += aggregate.continue_snapshot(bytes - copied);
+            }
+        }
+        copied
+    }
+
     /// Reads it back.
     pub fn restore(&mut self, state: &mut StateReader) -> Result<()> {
         self.aggregates

@@ -17,6 +17,7 @@ pub mod event_time_order;
 pub mod expressions;
 pub mod filter_project;
 pub mod forever;
+pub mod gradual;
 pub mod group_table;
 pub mod join;
 pub mod keyed;
@@ -109,6 +110,18 @@ pub trait Operator: Send {
     /// Writes its state. Stateless operators write nothing.
     fn snapshot(&self, _state: &mut StateWriter) -> Result<()> {
         Ok(())
+    }
+
+    /// As [`Operator::snapshot`]; what is large may be left for [`Operator::continue_snapshot`], which writes it as it is now. One
+    /// snapshot is completed before the next begins.
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        self.snapshot(state)
+    }
+
+    /// Copies about so many bytes more of what a snapshot has begun with; how many it were. None: it is complete. Called between
+    /// batches.
+    fn continue_snapshot(&mut self, _bytes: usize) -> Result<usize> {
+        Ok(0)
     }
 
     /// Reads back what [`Operator::snapshot`] wrote. Called once, before any batch.

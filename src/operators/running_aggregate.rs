@@ -4,8 +4,9 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 
 use super::aggregate_plan::{AggregatePlan, Built, Form};
 use super::aggregates::GroupId;
+use super::gradual::{Gradual, PIECE};
 use super::group_table::GroupTable;
-use super::state::{StateReader, StateWriter};
+use super::state::{Later, StatePart, StateReader, StateWriter};
 use super::{Operator, Output, Port};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Op};
@@ -24,7 +25,9 @@ pub struct RunningAggregate {
     plan: AggregatePlan,
     groups: GroupTable,
     /// The rows in each group, by its id.
-    sizes: Vec<u64>,
+    sizes: Gradual<u64>,
+    /// Where the sizes go whose snapshot has begun.
+    later: Option<Later>,
     aggregates: Built,
     ids: Vec<GroupId>,
 }
@@ -34,7 +37,8 @@ impl RunningAggregate {
     pub fn new(plan: AggregatePlan) -> Result<Self> {
         Ok(RunningAggregate {
             groups: GroupTable::new(&plan.key_types())?,
-            sizes: Vec::new(),
+            sizes: Gradual::default(),
+            later: None,
             aggregates: Built::new(&plan)?,
             ids: Vec::new(),
             plan,
@@ -47,22 +51,21 @@ impl RunningAggregate {
         let mut emptied = Vec::new();
         let mut latest = Vec::new();
         let tells = self.plan.form == Form::Latest;
+        self.sizes.grow(self.groups.capacity(), || 0);
+        let sizes = self.sizes.write(&self.ids);
         for (row, &id) in self.ids.iter().enumerate() {
-            let index = id as usize;
-            if self.sizes.len() <= index {
-                self.sizes.resize(index + 1, 0);
-            }
+            let size = &mut sizes[id as usize];
             match ops.is_none_or(|ops| adds(ops[row])) {
-                true => self.sizes[index] += 1,
+                true => *size += 1,
                 false => {
-                    self.sizes[index] = self.sizes[index].saturating_sub(1);
-                    if self.sizes[index] == 0 {
+                    *size = size.saturating_sub(1);
+                    if *size == 0 {
                         emptied.push(id);
                     }
                 }
             }
             if tells {
-                latest.push(match self.sizes[index] {
+                latest.push(match *size {
                     0 => Op::Delete,
                     _ => Op::UpdateAfter,
                 });
@@ -70,7 +73,7 @@ impl RunningAggregate {
         }
         emptied.sort_unstable();
         emptied.dedup();
-        emptied.retain(|&id| self.sizes[id as usize] == 0);
+        emptied.retain(|&id| sizes[id as usize] == 0);
         (latest, emptied)
     }
 
@@ -136,15 +139,52 @@ impl Operator for RunningAggregate {
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.groups.snapshot(state)?;
-        state.value(&self.sizes)?;
+        let sizes = self.sizes.read();
+        state.value(&sizes.len().div_ceil(PIECE))?;
+        sizes.chunks(PIECE).try_for_each(|piece| write_sizes(piece, state))?;
         self.aggregates.snapshot(state)
+    }
+
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        self.groups.begin_snapshot(state)?;
+        state.value(&self.sizes.begin_copy())?;
+        self.later = Some(state.later());
+        self.aggregates.begin_snapshot(state)
+    }
+
+    fn continue_snapshot(&mut self, bytes: usize) -> Result<usize> {
+        let mut copied = self.groups.continue_snapshot(bytes);
+        if copied < bytes {
+            copied += self.sizes.copy(bytes - copied);
+        }
+        if copied < bytes
+            && let (Some(pieces), Some(later)) = (self.sizes.take_copy(), self.later.take())
+        {
+            let unwritten = pieces
+                .into_iter()
+                .map(|piece| StatePart::unwritten(move |state| write_sizes(&piece, state)));
+            later.give(unwritten.collect());
+        }
+        if copied < bytes {
+            copied += self.aggregates.continue_snapshot(bytes - copied);
+        }
+        Ok(copied)
     }
 
     fn restore(&mut self, state: &mut StateReader) -> Result<()> {
         self.groups.restore(state)?;
-        self.sizes = state.value()?;
+        let pieces: usize = state.value()?;
+        let mut sizes = Vec::new();
+        for _ in 0..pieces {
+            sizes.extend(state.numbers()?.iter().map(|size| size.unsigned_abs()));
+        }
+        self.sizes = Gradual::of(sizes);
         self.aggregates.restore(state)
     }
+}
+
+fn write_sizes(sizes: &[u64], state: &mut StateWriter) -> Result<()> {
+    state.numbers(&sizes.iter().map(|size| *size as i64).collect())
 }
 
 /// The mask of a FILTER clause.

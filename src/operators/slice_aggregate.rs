@@ -42,6 +42,9 @@ pub struct SliceAggregate {
     /// The same after each event, if events give rows.
     running_forever: Option<Forever>,
     ids: Vec<GroupId>,
+    /// Slices that no window needs any more, but a snapshot that has begun.
+    leaving: Vec<Slice>,
+    copying: bool,
 }
 
 /// What a [`SliceAggregate`] does.
@@ -103,6 +106,8 @@ impl OperatorPlan for SliceAggregatePlan {
             slices: BTreeMap::new(),
             next: None,
             ids: Vec::new(),
+            leaving: Vec::new(),
+            copying: false,
         }))
     }
 }
@@ -154,6 +159,40 @@ impl Operator for SliceAggregate {
             forever.snapshot(state)?;
         }
         Ok(())
+    }
+
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        state.value(&(self.next, self.slices.len()))?;
+        for (start, slice) in &mut self.slices {
+            state.value(&(*start, slice.latest))?;
+            slice.groups.begin_snapshot(state)?;
+            slice.aggregates.begin_snapshot(state)?;
+        }
+        if let Some(forever) = &self.forever {
+            forever.snapshot(state)?;
+        }
+        if let Some(forever) = &self.running_forever {
+            forever.snapshot(state)?;
+        }
+        self.copying = true;
+        Ok(())
+    }
+
+    fn continue_snapshot(&mut self, bytes: usize) -> Result<usize> {
+        let mut copied = 0;
+        for slice in self.slices.values_mut().chain(&mut self.leaving) {
+            if copied < bytes {
+                copied += slice.groups.continue_snapshot(bytes - copied);
+            }
+            if copied < bytes {
+                copied += slice.aggregates.continue_snapshot(bytes - copied);
+            }
+        }
+        if copied == 0 {
+            self.copying = false;
+            self.leaving.clear();
+        }
+        Ok(copied)
     }
 
     fn restore(&mut self, state: &mut StateReader) -> Result<()> {
@@ -339,7 +378,10 @@ impl SliceAggregate {
         while let Some(slice) = self.slices.first_entry()
             && grid.last_end(*slice.key()) <= end
         {
-            slice.remove();
+            let slice = slice.remove();
+            if self.copying {
+                self.leaving.push(slice);
+            }
         }
         let (first, _) = self.slices.first_key_value()?;
         Some(grid.first_end(*first).max(end.saturating_add(grid.slide)))

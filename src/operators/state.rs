@@ -3,7 +3,7 @@
 //! Large columns may stay columns until the bytes are written, which is not the pipeline's work.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::buffer::ScalarBuffer;
@@ -41,6 +41,31 @@ pub enum StatePart {
     Bytes(Vec<u8>),
     /// Columns whose bytes have not been made yet.
     Columns(RecordBatch),
+    /// Sections that have not been made yet.
+    Unwritten(Unwritten),
+    /// Parts that come later.
+    Later(Later),
+}
+
+/// What writes sections when somebody asks for their bytes, off the pipeline.
+#[derive(Clone)]
+pub struct Unwritten(Arc<dyn Fn(&mut StateWriter) -> Result<()> + Send + Sync>);
+
+impl std::fmt::Debug for Unwritten {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Unwritten")
+    }
+}
+
+/// Parts of a state that its owner gives bit by bit; see [`crate::operators::gradual`].
+#[derive(Debug, Clone, Default)]
+pub struct Later(Arc<OnceLock<Vec<StatePart>>>);
+
+impl Later {
+    /// Gives them. Only the first time counts.
+    pub fn give(&self, parts: Vec<StatePart>) {
+        let _ = self.0.set(parts);
+    }
 }
 
 impl StatePart {
@@ -53,7 +78,20 @@ impl StatePart {
                 section(&mut bytes, &ipc(columns)?);
                 Ok(Cow::Owned(bytes))
             }
+            StatePart::Unwritten(Unwritten(write)) => {
+                let mut writer = StateWriter::default();
+                write(&mut writer)?;
+                Ok(Cow::Owned(writer.into_bytes()))
+            }
+            StatePart::Later(_) => Err(Error::failed(
+                "a part of the state has not been taken yet (please report it)",
+            )),
         }
+    }
+
+    /// Sections that are written when somebody asks for them.
+    pub fn unwritten(write: impl Fn(&mut StateWriter) -> Result<()> + Send + Sync + 'static) -> Self {
+        StatePart::Unwritten(Unwritten(Arc::new(write)))
     }
 }
 
@@ -61,6 +99,21 @@ impl State {
     /// Of bytes.
     pub fn of_bytes(bytes: Vec<u8>) -> Self {
         let parts = vec![StatePart::Bytes(bytes)];
+        State { parts }
+    }
+
+    /// With the parts that came later in their places.
+    pub fn settled(self) -> Self {
+        let mut parts = Vec::with_capacity(self.parts.len());
+        for part in self.parts {
+            match &part {
+                StatePart::Later(Later(later)) => match later.get() {
+                    Some(given) => parts.extend(given.iter().cloned()),
+                    None => parts.push(part),
+                },
+                _ => parts.push(part),
+            }
+        }
         State { parts }
     }
 
@@ -112,6 +165,31 @@ impl StateWriter {
             self.bytes(&ipc(columns)?);
         }
         Ok(())
+    }
+
+    /// Appends sections that are written when somebody asks for their bytes, or now if this writer does not share.
+    pub fn unwritten(
+        &mut self,
+        write: impl Fn(&mut StateWriter) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<()> {
+        if !self.shares {
+            return write(self);
+        }
+        if !self.bytes.is_empty() {
+            self.parts.push(StatePart::Bytes(std::mem::take(&mut self.bytes)));
+        }
+        self.parts.push(StatePart::unwritten(write));
+        Ok(())
+    }
+
+    /// Keeps a place for parts that come later. For writers that share.
+    pub fn later(&mut self) -> Later {
+        if !self.bytes.is_empty() {
+            self.parts.push(StatePart::Bytes(std::mem::take(&mut self.bytes)));
+        }
+        let later = Later::default();
+        self.parts.push(StatePart::Later(later.clone()));
+        later
     }
 
     /// Appends numbers.

@@ -373,6 +373,9 @@ impl<'a> Step<'a> {
                         self.by_time = by_time;
                     }
                     if rounds != u64::from(*min) {
+                        if self.by_time && rounds > u64::from(*min) {
+                            self.end_guards_before(attempt, parent);
+                        }
                         return;
                     }
                 }
@@ -391,6 +394,22 @@ impl<'a> Step<'a> {
                 PartKind::Element(_) => {}
             }
             part = parent;
+        }
+    }
+
+    /// A part that was complete already has one more round by time: the guards right before it are over, as they are when
+    /// it becomes complete.
+    fn end_guards_before(&self, attempt: &mut Attempt, part: PartId) {
+        let mut inner = part;
+        while let Some((parent, index)) = self.program.part(inner).parent {
+            match &self.program.part(parent).kind {
+                PartKind::Chain(parts) => {
+                    attempt.waits &= !self.guards_before(parts, index);
+                    return;
+                }
+                PartKind::Every { .. } | PartKind::Within { .. } => inner = parent,
+                _ => return,
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! One line with the version of the format and the checksum of the rest, then JSON:
 //! ```text
-//! eventflux checkpoint 1 5f0c…
+//! eventflux checkpoint 2 5f0c…
 //! {"number": 12, "taken_at": 1790000000000000, …}
 //! ```
 //! So a manifest can be read by people, and a torn one is noticed.
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::event::Micros;
 
 /// The version of the format that is written. Others are not read.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const TITLE: &str = "eventflux checkpoint";
 

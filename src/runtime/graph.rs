@@ -271,6 +271,33 @@ impl Graph {
         Ok(states)
     }
 
+    /// As [`Graph::snapshot`]; what is large may be left for [`Graph::continue_snapshot`]. The states are to be settled then.
+    pub fn begin_snapshot(&mut self) -> Result<Vec<(String, State)>> {
+        let mut states = Vec::new();
+        for node in &mut self.nodes {
+            if let Stage::Operator(operator) = &mut node.spec.stage {
+                let mut state = StateWriter::sharing();
+                state.value(&(&node.spec.inputs, &node.spec.passed))?;
+                operator.begin_snapshot(&mut state)?;
+                states.push((node.spec.id.clone(), state.into_state()));
+            }
+        }
+        Ok(states)
+    }
+
+    /// Lets operators copy about so many bytes more of their states; how many it were. None: the snapshot is complete.
+    pub fn continue_snapshot(&mut self, bytes: usize) -> Result<usize> {
+        let mut copied = 0;
+        for node in &mut self.nodes {
+            if let Stage::Operator(operator) = &mut node.spec.stage
+                && copied < bytes
+            {
+                copied += operator.continue_snapshot(bytes - copied)?;
+            }
+        }
+        Ok(copied)
+    }
+
     /// Puts back the states of [`Graph::snapshot`]. Called before [`Graph::start`].
     pub fn restore<'a>(&mut self, state_of: impl Fn(&str) -> Option<&'a State>) -> Result<()> {
         self.restored = true;

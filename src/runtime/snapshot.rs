@@ -86,6 +86,13 @@ impl Snapshot {
         serde_json::from_slice(bytes).map_err(|error| Error::failed(format!("the snapshot is damaged: {error}")))
     }
 
+    /// With the parts of states that came later in their places.
+    pub(crate) fn settled(mut self) -> Self {
+        let operators = self.operators.into_iter();
+        self.operators = operators.map(|(id, state)| (id, state.settled())).collect();
+        self
+    }
+
     pub(crate) fn state_of(&self, id: &str) -> Option<&State> {
         self.operators.get(id)
     }

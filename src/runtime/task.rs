@@ -142,6 +142,8 @@ pub struct Task {
     number: usize,
     /// The snapshot whose barriers are coming in.
     barrier: Option<Arc<Cut>>,
+    /// The one whose states are still being copied.
+    taking: Option<Taking>,
     /// The number of the last one that has been answered.
     answered: u64,
     /// Whether other tasks were served last: sources are next.
@@ -153,6 +155,15 @@ pub struct Task {
     stop: Option<StopSignal>,
     clock: Arc<dyn Clock>,
 }
+
+/// A snapshot of which the task has given its barriers, and of which it copies large states bit by bit.
+struct Taking {
+    cut: Arc<Cut>,
+    part: Part,
+}
+
+/// Between two batches so much of large states is copied: a fraction of a millisecond.
+const STEP_BYTES: usize = 1 << 20;
 
 struct SourceState {
     input: SourceInput,
@@ -203,6 +214,7 @@ impl Task {
             last_part: inputs.last_part,
             number: inputs.number,
             barrier: None,
+            taking: None,
             answered: 0,
             served_inlet: false,
             last_inlet: 0,
@@ -215,7 +227,7 @@ impl Task {
 
     /// Runs until all inputs have ended or all queries have, then flushes and closes the sinks.
     pub fn run(mut self) -> Result<()> {
-        let result = self.run_inputs();
+        let result = self.run_inputs().and_then(|()| self.finish_taking());
         // Nothing comes after this; what came before is written when the sinks are closed.
         let last = match (&result, &self.last_part) {
             (Ok(()), Some(_)) => Some(self.part()),
@@ -243,6 +255,7 @@ impl Task {
             if !self.has_work() {
                 return Ok(());
             }
+            self.go_on_taking()?;
             match self.wait()? {
                 Ready::Inlet(index) => self.take_inlet(index)?,
                 Ready::Source(index) => self.take_source(index)?,
@@ -284,6 +297,9 @@ impl Task {
                 return Ok(Ready::Api);
             }
             return Ok(ready);
+        }
+        if self.taking.is_some() && self.control.is_empty() && self.api.is_empty() {
+            return Ok(Ready::Timer);
         }
         if self.api.is_empty() {
             // About to wait: nothing may be held back meanwhile.
@@ -377,9 +393,11 @@ impl Task {
 
     /// Gives the own part of a snapshot, and the barrier to the others after what was sent before it.
     fn answer(&mut self, cut: &Arc<Cut>) {
+        // One after the other: whoever asks waits for the whole of one.
+        let finished = self.finish_taking();
         let began = Instant::now();
         self.answered = cut.number();
-        let mut part = self.part();
+        let mut part = finished.and_then(|()| self.begin_part());
         for outlet in &self.outlets {
             // One that has ended is missed by whoever collects the parts.
             let _ = outlet.send(Message::Barrier(cut.clone()));
@@ -391,10 +409,40 @@ impl Task {
                 (_, Err(_)) => {}
             }
         }
-        if let Ok(part) = &mut part {
-            part.snapshot.pause = began.elapsed();
+        match part {
+            Ok(mut part) => {
+                part.snapshot.pause = began.elapsed();
+                let cut = cut.clone();
+                self.taking = Some(Taking { cut, part });
+            }
+            Err(error) => cut.give(self.number, Err(error)),
         }
-        cut.give(self.number, part);
+    }
+
+    /// Copies a little more of large states for the snapshot that is being taken; gives the part when it is whole.
+    fn go_on_taking(&mut self) -> Result<()> {
+        let Some(mut taking) = self.taking.take() else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        let copied = self.graph.continue_snapshot(STEP_BYTES)?;
+        let pause = &mut taking.part.snapshot.pause;
+        *pause = (*pause).max(began.elapsed());
+        if copied > 0 {
+            self.taking = Some(taking);
+            return Ok(());
+        }
+        taking.part.snapshot = taking.part.snapshot.settled();
+        taking.cut.give(self.number, Ok(taking.part));
+        Ok(())
+    }
+
+    /// Takes the rest at once: nothing comes that would have to wait.
+    fn finish_taking(&mut self) -> Result<()> {
+        while self.taking.is_some() {
+            self.go_on_taking()?;
+        }
+        Ok(())
     }
 
     /// The open sources that somebody still needs, furthest behind first. If one that will certainly bring something is furthest behind,
@@ -536,13 +584,22 @@ impl Task {
         Ok(())
     }
 
+    /// The whole part at once.
     fn part(&mut self) -> Result<Part> {
-        // What was sent before the call belongs to the snapshot.
-        while !self.api.is_empty() {
+        let mut part = self.begin_part()?;
+        while self.graph.continue_snapshot(STEP_BYTES)? > 0 {}
+        part.snapshot = part.snapshot.settled();
+        Ok(part)
+    }
+
+    /// The part, of which large states are still to be copied.
+    fn begin_part(&mut self) -> Result<Part> {
+        // What was sent before the call belongs to the snapshot; who goes on sending does not put it off.
+        for _ in 0..self.api.len() {
             self.take_api()?;
         }
         let sinks = self.graph.marks()?;
-        let operators = self.graph.snapshot()?.into_iter().collect();
+        let operators = self.graph.begin_snapshot()?.into_iter().collect();
         let positions = self
             .sources
             .iter()

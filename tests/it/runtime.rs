@@ -3,6 +3,7 @@
 mod connectors;
 mod ends;
 mod failures;
+mod gradual;
 mod modes;
 mod snapshots;
 mod time;

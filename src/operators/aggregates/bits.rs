@@ -20,7 +20,7 @@ use crate::operators::state::{StateReader, StateWriter};
 const WIDTH: usize = 64;
 
 /// What is kept of the bits of a group's values.
-pub(super) trait Bits: Default + Clone + Send + 'static {
+pub(super) trait Bits: Default + Clone + Send + Sync + 'static {
     /// How many numbers it is in a snapshot.
     const NUMBERS: usize;
     /// Adds (1) or takes back (-1) a value.

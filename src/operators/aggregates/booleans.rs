@@ -20,7 +20,7 @@ pub(super) struct Votes {
 }
 
 /// What is made of the votes.
-pub(super) trait Verdict: Clone + Send + 'static {
+pub(super) trait Verdict: Clone + Send + Sync + 'static {
     /// The result of at least one vote.
     fn of(votes: &Votes) -> bool;
 }

@@ -23,7 +23,7 @@ use crate::error::Result;
 use crate::operators::state::{StateReader, StateWriter};
 
 /// Which end of the order is asked for.
-pub(super) trait End: Clone + Send + 'static {
+pub(super) trait End: Clone + Send + Sync + 'static {
     /// Whether `a` is nearer to the end than `b`.
     fn beats<T: PartialOrd + ?Sized>(a: &T, b: &T) -> bool;
     /// The first or last key.

@@ -9,7 +9,8 @@ use super::changes::{AllAdd, Weights, group_count, weights};
 use super::kinds::Argument;
 use super::{Aggregate, Changes, Failure, GroupId, same_kind};
 use crate::error::Result;
-use crate::operators::state::{StateReader, StateWriter};
+use crate::operators::gradual::{Gradual, PIECE};
+use crate::operators::state::{Later, StatePart, StateReader, StateWriter};
 
 /// The value of a group does not fit the aggregate's type.
 pub(super) struct Overflow;
@@ -18,11 +19,11 @@ pub(super) struct Overflow;
 pub(super) type Value<'a, K> = <<K as Kernel>::Argument as Argument>::Value<'a>;
 
 /// What an aggregate keeps of one group, and what a row does to it.
-pub(super) trait Kernel: Clone + Send + 'static {
+pub(super) trait Kernel: Clone + Send + Sync + 'static {
     /// How the argument is read.
     type Argument: Argument;
     /// What is kept of a group; its default is the empty group.
-    type State: Default + Send + 'static;
+    type State: Clone + Default + Send + Sync + 'static;
     /// A column of results under construction.
     type Output;
 
@@ -77,8 +78,10 @@ pub(super) trait Kernel: Clone + Send + 'static {
 /// A kernel's states of all groups.
 pub(super) struct Grouped<K: Kernel> {
     kernel: K,
-    states: Vec<K::State>,
+    states: Gradual<K::State>,
     failures: Vec<Failure>,
+    /// Where the states go whose snapshot has begun.
+    later: Option<Later>,
 }
 
 impl<K: Kernel> Grouped<K> {
@@ -86,19 +89,18 @@ impl<K: Kernel> Grouped<K> {
     pub fn new(kernel: K) -> Self {
         Grouped {
             kernel,
-            states: Vec::new(),
+            states: Gradual::default(),
             failures: Vec::new(),
+            later: None,
         }
     }
 
     fn grow(&mut self, groups: usize) {
-        if groups > self.states.len() {
-            self.states.resize_with(groups, K::State::default);
-        }
+        self.states.grow(groups, K::State::default);
     }
 
     fn take(&mut self, groups: &[GroupId], column: &<K::Argument as Argument>::Column, weights: &impl Weights) {
-        let states = self.states.as_mut_slice();
+        let states = self.states.write(groups);
         for (row, &group) in groups.iter().enumerate() {
             let value = K::Argument::get(column, row);
             self.kernel.change(&mut states[group as usize], value, weights.get(row));
@@ -112,7 +114,7 @@ impl<K: Kernel> Grouped<K> {
         weights: &impl Weights,
     ) -> Result<ArrayRef> {
         let mut output = self.kernel.output(groups.len());
-        let states = self.states.as_mut_slice();
+        let states = self.states.write(groups);
         for (row, &group) in groups.iter().enumerate() {
             let state = &mut states[group as usize];
             let weight = weights.get(row);
@@ -139,8 +141,9 @@ impl<K: Kernel> Aggregate for Grouped<K> {
         match weights(changes, nulls.as_ref()) {
             None => match one_group(changes.groups) {
                 Some(group) => {
-                    let state = &mut self.states[group as usize];
-                    self.kernel.add_all(state, &column, changes.rows());
+                    if let Some(state) = self.states.write_one(group as usize) {
+                        self.kernel.add_all(state, &column, changes.rows());
+                    }
                 }
                 None => self.take(changes.groups, &column, &AllAdd),
             },
@@ -164,7 +167,7 @@ impl<K: Kernel> Aggregate for Grouped<K> {
         let empty = K::State::default();
         let mut output = self.kernel.output(groups.len());
         for (row, &group) in groups.iter().enumerate() {
-            let state = self.states.get(group as usize).unwrap_or(&empty);
+            let state = self.states.read().get(group as usize).unwrap_or(&empty);
             if let Err(Overflow) = self.kernel.emit(state, &mut output) {
                 self.failures.push(failure(row, self.kernel.data_type()));
             }
@@ -179,9 +182,10 @@ impl<K: Kernel> Aggregate for Grouped<K> {
     fn merge(&mut self, other: &dyn Aggregate, from: &[GroupId], into: &[GroupId]) -> Result<()> {
         let other: &Self = same_kind(other)?;
         self.grow(group_count(into));
+        let states = self.states.write(into);
         for (&from, &into) in from.iter().zip(into) {
-            if let Some(state) = other.states.get(from as usize) {
-                self.kernel.merge(state, &mut self.states[into as usize]);
+            if let Some(state) = other.states.read().get(from as usize) {
+                self.kernel.merge(state, &mut states[into as usize]);
             }
         }
         Ok(())
@@ -189,7 +193,7 @@ impl<K: Kernel> Aggregate for Grouped<K> {
 
     fn clear(&mut self, groups: &[GroupId]) {
         for &group in groups {
-            if let Some(state) = self.states.get_mut(group as usize) {
+            if let Some(state) = self.states.write_one(group as usize) {
                 *state = K::State::default();
             }
         }
@@ -200,11 +204,40 @@ impl<K: Kernel> Aggregate for Grouped<K> {
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
-        self.kernel.save(&self.states, state)
+        let states = self.states.read();
+        state.value(&states.len().div_ceil(PIECE))?;
+        states
+            .chunks(PIECE)
+            .try_for_each(|piece| self.kernel.save(piece, state))
+    }
+
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        state.value(&self.states.begin_copy())?;
+        self.later = Some(state.later());
+        Ok(())
+    }
+
+    fn continue_snapshot(&mut self, bytes: usize) -> usize {
+        let copied = self.states.copy(bytes);
+        if copied < bytes
+            && let (Some(pieces), Some(later)) = (self.states.take_copy(), self.later.take())
+        {
+            let unwritten = pieces.into_iter().map(|piece| {
+                let kernel = self.kernel.clone();
+                StatePart::unwritten(move |state| kernel.save(&piece, state))
+            });
+            later.give(unwritten.collect());
+        }
+        copied
     }
 
     fn restore(&mut self, state: &mut StateReader) -> Result<()> {
-        self.states = self.kernel.load(state)?;
+        let pieces: usize = state.value()?;
+        let mut states = Vec::new();
+        for _ in 0..pieces {
+            states.append(&mut self.kernel.load(state)?);
+        }
+        self.states = Gradual::of(states);
         Ok(())
     }
 

@@ -128,6 +128,16 @@ pub trait Aggregate: Send {
     /// Writes its state.
     fn snapshot(&self, state: &mut StateWriter) -> Result<()>;
 
+    /// As [`Aggregate::snapshot`]; what is large may be left for [`Aggregate::continue_snapshot`], which writes it as it is now.
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        self.snapshot(state)
+    }
+
+    /// Copies about so many bytes more of what a snapshot has begun with; how many it were. None: it is complete.
+    fn continue_snapshot(&mut self, _bytes: usize) -> usize {
+        0
+    }
+
     /// Reads back what [`Aggregate::snapshot`] wrote, in place of what it has.
     fn restore(&mut self, state: &mut StateReader) -> Result<()>;
 

@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::operators::state::{StateReader, StateWriter};
 
 /// What is made of a sum and a count that is not 0: the sum itself or the mean.
-pub(super) trait Give: Clone + Send + 'static {
+pub(super) trait Give: Clone + Send + Sync + 'static {
     /// Of floats.
     fn float(sum: f64, count: i64) -> f64;
     /// Of integers.

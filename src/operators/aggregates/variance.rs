@@ -184,7 +184,7 @@ impl Moments {
 }
 
 /// What is made of the squares.
-pub(super) trait Spread: Clone + Send + 'static {
+pub(super) trait Spread: Clone + Send + Sync + 'static {
     /// From how many values on there is a result.
     const LEAST: i64;
     /// The result.

@@ -6,16 +6,17 @@
 //! anything else, each key encoded as one run of bytes. Hashes are seeded at random per table, so that nobody can send keys
 //! made to collide.
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
 use super::aggregates::GroupId;
-use super::state::{StateReader, StateWriter};
+use super::state::Later;
 use crate::error::{Error, Result};
 
 mod ids;
 pub(super) mod normal;
 mod rows;
+mod saved;
 mod text;
 mod words;
 
@@ -38,6 +39,9 @@ pub struct GroupTable {
     types: Vec<DataType>,
     keys: Keys,
     ids: Ids,
+    /// Where the groups go whose snapshot has begun, and which of them was that of NULL.
+    later: Option<Later>,
+    null_then: Option<GroupId>,
 }
 
 enum Keys {
@@ -62,6 +66,8 @@ impl GroupTable {
             types: types.to_vec(),
             keys,
             ids: Ids::default(),
+            later: None,
+            null_then: None,
         })
     }
 
@@ -98,10 +104,7 @@ impl GroupTable {
             Keys::Text(keys) => vec![keys.column(ids)?],
             Keys::Rows(keys) => keys.columns(ids)?,
         };
-        let typed = columns.iter().zip(&self.types);
-        typed
-            .map(|(column, to)| Ok(arrow::compute::cast(column, to)?))
-            .collect()
+        saved::typed(columns, &self.types)
     }
 
     /// Forgets groups; their numbers may be given to other keys. Numbers that are not live are ignored.
@@ -138,37 +141,5 @@ impl GroupTable {
     /// The live groups, the one first met first.
     pub fn live(&self) -> Vec<GroupId> {
         self.ids.live()
-    }
-
-    /// Writes the live groups, their numbers and their order.
-    pub fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
-        let live = self.live();
-        let keys = self.keys(&live)?;
-        let ids: ArrayRef = std::sync::Arc::new(UInt32Array::from(live));
-        let columns = std::iter::once(ids).chain(keys);
-        let named = columns.enumerate().map(|(i, column)| (format!("c{i}"), column, true));
-        state.columns(&RecordBatch::try_from_iter_with_nullable(named)?)
-    }
-
-    /// Reads back what [`GroupTable::snapshot`] wrote, into an empty table.
-    pub fn restore(&mut self, state: &mut StateReader) -> Result<()> {
-        let saved = state.columns()?;
-        let (ids, keys) = saved
-            .columns()
-            .split_first()
-            .ok_or_else(|| Error::failed("the snapshot is damaged: no groups"))?;
-        let ids = ids
-            .as_any()
-            .downcast_ref::<UInt32Array>()
-            .ok_or_else(|| Error::failed("the snapshot is damaged: groups without numbers"))?;
-        *self = GroupTable::new(&self.types)?;
-        self.ids.prescribe(ids.values());
-        let mut given = Vec::new();
-        self.assign(keys, ids.len(), &mut given)?;
-        self.ids.end_prescription();
-        match given == *ids.values() {
-            true => Ok(()),
-            false => Err(Error::failed("the snapshot is damaged: a group key stands twice")),
-        }
     }
 }

@@ -14,6 +14,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::GroupId;
 use super::ids::{Ids, put};
 use crate::error::Result;
+use crate::operators::gradual::Gradual;
 
 /// The longest value that a view holds itself.
 const INLINE: u32 = 12;
@@ -35,15 +36,16 @@ pub(super) fn holds(data_type: &DataType) -> bool {
 pub(super) struct TextKeys {
     short: HashTable<(u128, GroupId)>,
     long: HashTable<(u64, GroupId)>,
-    by_id: Vec<Key>,
+    pub(super) by_id: Gradual<Key>,
     null: Option<GroupId>,
     /// Whether the column is of strings.
-    strings: bool,
+    pub(super) strings: bool,
     hasher: DefaultHashBuilder,
 }
 
+/// A key.
 #[derive(Clone)]
-enum Key {
+pub(super) enum Key {
     Null,
     Short(u128),
     Long(Arc<[u8]>),
@@ -55,7 +57,7 @@ impl TextKeys {
         TextKeys {
             short: HashTable::new(),
             long: HashTable::new(),
-            by_id: Vec::new(),
+            by_id: Gradual::default(),
             null: None,
             strings: matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
             hasher: DefaultHashBuilder::default(),
@@ -108,7 +110,7 @@ impl TextKeys {
 
     fn long(&mut self, bytes: &[u8], ids: &mut Ids) -> Result<GroupId> {
         let hash = self.hasher.hash_one(bytes);
-        let by_id = &self.by_id;
+        let by_id = self.by_id.read();
         let same = |(known, id): &(u64, GroupId)| {
             *known == hash && matches!(&by_id[*id as usize], Key::Long(key) if key.as_ref() == bytes)
         };
@@ -132,7 +134,10 @@ impl TextKeys {
 
     /// Forgets a group.
     pub fn remove(&mut self, id: GroupId) {
-        match std::mem::replace(&mut self.by_id[id as usize], Key::Null) {
+        let Some(key) = self.by_id.write_one(id as usize) else {
+            return;
+        };
+        match std::mem::replace(key, Key::Null) {
             Key::Null => self.null = None,
             Key::Short(view) => {
                 let hash = self.hasher.hash_one(view);
@@ -151,25 +156,32 @@ impl TextKeys {
 
     /// The keys of groups as a column of views.
     pub fn column(&self, ids: &[GroupId]) -> Result<ArrayRef> {
-        let mut builder = BinaryViewBuilder::with_capacity(ids.len());
-        for &id in ids {
-            match self.by_id.get(id as usize) {
-                None | Some(Key::Null) => builder.append_null(),
-                Some(Key::Long(bytes)) => builder.append_value(bytes),
-                Some(Key::Short(view)) => {
-                    let bytes = view.to_le_bytes();
-                    builder.append_value(&bytes[4..4 + *view as u32 as usize]);
-                }
+        let by_id = self.by_id.read();
+        let keys = ids.iter().map(|id| by_id.get(*id as usize).unwrap_or(&Key::Null));
+        column_of(keys, self.strings)
+    }
+}
+
+/// Keys as a column of views.
+pub(super) fn column_of<'a>(keys: impl ExactSizeIterator<Item = &'a Key>, strings: bool) -> Result<ArrayRef> {
+    let mut builder = BinaryViewBuilder::with_capacity(keys.len());
+    for key in keys {
+        match key {
+            Key::Null => builder.append_null(),
+            Key::Long(bytes) => builder.append_value(bytes),
+            Key::Short(view) => {
+                let bytes = view.to_le_bytes();
+                builder.append_value(&bytes[4..4 + *view as u32 as usize]);
             }
         }
-        let bytes = builder.finish();
-        Ok(match self.strings {
-            true => Arc::new(StringViewArray::try_new(
-                bytes.views().clone(),
-                bytes.data_buffers().to_vec(),
-                bytes.nulls().cloned(),
-            )?),
-            false => Arc::new(bytes),
-        })
     }
+    let bytes = builder.finish();
+    Ok(match strings {
+        true => Arc::new(StringViewArray::try_new(
+            bytes.views().clone(),
+            bytes.data_buffers().to_vec(),
+            bytes.nulls().cloned(),
+        )?),
+        false => Arc::new(bytes),
+    })
 }

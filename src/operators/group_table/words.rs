@@ -11,9 +11,10 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::GroupId;
 use super::ids::{Ids, put};
 use crate::error::Result;
+use crate::operators::gradual::Gradual;
 
 /// Bits that a value fits into.
-pub(super) trait Word: Copy + Eq + Hash + Default + 'static {
+pub(super) trait Word: Copy + Eq + Hash + Default + Send + Sync + 'static {
     /// Whether every value of the type fits, and equal values have equal bits once normal.
     fn holds(data_type: &DataType) -> bool;
     /// The bits of each value; those of NULLs are anything.
@@ -25,8 +26,8 @@ pub(super) trait Word: Copy + Eq + Hash + Default + 'static {
 /// The numbers of keys that are words.
 pub(super) struct WordKeys<W> {
     table: HashTable<(W, GroupId)>,
-    by_id: Vec<W>,
-    null: Option<GroupId>,
+    pub(super) by_id: Gradual<W>,
+    pub(super) null: Option<GroupId>,
     hasher: DefaultHashBuilder,
 }
 
@@ -35,7 +36,7 @@ impl<W: Word> WordKeys<W> {
     pub fn new() -> Self {
         WordKeys {
             table: HashTable::new(),
-            by_id: Vec::new(),
+            by_id: Gradual::default(),
             null: None,
             hasher: DefaultHashBuilder::default(),
         }
@@ -95,7 +96,7 @@ impl<W: Word> WordKeys<W> {
             self.null = None;
             return;
         }
-        let hash = self.hasher.hash_one(self.by_id[id as usize]);
+        let hash = self.hasher.hash_one(self.by_id.read()[id as usize]);
         if let Ok(entry) = self.table.find_entry(hash, |(_, of)| *of == id) {
             entry.remove();
         }
@@ -103,13 +104,20 @@ impl<W: Word> WordKeys<W> {
 
     /// The keys of groups as a column.
     pub fn column(&self, data_type: &DataType, ids: &[GroupId]) -> Result<ArrayRef> {
-        let word = |&id: &GroupId| self.by_id.get(id as usize).copied().unwrap_or_default();
-        let words = ids.iter().map(word).collect();
-        let nulls = self
-            .null
-            .map(|null| NullBuffer::new(BooleanBuffer::collect_bool(ids.len(), |row| ids[row] != null)));
-        W::column(&super::normal::data_type(data_type), words, nulls)
+        let word = |&id: &GroupId| self.by_id.read().get(id as usize).copied().unwrap_or_default();
+        column_of(data_type, ids, ids.iter().map(word).collect(), self.null)
     }
+}
+
+/// The keys of groups as a column; one of them is NULL.
+pub(super) fn column_of<W: Word>(
+    data_type: &DataType,
+    ids: &[GroupId],
+    words: Vec<W>,
+    null: Option<GroupId>,
+) -> Result<ArrayRef> {
+    let nulls = null.map(|null| NullBuffer::new(BooleanBuffer::collect_bool(ids.len(), |row| ids[row] != null)));
+    W::column(&super::normal::data_type(data_type), words, nulls)
 }
 
 impl Word for u64 {

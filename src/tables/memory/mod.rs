@@ -176,10 +176,10 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn living(self) -> Result<RecordBatch> {
+    fn living(&self) -> Result<RecordBatch> {
         match self.live.count_set_bits() == self.live.len() {
-            true => Ok(self.rows),
-            false => Ok(filter_record_batch(&self.rows, &BooleanArray::new(self.live, None))?),
+            true => Ok(self.rows.clone()),
+            false => Ok(filter_record_batch(&self.rows, &BooleanArray::new(self.live.clone(), None))?),
         }
     }
 }
@@ -248,7 +248,7 @@ impl Table for MemoryTable {
 
     fn scan(&self, columns: &[usize]) -> Result<Vec<RecordBatch>> {
         let chunks = self.chunks(&self.shared.read(), columns, Marked::No)?;
-        let rows = chunks.into_iter().map(Chunk::living);
+        let rows = chunks.iter().map(Chunk::living);
         let rows: Vec<RecordBatch> = rows.collect::<Result<_>>()?;
         Ok(rows.into_iter().filter(|rows| rows.num_rows() > 0).collect())
     }
@@ -279,7 +279,8 @@ impl Table for MemoryTable {
         drop(shared);
         state.value(&saved)?;
         for chunk in chunks {
-            state.columns(&chunk.living()?)?;
+            // Whoever writes the state leaves the dead rows out.
+            state.unwritten(move |state| state.columns(&chunk.living()?))?;
         }
         Ok(())
     }

@@ -249,8 +249,8 @@ fn checkpoints_of_a_newer_version_are_not_overlooked() {
     app.run(2, &[]);
     let newest = app.checkpoints().pop().unwrap();
     let text = std::fs::read_to_string(&newest).unwrap();
-    std::fs::write(&newest, text.replacen("checkpoint 1 ", "checkpoint 2 ", 1)).unwrap();
-    app.refused(&[]).complains("E0502").complains("has the format 2");
+    std::fs::write(&newest, text.replacen("checkpoint 2 ", "checkpoint 3 ", 1)).unwrap();
+    app.refused(&[]).complains("E0502").complains("has the format 3");
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(super) use placed::{Nulls, Place, Placed};
 use crate::error::Result;
 
 /// How an argument is read.
-pub(super) trait Argument: Clone + Send + 'static {
+pub(super) trait Argument: Clone + Send + Sync + 'static {
     /// A column, opened for reading.
     type Column;
     /// The value of a row. Of a row that is NULL it is anything.
@@ -42,7 +42,7 @@ pub(super) trait Kind: for<'a> Argument<Value<'a>: Borrow<Self::Key>> {
     /// A value as it is compared. Its order is that of MIN, MAX and ORDER BY: NaN equals NaN and is the greatest.
     type Key: Ord + Hash + ?Sized;
     /// A value kept in state.
-    type Held: Borrow<Self::Key> + Ord + Hash + Clone + Send + 'static;
+    type Held: Borrow<Self::Key> + Ord + Hash + Clone + Send + Sync + 'static;
     /// A column under construction.
     type Builder;
 

@@ -11,7 +11,7 @@ use super::super::kinds::{Bytes, Kind};
 use crate::error::{Error, Result};
 
 /// What is made of a group's values.
-pub(in super::super) trait Shape<K: Kind>: Clone + Send + 'static {
+pub(in super::super) trait Shape<K: Kind>: Clone + Send + Sync + 'static {
     /// A column of results under construction.
     type Output;
     /// The type of the results.

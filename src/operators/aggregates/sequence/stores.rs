@@ -23,7 +23,7 @@ fn one<'a, V: ?Sized>(value: Option<&'a V>, place: &'a [u8]) -> Run<'a, V> {
 }
 
 /// The values of a group.
-pub(in super::super) trait Store<K: Kind>: Default + Send + 'static {
+pub(in super::super) trait Store<K: Kind>: Default + Clone + Send + Sync + 'static {
     /// Puts a row where it belongs: at the end, or where `place` says.
     fn add(&mut self, value: Option<&K::Key>, place: &[u8]);
     /// Takes a row back: the first that equals it.
@@ -43,6 +43,7 @@ fn borrowed<K: Kind>(held: &Option<K::Held>) -> Option<&K::Key> {
 }
 
 /// The first row only; nothing is taken back.
+#[derive(Clone)]
 pub(in super::super) struct First<K: Kind>(Option<Option<K::Held>>);
 
 impl<K: Kind> Default for First<K> {
@@ -67,6 +68,7 @@ impl<K: Kind> Store<K> for First<K> {
 
 /// The last row only, and how many there are; rows are taken back in the order in which they were added, so the last is
 /// there as long as any is.
+#[derive(Clone)]
 pub(in super::super) struct Last<K: Kind> {
     latest: Option<K::Held>,
     count: i64,
@@ -108,6 +110,7 @@ impl<K: Kind> Store<K> for Last<K> {
 }
 
 /// All rows, taken back in the order in which they were added. O(1) a row.
+#[derive(Clone)]
 pub(in super::super) struct Queue<K: Kind>(VecDeque<Option<K::Held>>);
 
 impl<K: Kind> Default for Queue<K> {
@@ -132,6 +135,7 @@ impl<K: Kind> Store<K> for Queue<K> {
 
 /// All rows, taken back in any order: a queue with gaps, and where each value stands in it. Amortised O(1) a row; each
 /// value is held twice.
+#[derive(Clone)]
 pub(in super::super) struct Bag<K: Kind> {
     slots: VecDeque<Slot<K::Held>>,
     /// The number of the first slot.
@@ -142,6 +146,7 @@ pub(in super::super) struct Bag<K: Kind> {
 }
 
 /// A row, or where one was.
+#[derive(Clone)]
 enum Slot<H> {
     Gap,
     Row(Option<H>),
@@ -225,6 +230,7 @@ impl<K: Kind> Store<K> for Bag<K> {
 
 /// All rows by their place; those of one place in the order in which they were added. O(log n) a row, and the number of
 /// rows of one place to take one back.
+#[derive(Clone)]
 pub(in super::super) struct Sorted<K: Kind> {
     rows: BTreeMap<Box<[u8]>, VecDeque<Option<K::Held>>>,
 }
