@@ -7,7 +7,7 @@ use super::{Connector, FormatSource, Sink, SinkSpec, Source, SourceSpec};
 use crate::catalog::streams::{Connection, Role, StreamDef};
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
-use crate::formats::{DecodeSchema, Format};
+use crate::formats::{DecodeSchema, Format, OPTIONAL};
 
 /// Connectors and formats by name.
 #[derive(Clone, Default)]
@@ -51,12 +51,24 @@ impl Registry {
 
     /// A connector by name.
     pub fn connector(&self, name: &str) -> Result<&Arc<dyn Connector>, Diagnostic> {
-        find(&self.connectors, name, Code::UnknownConnector, "connector")
+        find(&self.connectors, &[], name, Code::UnknownConnector, "connector")
     }
 
     /// A format by name.
+    ///
+    /// *Errors.* For a format that is a cargo feature and not built in: how to build it.
     pub fn format(&self, name: &str) -> Result<&Arc<dyn Format>, Diagnostic> {
-        find(&self.formats, name, Code::UnknownFormat, "format")
+        if let Ok(found) = find(&self.formats, OPTIONAL, name, Code::UnknownFormat, "format") {
+            return Ok(found);
+        }
+        if let Some(optional) = OPTIONAL.iter().find(|optional| optional.eq_ignore_ascii_case(name)) {
+            let message = format!("the format '{optional}' is not part of this build");
+            let error = Diagnostic::new(Code::UnknownFormat, message);
+            return Err(error.hint(format!(
+                "build with it: cargo build --release --features {optional} (or full)"
+            )));
+        }
+        find(&self.formats, OPTIONAL, name, Code::UnknownFormat, "format")
     }
 
     /// Whether a connector or a format has that name.
@@ -126,17 +138,60 @@ impl Registry {
     }
 }
 
-fn find<'a, T>(all: &'a BTreeMap<String, T>, name: &str, code: Code, what: &str) -> Result<&'a T, Diagnostic> {
+/// The one of that name; `more` are names that there would be in another build.
+fn find<'a, T>(
+    all: &'a BTreeMap<String, T>,
+    more: &[&str],
+    name: &str,
+    code: Code,
+    what: &str,
+) -> Result<&'a T, Diagnostic> {
     let folded = name.to_lowercase();
     if let Some(found) = all.get(name).or_else(|| all.get(&folded)) {
         return Ok(found);
     }
+    let mut names: Vec<&str> = all.keys().map(String::as_str).chain(more.iter().copied()).collect();
+    names.sort_unstable();
+    names.dedup();
     let error = Diagnostic::new(code, format!("there is no {what} '{name}'"));
-    Err(match nearest(name, all.keys().map(String::as_str)) {
+    Err(match nearest(name, names.iter().copied()) {
         Some(near) => error.hint(format!("did you mean '{near}'?")),
-        None => error.hint(format!(
-            "there are: {}",
-            all.keys().cloned().collect::<Vec<_>>().join(", ")
-        )),
+        None => error.hint(format!("there are: {}", names.join(", "))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_built_in_says_how_to_get_it() {
+        let registry = Registry::builtin();
+        for (optional, built) in OPTIONAL.iter().zip([
+            cfg!(feature = "avro"),
+            cfg!(feature = "parquet"),
+            cfg!(feature = "protobuf"),
+        ]) {
+            match registry.format(optional) {
+                Ok(format) => assert!(built && format.name() == *optional),
+                Err(error) => {
+                    assert!(
+                        !built && error.message.contains("is not part of this build"),
+                        "{}",
+                        error.message
+                    );
+                    let hint = error.hint.clone().unwrap_or_default();
+                    assert!(hint.contains(&format!("--features {optional}")), "{hint}");
+                }
+            }
+        }
+        assert!(
+            registry
+                .format("avr0")
+                .err()
+                .unwrap()
+                .message
+                .contains("there is no format")
+        );
+    }
 }

@@ -14,26 +14,44 @@ use crate::error::{Diagnostic, Result};
 use crate::event::EventBatch;
 
 pub mod arrow_ipc;
+#[cfg(feature = "avro")]
+pub mod avro;
 pub(crate) mod columns;
 pub mod csv;
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+mod delimited;
+mod fit;
 pub mod json;
 mod mapped;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 #[cfg(test)]
 #[path = "poison/tests.rs"]
 mod poison;
+#[cfg(feature = "protobuf")]
+pub mod protobuf;
 mod records;
 mod template;
 #[cfg(test)]
 mod testing;
 pub mod text;
 
+/// The formats that are part of a build only with the cargo features of their names.
+pub(crate) const OPTIONAL: &[&str] = &["avro", "parquet", "protobuf"];
+
 /// The formats that come with the engine.
 pub fn builtin() -> Vec<Arc<dyn Format>> {
     vec![
         Arc::new(arrow_ipc::ArrowFormat),
+        #[cfg(feature = "avro")]
+        Arc::new(avro::AvroFormat),
         Arc::new(text::BytesFormat),
         Arc::new(csv::CsvFormat),
         Arc::new(json::JsonFormat),
+        #[cfg(feature = "parquet")]
+        Arc::new(parquet::ParquetFormat),
+        #[cfg(feature = "protobuf")]
+        Arc::new(protobuf::ProtobufFormat),
         Arc::new(text::TextFormat),
     ]
 }
@@ -203,6 +221,14 @@ pub trait Encoder: Send {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
     /// Appends the rows of a batch, each with its terminator.
     fn encode(&mut self, batch: &EventBatch, out: &mut Vec<u8>) -> Result<()>;
+    /// Appends what stands after the last row of an output (a footer), and is ready for another output.
+    fn finish(&mut self, _out: &mut Vec<u8>) -> Result<()> {
+        Ok(())
+    }
+    /// Whether an output can be read only when it is finished, so that nothing can be appended to it nor cut off.
+    fn is_whole_when_finished(&self) -> bool {
+        false
+    }
     /// Whether every row ends with a line end, so that an output that does not was cut off.
     fn writes_lines(&self) -> bool {
         true

@@ -135,8 +135,11 @@ fn the_stronger_layer_gives_each_option() {
             }
         }
     }
-    for format in registry.formats() {
-        for spec in format.options().iter().filter(|spec| !spec.name.contains('<')) {
+    // Schemas are read when the app is compiled: their files, and what goes with them, would have to be there.
+    let of_schemas = ["schema", "schemas", "schema-id"];
+    for format in registry.formats().filter(|format| format.name() != "protobuf") {
+        let options = format.options().iter();
+        for spec in options.filter(|spec| !spec.name.contains('<') && !of_schemas.contains(&spec.name)) {
             let base = format!(
                 "type = 'source', extension = 'file', path = 'x', format = '{}'",
                 format.name()

@@ -4,5 +4,8 @@
 mod apps;
 #[path = "recovery/folder.rs"]
 mod folder;
+#[cfg(any(feature = "avro", feature = "parquet"))]
+#[path = "recovery/formats.rs"]
+mod formats;
 #[path = "recovery/kills.rs"]
 mod kills;

@@ -1,6 +1,7 @@
 //! `file`: reads files, globs and directories, once or following them as they grow; appends results to a file.
 
 mod options;
+mod parts;
 mod paths;
 mod position;
 mod reader;
@@ -63,6 +64,13 @@ impl SinkConnector for FileSinkSide {
     }
 
     fn build(&self, spec: SinkSpec) -> Result<Box<dyn Sink>, Diagnostic> {
-        Ok(Box::new(sink::FileSink::new(spec)?))
+        match spec
+            .encoder
+            .as_ref()
+            .is_some_and(|encoder| encoder.is_whole_when_finished())
+        {
+            true => Ok(Box::new(parts::PartsSink::new(spec)?)),
+            false => Ok(Box::new(sink::FileSink::new(spec)?)),
+        }
     }
 }

@@ -215,7 +215,7 @@ impl Sink for FileSink {
 }
 
 /// The path from the root, so that it means the same wherever the app is started.
-fn absolute(path: &Path) -> String {
+pub(super) fn absolute(path: &Path) -> String {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     absolute.to_string_lossy().into_owned()
 }

@@ -3,12 +3,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::File;
+use super::{File, options as file_options};
+use crate::config::options::{Options, RawOption};
 use crate::connectors::testing::*;
-use crate::connectors::{FormatSource, Position, Sink, Source};
+use crate::connectors::{Connector, FormatSource, Position, Sink, SinkSpec, Source};
 use crate::error::Error;
+use crate::event::EventBatch;
 use crate::formats::json::JsonFormat;
-use crate::formats::{DecodeSchema, Format};
+use crate::formats::{DecodeSchema, Encoder, Format};
 
 struct Folder(tempfile::TempDir);
 
@@ -437,5 +439,105 @@ fn a_sink_that_cannot_write_names_its_file() {
     assert!(
         matches!(error, Error::Io { .. }) && error.to_string().contains("f/g"),
         "{error}"
+    );
+}
+
+/// Writes lines, and an end.
+struct Ended;
+
+impl Encoder for Ended {
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"begin ");
+    }
+    fn encode(&mut self, batch: &EventBatch, out: &mut Vec<u8>) -> crate::error::Result<()> {
+        out.extend_from_slice(format!("{} ", batch.num_rows()).as_bytes());
+        Ok(())
+    }
+    fn finish(&mut self, out: &mut Vec<u8>) -> crate::error::Result<()> {
+        out.extend_from_slice(b"end");
+        Ok(())
+    }
+    fn is_whole_when_finished(&self) -> bool {
+        true
+    }
+}
+
+fn ended(path: &Path, mode: &str) -> Box<dyn Sink> {
+    let given = [("path", path.to_str().unwrap()), ("mode", mode)];
+    let raw = given.map(|(key, value)| RawOption::new(key, value));
+    let spec = SinkSpec {
+        stream: "S".to_string(),
+        schema: text_schema(),
+        options: Options::check("file", file_options::SINK, &raw).unwrap(),
+        encoder: Some(Box::new(Ended)),
+    };
+    File.sink().unwrap().build(spec).unwrap()
+}
+
+/// The files of a folder and what they hold, without those aside.
+fn parts(folder: &Path) -> Vec<(String, String)> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut parts: Vec<_> = files
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_string_lossy().into_owned(),
+                fs::read_to_string(path).unwrap(),
+            )
+        })
+        .filter(|(name, _)| !name.starts_with('.'))
+        .collect();
+    parts.sort();
+    parts
+}
+
+#[test]
+fn files_that_need_an_end_are_written_in_parts() {
+    let folder = Folder::new();
+    let path = folder.path("new/out.bin");
+    let names = |count: usize| (1..=count).map(|n| format!("out-{n:06}.bin")).collect::<Vec<_>>();
+    let listed = || {
+        parts(path.parent().unwrap())
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect::<Vec<_>>()
+    };
+    let mut first = ended(&path, "append");
+    first.open().unwrap();
+    first.write(&text_batch(&["a", "b"])).unwrap();
+    first.flush().unwrap();
+    assert!(listed().is_empty(), "nobody sees a part that is not whole");
+    let position = first.prepare().unwrap().unwrap();
+    assert_eq!(position["next"], 2);
+    assert_eq!(parts(path.parent().unwrap())[0].1, "begin 2 end");
+    assert_eq!(first.prepare().unwrap().unwrap()["next"], 2, "no part without rows");
+    first.write(&text_batch(&["c"])).unwrap();
+    first.prepare().unwrap();
+    first.write(&text_batch(&["d"])).unwrap();
+    // Killed: what came after the first checkpoint comes again.
+    drop(first);
+    assert_eq!(listed(), names(2));
+    let mut second = ended(&path, "append");
+    second.restore(&position).unwrap();
+    second.open().unwrap();
+    assert_eq!(listed(), names(1));
+    second.write(&text_batch(&["c", "d", "e"])).unwrap();
+    second.close().unwrap();
+    assert_eq!(listed(), names(2));
+    assert_eq!(parts(path.parent().unwrap())[1].1, "begin 3 end");
+    // Without a checkpoint it goes on behind what is there, or begins anew.
+    let mut third = ended(&path, "append");
+    third.open().unwrap();
+    third.write(&text_batch(&["f"])).unwrap();
+    third.close().unwrap();
+    assert_eq!(listed(), names(3));
+    let mut fourth = ended(&path, "overwrite");
+    fourth.open().unwrap();
+    fourth.write(&text_batch(&["g"])).unwrap();
+    fourth.close().unwrap();
+    assert_eq!(listed(), names(1));
+    assert!(
+        ended(&path, "append")
+            .restore(&serde_json::json!({"length": 3}))
+            .is_err()
     );
 }

@@ -91,4 +91,9 @@ impl Sink for StdoutSink {
     fn flush(&mut self) -> Result<()> {
         write_out(&mut self.buffer, &mut *self.output)
     }
+
+    fn close(&mut self) -> Result<()> {
+        self.encoder.finish(&mut self.buffer)?;
+        self.flush()
+    }
 }

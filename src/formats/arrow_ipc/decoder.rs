@@ -14,9 +14,9 @@ use arrow::datatypes::SchemaRef;
 use arrow::ipc::MessageHeader;
 use arrow::ipc::reader::read_record_batch;
 
-use super::fit::Fit;
 use super::message::{self, Front};
 use crate::error::{Error, Result};
+use crate::formats::fit::Fit;
 use crate::formats::{BadRecord, Block, DecodeSchema, Decoded, Decoder, FrameKind, Layout, records};
 
 /// Reads batches of the schema that the framer found.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::fit::Fit;
 use super::message::{self, Front};
+use crate::formats::fit::Fit;
 use crate::formats::{DecodeSchema, Frame, FrameKind, Framer, Layout, Prologue};
 
 /// The first bytes of an IPC *file*, which holds a stream after zeros up to a multiple of eight bytes, or of more.

@@ -2,7 +2,6 @@
 
 mod decoder;
 mod encoder;
-mod fit;
 mod format;
 mod framer;
 mod message;

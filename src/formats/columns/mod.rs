@@ -7,6 +7,8 @@ pub(crate) mod decimal;
 mod interval;
 pub(crate) mod json_value;
 pub(crate) mod json_writer;
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+pub(crate) mod native;
 pub(crate) mod number;
 mod reject;
 pub(crate) mod scalar_text;
@@ -16,8 +18,12 @@ mod temporal;
 mod views;
 
 pub(crate) use column::{Column, Values, finish};
-#[cfg(test)]
+#[cfg(feature = "parquet")]
+pub(crate) use interval::parse as parse_interval;
+#[cfg(any(test, feature = "parquet"))]
 pub(crate) use interval::write as write_interval;
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+pub(crate) use reject::Reject;
 pub(crate) use reject::shorten;
 pub(crate) use temporal::parse_timestamp;
 pub(crate) use views::{Content, Views};

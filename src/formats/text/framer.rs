@@ -4,14 +4,14 @@ use crate::formats::{Frame, FrameKind, Framer, Prologue};
 
 /// The input has one record, which ends where the input does. What is over the limit is given out and dropped as it comes.
 #[derive(Debug)]
-pub(super) struct MessageFramer {
+pub(crate) struct MessageFramer {
     limit: usize,
     /// The beginning was given out as oversized.
     skipping: bool,
 }
 
 impl MessageFramer {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         MessageFramer { limit, skipping: false }
     }
 

@@ -8,3 +8,5 @@ mod framer;
 mod tests;
 
 pub use format::{BytesFormat, TextFormat};
+#[cfg(feature = "parquet")]
+pub(crate) use framer::MessageFramer;

@@ -16,17 +16,17 @@ const CAST: CastOptions = CastOptions {
 
 /// Where the wanted columns are in the input's.
 #[derive(Debug)]
-pub(super) struct Fit {
+pub(crate) struct Fit {
     decoded: SchemaRef,
     /// For each wanted column the input's, if it has it.
     from: Vec<Option<usize>>,
     /// The input's columns that are read, ascending.
-    pub(super) read: Vec<usize>,
+    pub(crate) read: Vec<usize>,
 }
 
 impl Fit {
     /// By name, exactly or else but for case; or why the input cannot be read.
-    pub(super) fn new(theirs: &Schema, schema: &DecodeSchema) -> Result<Self, String> {
+    pub(crate) fn new(theirs: &Schema, schema: &DecodeSchema) -> Result<Self, String> {
         let decoded = schema.decoded();
         let names = || theirs.fields().iter().map(|field| field.name().as_str());
         let find = |name: &str| match resolve(name, names()) {
@@ -66,7 +66,7 @@ impl Fit {
 
     /// The batch's rows as those of the stream. `theirs` holds the columns of [`Fit::read`]. Rows with NULL in a NOT NULL column
     /// are left out and told, with the number of good rows before them.
-    pub(super) fn convert(&self, theirs: &RecordBatch, bad: &mut Vec<(String, usize)>) -> Result<RecordBatch, String> {
+    pub(crate) fn convert(&self, theirs: &RecordBatch, bad: &mut Vec<(String, usize)>) -> Result<RecordBatch, String> {
         let mut columns = Vec::with_capacity(self.from.len());
         for (field, from) in self.decoded.fields().iter().zip(&self.from) {
             columns.push(match from.and_then(|from| self.read.binary_search(&from).ok()) {
