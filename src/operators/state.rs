@@ -47,9 +47,12 @@ pub enum StatePart {
     Later(Later),
 }
 
+/// Writes sections.
+type Write = dyn Fn(&mut StateWriter) -> Result<()> + Send + Sync;
+
 /// What writes sections when somebody asks for their bytes, off the pipeline.
 #[derive(Clone)]
-pub struct Unwritten(Arc<dyn Fn(&mut StateWriter) -> Result<()> + Send + Sync>);
+pub struct Unwritten(Arc<Write>);
 
 impl std::fmt::Debug for Unwritten {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
