@@ -130,7 +130,7 @@ impl<T: Clone> Copying<T> {
         while copied < bytes && self.next < self.len {
             let from = self.next;
             self.next = self.len.min(from + PAGE);
-            if from % PIECE == 0 {
+            if from.is_multiple_of(PIECE) {
                 self.pieces.push(Vec::with_capacity(PIECE.min(self.len - from)));
             }
             let early = match self.early.is_empty() {

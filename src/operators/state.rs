@@ -47,9 +47,12 @@ pub enum StatePart {
     Later(Later),
 }
 
+/// Writes state when it is asked to.
+type Writes = dyn Fn(&mut StateWriter) -> Result<()> + Send + Sync;
+
 /// What writes sections when somebody asks for their bytes, off the pipeline.
 #[derive(Clone)]
-pub struct Unwritten(Arc<dyn Fn(&mut StateWriter) -> Result<()> + Send + Sync>);
+pub struct Unwritten(Arc<Writes>);
 
 impl std::fmt::Debug for Unwritten {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -168,10 +171,7 @@ impl StateWriter {
     }
 
     /// Appends sections that are written when somebody asks for their bytes, or now if this writer does not share.
-    pub fn unwritten(
-        &mut self,
-        write: impl Fn(&mut StateWriter) -> Result<()> + Send + Sync + 'static,
-    ) -> Result<()> {
+    pub fn unwritten(&mut self, write: impl Fn(&mut StateWriter) -> Result<()> + Send + Sync + 'static) -> Result<()> {
         if !self.shares {
             return write(self);
         }
