@@ -139,7 +139,10 @@ mod tests {
             [
                 (&Scope::App, "pattern.max_instances"),
                 (&Scope::Application, "state.ttl"),
-                (&Scope::AnyCase(Owner::Stream, "MY_TRADES".into()), "json.max_record_bytes"),
+                (
+                    &Scope::AnyCase(Owner::Stream, "MY_TRADES".into()),
+                    "json.max_record_bytes"
+                ),
             ]
         );
         assert!(layer.options[2].scope.is_of(Owner::Stream, "My_Trades"));
@@ -149,7 +152,10 @@ mod tests {
     fn what_names_nothing_is_an_error_without_the_value() {
         for (name, hint) in [
             ("EVENTFLUX__APPLICATION__STATE__TTLS", "did you mean 'state.ttl'?"),
-            ("EVENTFLUX__STREAMS__TRADES__FORMAT", "it decides what the other options of"),
+            (
+                "EVENTFLUX__STREAMS__TRADES__FORMAT",
+                "it decides what the other options of",
+            ),
             ("EVENTFLUX__TABLES__LIMITS__ID", "it says which saved state"),
             ("EVENTFLUX__TABLES__LIMITS", "write EVENTFLUX__APPLICATION__OPTION"),
             ("EVENTFLUX__STREAMS__TRADES", "write EVENTFLUX__APPLICATION__OPTION"),

@@ -188,7 +188,11 @@ impl Layers {
                 return Err(error.clone());
             }
         }
-        let named = self.files.iter().chain(&self.sets).flat_map(|layer| layer.names_of(owner));
+        let named = self
+            .files
+            .iter()
+            .chain(&self.sets)
+            .flat_map(|layer| layer.names_of(owner));
         for (name, error) in named {
             if !known.contains(name) {
                 return Err(match nearest(name, known.iter().copied()) {

@@ -710,7 +710,9 @@ impl Compiler<'_> {
         def.role = role;
         if let Some(mut settings) = settings {
             if let (Some(declared), Some(_)) = (&def.settings.id, &settings.id) {
-                let mut error = settings.options.invalid(ID, format!("'{stream}' has the id '{declared}' already"));
+                let mut error = settings
+                    .options
+                    .invalid(ID, format!("'{stream}' has the id '{declared}' already"));
                 error.code = Code::Duplicate;
                 return Err(self.text.finish(error.hint("leave one of them out")));
             }

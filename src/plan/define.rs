@@ -193,7 +193,8 @@ impl Definer<'_> {
     pub fn check_layers(&self, streams: &[Arc<StreamDef>], tables: &[Arc<TableSlot>]) -> Result<(), Diagnostic> {
         self.layers
             .check_streams(streams.iter().map(|stream| stream.name.as_str()))?;
-        self.layers.check_tables(tables.iter().map(|table| table.def().name.as_str()))?;
+        self.layers
+            .check_tables(tables.iter().map(|table| table.def().name.as_str()))?;
         let unconnected = |stream: &&Arc<StreamDef>| matches!(stream.role, Role::Internal | Role::Trigger(_));
         for stream in streams.iter().filter(unconnected) {
             let options = self.layers.of_stream(&stream.name).flatten();
@@ -392,9 +393,12 @@ impl Definer<'_> {
 
     fn connect(&self, stream: &str, raw: Vec<RawOption>, event_time: bool) -> Result<(Role, Settings), Diagnostic> {
         let (own, others): (Vec<_>, Vec<_>) = raw.into_iter().partition(of_stream);
-        let own = self.layered(self.layers.of_stream(stream), own, &[("stream", STREAM_OPTIONS)], |option| {
-            of_stream(option).then(|| option.key.clone())
-        })?;
+        let own = self.layered(
+            self.layers.of_stream(stream),
+            own,
+            &[("stream", STREAM_OPTIONS)],
+            |option| of_stream(option).then(|| option.key.clone()),
+        )?;
         let options = Options::check("stream", STREAM_OPTIONS, &own)?;
         let settings = settings(&options, event_time)?;
         let kind = options.text("type").unwrap_or("internal");

@@ -70,7 +70,8 @@ impl StreamPlan {
         };
         let mut parts = vec![operator.name().to_string()];
         parts.extend(operator.details());
-        match node.query.and_then(|query| self.queries.get(query)) {
+        let query = node.query.and_then(|query| self.queries.get(query));
+        match query {
             Some(query) => parts.push(query.definition.clone()),
             None => {
                 let stream = &self.streams[node.errors];
@@ -78,14 +79,17 @@ impl StreamPlan {
                 parts.extend(fields.map(|field| format!("{} {}", field.name(), field.data_type())));
             }
         }
-        let parts: Vec<_> = parts.iter().map(|part| self.state_names.in_text(part)).collect();
-        of(&parts)
+        let parts = parts.iter().map(|part| match query {
+            Some(query) => self.state_names.in_query(&query.name, part),
+            None => self.state_names.in_text(part),
+        });
+        of(&parts.collect::<Vec<_>>())
     }
 }
 
-/// Of the plan of a query.
-pub(super) fn of_plan(plan: &LogicalPlan, names: &StateNames) -> Fingerprint {
-    of(&[names.in_text(&plan.display_indent_schema().to_string())])
+/// Of the plan of the query of that name.
+pub(super) fn of_plan(query: &str, plan: &LogicalPlan, names: &StateNames) -> Fingerprint {
+    of(&[names.in_query(query, &plan.display_indent_schema().to_string())])
 }
 
 fn of_table(def: &TableDef) -> Fingerprint {

@@ -24,6 +24,9 @@ pub const ID: &str = "id";
 /// How long an id may be, in bytes.
 const LONGEST: usize = 200;
 
+/// The query itself, in what its plan says.
+const OWN: &str = "#";
+
 /// What operators' ids are put together with, and so no id has in it.
 const SEPARATORS: [char; 2] = ['#', '/'];
 
@@ -93,7 +96,9 @@ pub(super) fn check(streams: &[Arc<StreamDef>], tables: &[Arc<TableSlot>], text:
             };
             match claimed.insert(called, (owner, calling)) {
                 Some((_, Calling::Name)) if calling == Calling::Name => {}
-                Some((first, firsts)) => return Err(text.finish(claimed_twice(called, (first, firsts), (owner, calling)))),
+                Some((first, firsts)) => {
+                    return Err(text.finish(claimed_twice(called, (first, firsts), (owner, calling))));
+                }
                 None => {}
             }
         }
@@ -135,7 +140,9 @@ impl StateNames {
     /// queries have saved is refused when the stream is renamed, and never taken for what it is not.
     pub(super) fn of(streams: &[Arc<StreamDef>], tables: &[Arc<TableSlot>]) -> Self {
         let of_streams = streams.iter().map(|def| (def.name.as_str(), def.state_id()));
-        let of_tables = tables.iter().map(|table| (table.def().name.as_str(), table.def().state_id()));
+        let of_tables = tables
+            .iter()
+            .map(|table| (table.def().name.as_str(), table.def().state_id()));
         let both = of_streams.chain(of_tables);
         let mut renamed: Vec<(String, String)> = both
             .filter(|(name, id)| name != id)
@@ -153,7 +160,18 @@ impl StateNames {
         StateNames { renamed }
     }
 
-    /// The text of a plan with ids in the places of names. Literals stay as they are. Cost: O(text × names with an id).
+    /// What the plan of a query says, with ids in the places of names. The name of the query has the number of its statement in it; it is
+    /// that of its subqueries under windows, too, and says nothing. Literals stay as they are. Cost: O(text × names with an id).
+    pub(super) fn in_query<'t>(&self, query: &str, text: &'t str) -> Cow<'t, str> {
+        if !text.contains(query) {
+            return self.in_text(text);
+        }
+        let own = (query.to_string(), OWN.to_string());
+        let renamed = std::iter::once(own).chain(self.renamed.iter().cloned()).collect();
+        Cow::Owned(StateNames { renamed }.in_text(text).into_owned())
+    }
+
+    /// What a plan says, with ids in the places of names.
     pub(super) fn in_text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.renamed.is_empty() {
             return Cow::Borrowed(text);
@@ -222,7 +240,10 @@ mod tests {
         let names = names(&[("Old Deals", "Gone"), ("Deals", "Trades"), ("Trades", "Deals")]);
         for (text, want) in [
             ("TableScan: Deals", "TableScan: Trades"),
-            ("Deals.x > MyDeals.x, Deals2.x, xDeals", "Trades.x > MyDeals.x, Deals2.x, xDeals"),
+            (
+                "Deals.x > MyDeals.x, Deals2.x, xDeals",
+                "Trades.x > MyDeals.x, Deals2.x, xDeals",
+            ),
             // Two that have swapped their names.
             ("Deals.x = Trades.x", "Trades.x = Deals.x"),
             ("TableScan: Old Deals", "TableScan: Gone"),
@@ -237,6 +258,10 @@ mod tests {
         ] {
             assert_eq!(names.in_text(text), want, "{text}");
         }
+        assert_eq!(
+            names.in_query("Deals#12", "Deals#12.x Deals#1.x Deals.x"),
+            "#.x Trades#1.x Trades.x"
+        );
         assert!(matches!(StateNames::default().in_text("Deals"), Cow::Borrowed("Deals")));
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use datafusion_expr::LogicalPlan;
 
-use super::state_ids::StateNames;
 use super::event_time_node::begins_in;
 use super::fingerprint::Fingerprint;
 use super::lower::columns_read;
+use super::state_ids::StateNames;
 use crate::catalog::streams::StreamDef;
 use crate::error::Diagnostic;
 use crate::event::Micros;

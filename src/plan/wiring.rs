@@ -263,7 +263,7 @@ impl Compiled {
             target,
             first,
             last,
-            definition: of_plan(&query.plan, &plan.state_names),
+            definition: of_plan(&query.name, &query.plan, &plan.state_names),
         });
         Ok(())
     }
