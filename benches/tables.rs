@@ -52,6 +52,7 @@ fn open(backend: &str, key: &[usize], index: &[usize], options: &[(&str, &str)])
             vec![index.to_vec()]
         },
         backend: backend.to_string(),
+        settings: Options::default(),
         options: Options::check(backend, specs, &raw).expect("options"),
         raw,
         span: None,

@@ -184,7 +184,7 @@ impl App {
         };
         for slot in self.inner.compiled.tables() {
             let table = self.inner.backends.open(slot.def().as_ref().clone(), &opening)?;
-            if let Some(bytes) = snapshot.and_then(|snapshot| snapshot.tables.get(&slot.def().name)) {
+            if let Some(bytes) = snapshot.and_then(|snapshot| snapshot.tables.get(slot.def().state_id())) {
                 restore(table.as_ref(), bytes)?;
             }
             slot.open(table);

@@ -32,6 +32,13 @@ pub struct StreamDef {
     pub primary_key: Vec<usize>,
 }
 
+impl StreamDef {
+    /// What its state is saved under: the option `id`, or else its name.
+    pub fn state_id(&self) -> &str {
+        self.settings.id.as_deref().unwrap_or(&self.name)
+    }
+}
+
 /// `CREATE WINDOW`: a stream of the changes of a window's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedWindow {
@@ -103,6 +110,8 @@ pub struct Connection {
 /// Options of any stream.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// What state is saved under instead of the stream's name.
+    pub id: Option<String>,
     /// What happens to late events.
     pub late: LatePolicy,
     /// Processing time without events after which the stream is idle, in µs.

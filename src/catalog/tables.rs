@@ -21,8 +21,17 @@ pub struct TableDef {
     pub backend: String,
     /// The backend's options, checked.
     pub options: Options,
+    /// The options of any table, checked.
+    pub settings: Options,
     /// As written, for messages.
     pub raw: Vec<RawOption>,
     /// Where its name stands in the app.
     pub span: Option<Range<usize>>,
+}
+
+impl TableDef {
+    /// What its rows are saved under: the option `id`, or else its name.
+    pub fn state_id(&self) -> &str {
+        self.settings.text("id").unwrap_or(&self.name)
+    }
 }

@@ -4,13 +4,14 @@ use serde_json::{Map, Value, json};
 
 use super::app_args::AppArgs;
 use super::{exit, output};
-use crate::config::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, OF_THE_APP};
+use crate::config::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, of_the_app};
 use crate::config::layers::Layers;
 use crate::config::options::{OptionKind, OptionSpec};
 use crate::connectors::Registry;
 use crate::error::Result;
 use crate::plan::configured::{Configured, Origin, origin, place};
 use crate::plan::stream_options::STREAM_OPTIONS;
+use crate::tables::registry::Backends;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -139,7 +140,7 @@ fn schema() -> Value {
     }
     let registry = Registry::builtin();
     let mut stream = Map::new();
-    for spec in STREAM_OPTIONS.iter().filter(|spec| !OF_THE_APP.contains(&spec.name)) {
+    for spec in STREAM_OPTIONS.iter().filter(|spec| of_the_app(spec.name, "").is_none()) {
         put(&mut stream, spec.name, spec);
     }
     for connector in registry.connectors() {
@@ -154,6 +155,13 @@ fn schema() -> Value {
         for spec in format.options() {
             put(&mut stream, spec.name, spec);
             put(&mut stream, &format!("{}.{}", format.name(), spec.name), spec);
+        }
+    }
+    let mut kept = Map::new();
+    for backend in Backends::builtin().all() {
+        for spec in backend.options() {
+            put(&mut kept, spec.name, spec);
+            put(&mut kept, &format!("{}.{}", backend.name(), spec.name), spec);
         }
     }
     json!({
@@ -173,6 +181,11 @@ fn schema() -> Value {
                 "type": "object",
                 "description": "Options of streams, by the streams' names.",
                 "additionalProperties": table(stream),
+            },
+            "tables": {
+                "type": "object",
+                "description": "Options of tables, by the tables' names.",
+                "additionalProperties": table(kept),
             },
         },
     })

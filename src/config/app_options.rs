@@ -3,8 +3,24 @@
 use super::checkpoints;
 use super::options::{OptionKind, OptionSpec};
 
-/// What decides the meaning of a stream's other options, and so cannot be configured.
-pub const OF_THE_APP: &[&str] = &["type", "extension", "format"];
+/// What decides the meaning of the other options of a stream or a table, and so cannot be configured.
+const DECIDING: &[&str] = &["type", "extension", "format"];
+
+/// Says what saved state belongs to which statement of the app.
+const ID: &str = "id";
+
+/// Why an option of a stream or a table belongs to the app and cannot be configured; `None` if it can be.
+pub fn of_the_app(option: &str, owner: &str) -> Option<String> {
+    match option {
+        ID => Some(format!(
+            "it says which saved state is that of '{owner}', in every place the app runs: write it into WITH in the app"
+        )),
+        deciding if DECIDING.contains(&deciding) => Some(format!(
+            "it decides what the other options of '{owner}' mean: write it into WITH in the app"
+        )),
+        _ => None,
+    }
+}
 
 /// Options that an app's streams share.
 pub const APPLICATION_OPTIONS: &[&str] = &[

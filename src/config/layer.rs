@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, OF_THE_APP};
+use super::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, of_the_app};
 use super::nearest::nearest;
 use super::options::RawOption;
 use crate::error::{Code, Diagnostic, SourceText};
@@ -14,10 +14,58 @@ use crate::error::{Code, Diagnostic, SourceText};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Layer {
     pub(super) options: Vec<Entry>,
-    /// Streams that are named, with the place of the name. Also those without options.
-    pub(super) streams: Vec<(String, Diagnostic)>,
+    /// Streams and tables that are named, with the place of the name. Also those without options.
+    pub(super) named: Vec<Named>,
     /// Files to be read before this one, as written.
     pub(super) includes: Vec<(String, Range<usize>)>,
+}
+
+impl Layer {
+    /// The options of the scopes that are meant.
+    pub(super) fn options_of(&self, is_it: impl Fn(&Scope) -> bool) -> Vec<&RawOption> {
+        let entries = self.options.iter().filter(|entry| is_it(&entry.scope));
+        entries.map(|entry| &entry.option).collect()
+    }
+
+    /// The streams, or the tables, that are named.
+    pub(super) fn names_of(&self, owner: Owner) -> impl Iterator<Item = (&str, &Diagnostic)> {
+        let named = self.named.iter().filter(move |named| named.owner == owner);
+        named.map(|named| (named.name.as_str(), &named.unknown))
+    }
+}
+
+/// A stream or a table that is named.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    pub(super) owner: Owner,
+    pub(super) name: String,
+    /// What is wrong if the app has none of that name, at the place of the name.
+    pub(super) unknown: Diagnostic,
+}
+
+/// What has options and a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    Stream,
+    Table,
+}
+
+impl Owner {
+    /// As one is called.
+    pub(super) fn singular(self) -> &'static str {
+        match self {
+            Owner::Stream => "stream",
+            Owner::Table => "table",
+        }
+    }
+
+    /// As the table of their options is called.
+    pub(super) fn plural(self) -> &'static str {
+        match self {
+            Owner::Stream => "streams",
+            Owner::Table => "tables",
+        }
+    }
 }
 
 /// An option and what it is for.
@@ -34,18 +82,18 @@ pub(super) enum Scope {
     Application,
     /// The app itself.
     App,
-    /// A stream, by its name.
-    Stream(String),
-    /// A stream, by its name in whatever case: environment variables have but one.
-    AnyCase(String),
+    /// A stream or a table, by its name.
+    Of(Owner, String),
+    /// A stream or a table, by its name in whatever case: environment variables have but one.
+    AnyCase(Owner, String),
 }
 
 impl Scope {
-    /// Whether an option of this scope is for a stream.
-    pub(super) fn is_of(&self, stream: &str) -> bool {
+    /// Whether an option of this scope is for the stream, or the table, of that name.
+    pub(super) fn is_of(&self, owner: Owner, called: &str) -> bool {
         match self {
-            Scope::Stream(name) => name == stream,
-            Scope::AnyCase(name) => name.eq_ignore_ascii_case(stream),
+            Scope::Of(kind, name) => *kind == owner && name == called,
+            Scope::AnyCase(kind, name) => *kind == owner && name.eq_ignore_ascii_case(called),
             Scope::Application | Scope::App => false,
         }
     }
@@ -78,21 +126,18 @@ impl Reader<'_> {
         for (key, value) in document {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("application", DeValue::Table(options)) => self.options(&Scope::Application, "", options)?,
-                ("streams", DeValue::Table(streams)) => {
-                    for (stream, value) in streams {
-                        self.stream(stream, value)?;
-                    }
-                }
+                ("streams", DeValue::Table(streams)) => self.owners(Owner::Stream, streams)?,
+                ("tables", DeValue::Table(tables)) => self.owners(Owner::Table, tables)?,
                 ("include", value) if self.value.is_none() => self.includes(key, value)?,
-                ("application" | "streams", _) => {
+                ("application" | "streams" | "tables", _) => {
                     let error = Diagnostic::new(Code::Syntax, format!("'{}' is a table", key.get_ref()));
-                    return Err(self.at(error.hint("write [application] or [streams.Name]"), key));
+                    return Err(self.at(error.hint("write [application], [streams.Name] or [tables.Name]"), key));
                 }
                 (unknown, _) => {
                     let error = Diagnostic::new(Code::UnknownOption, format!("the configuration has no '{unknown}'"));
-                    let error = match nearest(unknown, ["application", "streams", "include"]) {
+                    let error = match nearest(unknown, ["application", "streams", "tables", "include"]) {
                         Some(near) => error.hint(format!("did you mean '{near}'?")),
-                        None => error.hint("it has: [application], [streams.Name], [include]"),
+                        None => error.hint("it has: [application], [streams.Name], [tables.Name], [include]"),
                     };
                     return Err(self.at(error, key));
                 }
@@ -124,18 +169,26 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn stream(&mut self, stream: Key, value: &Spanned<DeValue>) -> Result<(), Diagnostic> {
-        let name = stream.get_ref().to_string();
+    /// `[streams]` or `[tables]`.
+    fn owners(&mut self, owner: Owner, named: &DeTable) -> Result<(), Diagnostic> {
+        named.iter().try_for_each(|(key, value)| self.owner(owner, key, value))
+    }
+
+    /// `[streams.Name]` or `[tables.Name]`.
+    fn owner(&mut self, owner: Owner, key: Key, value: &Spanned<DeValue>) -> Result<(), Diagnostic> {
+        let (name, kin) = (key.get_ref().to_string(), owner.plural());
         let DeValue::Table(options) = value.get_ref() else {
-            let error = Diagnostic::new(Code::Syntax, format!("'streams.{name}' is a table of options"));
-            return Err(self.at(
-                error.hint(format!("write [streams.{name}], then option = value")),
-                stream,
-            ));
+            let error = Diagnostic::new(Code::Syntax, format!("'{kin}.{name}' is a table of options"));
+            return Err(self.at(error.hint(format!("write [{kin}.{name}], then option = value")), key));
         };
-        let unknown = Diagnostic::new(Code::UnknownStream, format!("the app has no stream '{name}'"));
-        self.layer.streams.push((name.clone(), self.at(unknown, stream)));
-        self.options(&Scope::Stream(name), "", options)
+        let message = format!("the app has no {} '{name}'", owner.singular());
+        let unknown = self.at(Diagnostic::new(Code::UnknownStream, message), key);
+        self.layer.named.push(Named {
+            owner,
+            name: name.clone(),
+            unknown,
+        });
+        self.options(&Scope::Of(owner, name), "", options)
     }
 
     fn options(&mut self, scope: &Scope, prefix: &str, table: &DeTable) -> Result<(), Diagnostic> {
@@ -193,12 +246,10 @@ impl Reader<'_> {
 
     fn check_key(&self, scope: &Scope, name: &str, key: Key) -> Result<(), Diagnostic> {
         match scope {
-            Scope::Stream(stream) if OF_THE_APP.contains(&name) => {
-                let error = Diagnostic::new(Code::UnknownOption, format!("'{name}' cannot be configured"));
-                let hint =
-                    format!("it decides what the other options of '{stream}' mean: write it into WITH in the app");
-                Err(self.at(error.hint(hint), key))
-            }
+            Scope::Of(_, owner) => match of_the_app(name, owner) {
+                Some(why) => Err(self.at(not_configured(name).hint(why), key)),
+                None => Ok(()),
+            },
             Scope::Application if !APPLICATION_OPTIONS.contains(&name) => {
                 let error = Diagnostic::new(Code::UnknownOption, format!("[application] has no option '{name}'"));
                 let of_the_app = APP_OPTIONS.iter().map(|spec| spec.name);
@@ -225,6 +276,11 @@ impl Reader<'_> {
         error.source = Some(self.source.clone());
         error
     }
+}
+
+/// That an option stands in the app alone.
+pub(super) fn not_configured(name: &str) -> Diagnostic {
+    Diagnostic::new(Code::UnknownOption, format!("'{name}' cannot be configured"))
 }
 
 fn is_of_the_app(name: &str) -> bool {

@@ -1,7 +1,7 @@
 //! Configuration from environment variables: `EVENTFLUX__STREAMS__TRADES__FILE__PATH=trades.json`.
 
-use super::app_options::{APP_OPTIONS, APPLICATION_OPTIONS};
-use super::layer::{Entry, Layer, Scope};
+use super::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, of_the_app};
+use super::layer::{Entry, Layer, Named, Owner, Scope, not_configured};
 use super::nearest::nearest;
 use super::options::RawOption;
 use crate::error::{Code, Diagnostic, SourceText};
@@ -32,19 +32,19 @@ fn variable(layer: &mut Layer, name: &str, value: String) -> Result<(), Diagnost
     let (scope, key) = match parts.as_slice() {
         ["APPLICATION", key @ ..] if !key.is_empty() => of_application(&key.join(".")).map_err(at)?,
         ["STREAMS", stream, key @ ..] if !key.is_empty() => {
-            let unknown = Diagnostic::new(
-                Code::UnknownStream,
-                format!("the app has no stream '{stream}', in whatever case"),
-            );
-            layer.streams.push((stream.to_string(), at(unknown)));
-            (Scope::AnyCase(stream.to_string()), key.join(".").to_ascii_lowercase())
+            let named = named(layer, Owner::Stream, stream, &at);
+            (named, of_owner(stream, key).map_err(at)?)
+        }
+        ["TABLES", table, key @ ..] if !key.is_empty() => {
+            let named = named(layer, Owner::Table, table, &at);
+            (named, of_owner(table, key).map_err(at)?)
         }
         _ => {
             let error = Diagnostic::new(
                 Code::UnknownOption,
                 format!("the environment variable {name} names no option"),
             );
-            let hint = "write EVENTFLUX__APPLICATION__OPTION or EVENTFLUX__STREAMS__NAME__OPTION";
+            let hint = "write EVENTFLUX__APPLICATION__OPTION, EVENTFLUX__STREAMS__NAME__OPTION or EVENTFLUX__TABLES__NAME__OPTION";
             return Err(at(error.hint(hint)));
         }
     };
@@ -59,6 +59,26 @@ fn variable(layer: &mut Layer, name: &str, value: String) -> Result<(), Diagnost
     };
     layer.options.push(Entry { scope, option });
     Ok(())
+}
+
+/// The scope of a stream or a table, whose name is noted.
+fn named(layer: &mut Layer, owner: Owner, name: &str, at: &dyn Fn(Diagnostic) -> Diagnostic) -> Scope {
+    let message = format!("the app has no {} '{name}', in whatever case", owner.singular());
+    layer.named.push(Named {
+        owner,
+        name: name.to_string(),
+        unknown: at(Diagnostic::new(Code::UnknownStream, message)),
+    });
+    Scope::AnyCase(owner, name.to_string())
+}
+
+/// The option of a stream or a table that the parts of a name stand for.
+fn of_owner(owner: &str, parts: &[&str]) -> Result<String, Diagnostic> {
+    let key = parts.join(".").to_ascii_lowercase();
+    match of_the_app(&key, owner) {
+        Some(why) => Err(not_configured(&key).hint(why)),
+        None => Ok(key),
+    }
 }
 
 /// The option of `[application]` that a name stands for.
@@ -119,16 +139,25 @@ mod tests {
             [
                 (&Scope::App, "pattern.max_instances"),
                 (&Scope::Application, "state.ttl"),
-                (&Scope::AnyCase("MY_TRADES".into()), "json.max_record_bytes"),
+                (
+                    &Scope::AnyCase(Owner::Stream, "MY_TRADES".into()),
+                    "json.max_record_bytes"
+                ),
             ]
         );
-        assert!(layer.options[2].scope.is_of("My_Trades"));
+        assert!(layer.options[2].scope.is_of(Owner::Stream, "My_Trades"));
     }
 
     #[test]
     fn what_names_nothing_is_an_error_without_the_value() {
         for (name, hint) in [
             ("EVENTFLUX__APPLICATION__STATE__TTLS", "did you mean 'state.ttl'?"),
+            (
+                "EVENTFLUX__STREAMS__TRADES__FORMAT",
+                "it decides what the other options of",
+            ),
+            ("EVENTFLUX__TABLES__LIMITS__ID", "it says which saved state"),
+            ("EVENTFLUX__TABLES__LIMITS", "write EVENTFLUX__APPLICATION__OPTION"),
             ("EVENTFLUX__STREAMS__TRADES", "write EVENTFLUX__APPLICATION__OPTION"),
             ("EVENTFLUX__", "write EVENTFLUX__APPLICATION__OPTION"),
         ] {

@@ -1,15 +1,15 @@
 //! Configuration layers: what stands outside the app and completes it.
 //!
-//! An option of a stream comes from the first of these that gives it:
+//! An option of a stream or a table comes from the first of these that gives it:
 //! 1. WITH in the app,
-//! 2. `--set streams.Name.option=value`, the last one first,
-//! 3. the environment, `EVENTFLUX__STREAMS__NAME__OPTION`,
-//! 4. `[streams.Name]` of the configuration files, the last file first, each before those it includes,
-//! 5. `--set application.option=value`, then `EVENTFLUX__APPLICATION__OPTION`, then `[application]` of the files,
+//! 2. `--set streams.Name.option=value` or `--set tables.Name.option=value`, the last one first,
+//! 3. the environment, `EVENTFLUX__STREAMS__NAME__OPTION` or `EVENTFLUX__TABLES__NAME__OPTION`,
+//! 4. `[streams.Name]` or `[tables.Name]` of the configuration files, the last file first, each before those it includes,
+//! 5. of streams: `--set application.option=value`, then `EVENTFLUX__APPLICATION__OPTION`, then `[application]` of the files,
 //! 6. the option's default.
 //!
 //! Keys are the options' names as in WITH; nested tables and dotted keys are the same. `type`, `extension` and `format` belong
-//! to the app: they decide what the other options mean.
+//! to the app: they decide what the other options mean. So does `id`, which says what is whose saved state.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use super::app_options::{MAX_PARALLELISM, PARALLELISM};
-use super::layer::{self, Entry, Layer, Scope};
+use super::layer::{self, Entry, Layer, Owner, Scope};
 use super::nearest::nearest;
 use super::options::RawOption;
 use crate::error::{Code, Diagnostic, Error, Result, SourceText};
@@ -43,7 +43,7 @@ impl Layers {
         Ok(self)
     }
 
-    /// Adds a TOML file that several apps share: streams it names need not be the app's.
+    /// Adds a TOML file that several apps share: streams and tables it names need not be the app's.
     pub fn shared_file(mut self, path: impl AsRef<Path>) -> Result<Self> {
         self.add_file(path.as_ref(), &mut Vec::new(), false)?;
         Ok(self)
@@ -74,7 +74,7 @@ impl Layers {
         }
         within.pop();
         if !own {
-            layer.streams.clear();
+            layer.named.clear();
         }
         self.files.push(layer);
         Ok(())
@@ -93,14 +93,14 @@ impl Layers {
     }
 
     /// Takes in environment variables: `EVENTFLUX__APPLICATION__STATE__TTL` is `application.state.ttl`. Two underscores stand
-    /// for a dot, one for the hyphen of an option's name; the case of a stream's name does not matter. They are stronger than all files
+    /// for a dot, one for the hyphen of an option's name; the case of a stream's or table's name does not matter. They are stronger than all files
     /// and weaker than what is set. Variables of other names are not looked at.
     pub fn environment(mut self, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Diagnostic> {
         self.environment = Some(super::layer_environment::layer(variables)?);
         Ok(self)
     }
 
-    /// Adds `streams.Name.option=value` or `application.option=value`, which is stronger than all files and what was set
+    /// Adds `streams.Name.option=value`, `tables.Name.option=value` or `application.option=value`, which is stronger than all files and what was set
     /// before.
     pub fn set(mut self, assignment: &str) -> Result<Self, Diagnostic> {
         let source = SourceText::new("--set", assignment);
@@ -129,15 +129,19 @@ impl Layers {
 
     /// The options for a stream, strongest layer first.
     pub fn of_stream<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Vec<&'a RawOption>> {
-        let of = |layer: &'a Layer, is_it: &dyn Fn(&Scope) -> bool| {
-            let entries = layer.options.iter().filter(|entry| is_it(&entry.scope));
-            entries.map(|entry| &entry.option).collect()
-        };
-        let own = self
-            .strongest_first()
-            .map(move |layer| of(layer, &|scope| scope.is_of(name)));
         let shared = self.strongest_first();
-        own.chain(shared.map(move |layer| of(layer, &|scope| *scope == Scope::Application)))
+        let shared = shared.map(move |layer| layer.options_of(|scope| *scope == Scope::Application));
+        self.of(Owner::Stream, name).chain(shared)
+    }
+
+    /// The options for a table, strongest layer first.
+    pub fn of_table<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Vec<&'a RawOption>> {
+        self.of(Owner::Table, name)
+    }
+
+    fn of<'a>(&'a self, owner: Owner, name: &'a str) -> impl Iterator<Item = Vec<&'a RawOption>> {
+        self.strongest_first()
+            .map(move |layer| layer.options_of(|scope| scope.is_of(owner, name)))
     }
 
     fn strongest_first(&self) -> impl Iterator<Item = &Layer> {
@@ -169,18 +173,31 @@ impl Layers {
 
     /// Checks that all streams that are named exist.
     pub fn check_streams<'a>(&self, known: impl Iterator<Item = &'a str>) -> Result<(), Diagnostic> {
-        let known: BTreeSet<&str> = known.collect();
-        let environment = self.environment.iter().flat_map(|layer| &layer.streams);
+        self.check(Owner::Stream, known.collect())
+    }
+
+    /// Checks that all tables that are named exist.
+    pub fn check_tables<'a>(&self, known: impl Iterator<Item = &'a str>) -> Result<(), Diagnostic> {
+        self.check(Owner::Table, known.collect())
+    }
+
+    fn check(&self, owner: Owner, known: BTreeSet<&str>) -> Result<(), Diagnostic> {
+        let environment = self.environment.iter().flat_map(|layer| layer.names_of(owner));
         for (name, error) in environment {
             if !known.iter().any(|known| known.eq_ignore_ascii_case(name)) {
                 return Err(error.clone());
             }
         }
-        let named = self.files.iter().chain(&self.sets).flat_map(|layer| &layer.streams);
+        let named = self
+            .files
+            .iter()
+            .chain(&self.sets)
+            .flat_map(|layer| layer.names_of(owner));
         for (name, error) in named {
-            if !known.contains(name.as_str()) {
+            if !known.contains(name) {
                 return Err(match nearest(name, known.iter().copied()) {
                     Some(near) => error.clone().hint(format!("did you mean '{near}'?")),
+                    None if known.is_empty() => error.clone().hint(format!("it has no {} at all", owner.plural())),
                     None => error.clone().hint(format!(
                         "there are: {}",
                         known.into_iter().collect::<Vec<_>>().join(", ")

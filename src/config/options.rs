@@ -348,8 +348,8 @@ impl Options {
     /// An error about the value of an option, pointing at it.
     pub fn invalid(&self, name: &str, reason: impl std::fmt::Display) -> Diagnostic {
         let prefix = match self.owner.as_str() {
-            // Options of any stream are written without one.
-            "stream" => String::new(),
+            // Options of any stream or table are written without one.
+            "stream" | "table" => String::new(),
             owner => format!("{owner}."),
         };
         let error = Diagnostic::new(Code::OptionValue, format!("option '{prefix}{name}': {reason}"));

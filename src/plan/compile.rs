@@ -24,11 +24,12 @@ use super::partition::{Scope, with_key, without_key};
 use super::pattern::{PatternSpec, resolve_patterns};
 use super::row_pattern_view::RowPatternView;
 use super::scoped::CompiledPartition;
+use super::state_ids::ID;
 use super::text::Text;
 use super::window_args::{table_function_time, window_kind};
 use super::{
     current_values, failure, match_text, misplaced, over, pattern_options, refuse, resolve, session_keys,
-    sql_functions, wildcard,
+    sql_functions, state_ids, wildcard,
 };
 use crate::catalog::faults::{self, fault_of};
 use crate::catalog::functions::Functions;
@@ -180,18 +181,18 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         scopes: Vec::new(),
         row_patterns: BTreeMap::new(),
     };
-    // An option may be missing because the configuration gives it to a stream that does not exist: that is what to tell.
+    // An option may be missing because the configuration gives it to a stream or a table that does not exist: that is what to tell.
     compiler.run(&statements).map_err(|error| match error.code {
-        Code::MissingOption => environment
-            .layers
-            .check_streams(stream_names(&statements))
-            .err()
-            .unwrap_or(error),
+        Code::MissingOption => {
+            let streams = environment.layers.check_streams(stream_names(&statements));
+            let tables = environment.layers.check_tables(table_names(&statements));
+            streams.and(tables).err().unwrap_or(error)
+        }
         _ => error,
     })?;
     compiler
         .definer
-        .check_layers(&compiler.streams)
+        .check_layers(&compiler.streams, &compiler.tables)
         .map_err(|error| text.finish(error))?;
     let partitions = compiler.partitions()?;
     let warnings = compiler.error_warnings();
@@ -222,6 +223,14 @@ fn stream_names(statements: &[Statement]) -> impl Iterator<Item = &str> {
         StatementKind::CreateWindow(create) => Some(create.name.value.as_str()),
         StatementKind::CreateTrigger(create) => Some(create.name.value.as_str()),
         StatementKind::Query(query) => query.target.as_ref().map(|target| target.name.value.as_str()),
+        _ => None,
+    })
+}
+
+/// The tables that statements declare.
+fn table_names(statements: &[Statement]) -> impl Iterator<Item = &str> {
+    statements.iter().filter_map(|statement| match &statement.kind {
+        StatementKind::CreateTable(create) => Some(create.name.value.as_str()),
         _ => None,
     })
 }
@@ -356,7 +365,8 @@ impl Compiler<'_> {
             .sort_by_key(|query| (query.span.start.line, query.span.start.column));
         self.check_redirects()?;
         self.declare_faults()?;
-        self.check_dead_letters()
+        self.check_dead_letters()?;
+        state_ids::check(&self.streams, &self.tables, self.text)
     }
 
     fn pending(&mut self, statements: &[Statement]) -> Result<Vec<Pending>, Diagnostic> {
@@ -698,7 +708,15 @@ impl Compiler<'_> {
         }
         let def = Arc::make_mut(def);
         def.role = role;
-        if let Some(settings) = settings {
+        if let Some(mut settings) = settings {
+            if let (Some(declared), Some(_)) = (&def.settings.id, &settings.id) {
+                let mut error = settings
+                    .options
+                    .invalid(ID, format!("'{stream}' has the id '{declared}' already"));
+                error.code = Code::Duplicate;
+                return Err(self.text.finish(error.hint("leave one of them out")));
+            }
+            settings.id = settings.id.or(def.settings.id.take());
             def.settings = settings;
         }
         Ok(())

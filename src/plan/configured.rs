@@ -68,6 +68,7 @@ impl Compiled {
         }
         for table in &self.tables {
             let scope = format!("tables.{}", table.def().name);
+            self.add(&mut all, &scope, "", &table.def().settings);
             self.add(&mut all, &scope, &table.def().backend, &table.def().options);
         }
         all

@@ -25,6 +25,7 @@ use crate::error::{Code, Diagnostic};
 use crate::event::Micros;
 use crate::event::cron::CronSchedule;
 use crate::tables::registry::Backends;
+use crate::tables::slot::TableSlot;
 
 /// The shortest period of a trigger: timers are no finer.
 const SHORTEST_PERIOD: Micros = 1_000;
@@ -188,10 +189,12 @@ impl Definer<'_> {
         }
     }
 
-    /// Checks, when all streams are known, that the layers name no others and no connector's options for streams without one.
-    pub fn check_layers(&self, streams: &[Arc<StreamDef>]) -> Result<(), Diagnostic> {
+    /// Checks, when all streams and tables are known, that the layers name no others and no connector's options for streams without one.
+    pub fn check_layers(&self, streams: &[Arc<StreamDef>], tables: &[Arc<TableSlot>]) -> Result<(), Diagnostic> {
         self.layers
             .check_streams(streams.iter().map(|stream| stream.name.as_str()))?;
+        self.layers
+            .check_tables(tables.iter().map(|table| table.def().name.as_str()))?;
         let unconnected = |stream: &&Arc<StreamDef>| matches!(stream.role, Role::Internal | Role::Trigger(_));
         for stream in streams.iter().filter(unconnected) {
             let options = self.layers.of_stream(&stream.name).flatten();
@@ -333,18 +336,18 @@ impl Definer<'_> {
         Ok(options)
     }
 
-    /// The options of the layers that are not given more strongly, by layer or in `raw`. `identify` tells what a key means, so
+    /// `raw`, and the options of the layers, strongest first, that are not given more strongly, by layer or in `raw`. `identify` tells what a key means, so
     /// that `path` and `file.path` are one; `tables` have the names that environment variables stand for.
-    fn layered(
+    pub(super) fn layered<'o>(
         &self,
-        stream: &str,
+        layers: impl Iterator<Item = Vec<&'o RawOption>>,
         raw: Vec<RawOption>,
         tables: &[(&str, &[OptionSpec])],
         identify: impl Fn(&RawOption) -> Option<String>,
     ) -> Result<Vec<RawOption>, Diagnostic> {
         let mut given: BTreeSet<String> = raw.iter().filter_map(&identify).collect();
         let mut all = raw;
-        for layer in self.layers.of_stream(stream) {
+        for layer in layers {
             let mut more = Vec::new();
             for option in layer {
                 let option = option.spelled(tables);
@@ -390,9 +393,12 @@ impl Definer<'_> {
 
     fn connect(&self, stream: &str, raw: Vec<RawOption>, event_time: bool) -> Result<(Role, Settings), Diagnostic> {
         let (own, others): (Vec<_>, Vec<_>) = raw.into_iter().partition(of_stream);
-        let own = self.layered(stream, own, &[("stream", STREAM_OPTIONS)], |option| {
-            of_stream(option).then(|| option.key.clone())
-        })?;
+        let own = self.layered(
+            self.layers.of_stream(stream),
+            own,
+            &[("stream", STREAM_OPTIONS)],
+            |option| of_stream(option).then(|| option.key.clone()),
+        )?;
         let options = Options::check("stream", STREAM_OPTIONS, &own)?;
         let settings = settings(&options, event_time)?;
         let kind = options.text("type").unwrap_or("internal");
@@ -439,7 +445,7 @@ impl Definer<'_> {
             (name, specs),
             (format_name.unwrap_or_default(), format_specs),
         ];
-        let others = self.layered(stream, others, &tables, |option| {
+        let others = self.layered(self.layers.of_stream(stream), others, &tables, |option| {
             if of_stream(option) {
                 return None;
             }

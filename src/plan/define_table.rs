@@ -8,19 +8,33 @@ use eventflux_sqlparser::CreateTable;
 use sqlparser::ast::Ident;
 
 use super::define::Definer;
+use super::state_ids::{ID, checked};
 use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::tables::TableDef;
 use crate::config::nearest::nearest;
-use crate::config::options::{OptionKind, OptionSpec, Options, RawOption};
+use crate::config::options::{OptionKind, OptionSpec, Options};
 use crate::error::{Code, Diagnostic};
 
 /// The options of any table.
-pub const TABLE_OPTIONS: &[OptionSpec] = &[OptionSpec::new(
-    "extension",
-    OptionKind::Text,
-    "What keeps the table: memory, cache, or a database.",
-)
-.default("memory")];
+pub const TABLE_OPTIONS: &[OptionSpec] = &[
+    OptionSpec::new(
+        "extension",
+        OptionKind::Text,
+        "What keeps the table: memory, cache, or a database.",
+    )
+    .default("memory"),
+    OptionSpec::new(
+        ID,
+        OptionKind::Text,
+        "What checkpoints keep the table's rows under, and the state of the queries into it. Default: its name.",
+    ),
+];
+
+/// The name of the option of any table that `key` stands for.
+fn of_table(key: &str) -> Option<&'static str> {
+    let mut names = TABLE_OPTIONS.iter().map(|spec| spec.name);
+    names.find(|name| key.eq_ignore_ascii_case(name))
+}
 
 impl Definer<'_> {
     /// A table.
@@ -52,14 +66,27 @@ impl Definer<'_> {
             });
         let schema = Schema::new(fields.collect::<Vec<Arc<Field>>>());
         let raw = self.raw_options(&create.options)?;
-        let is_own = |option: &RawOption| option.key.eq_ignore_ascii_case("extension");
-        let (own, raw): (Vec<_>, Vec<_>) = raw.into_iter().partition(is_own);
-        let backend = own.first().map_or("memory", |option| option.value.as_str());
-        let backend = self.backends.get(backend).map_err(|error| match own.first() {
+        let at_name = |error: Diagnostic| text.at(error, create.name.span);
+        let (mut own, raw): (Vec<_>, Vec<_>) = raw.into_iter().partition(|option| of_table(&option.key).is_some());
+        for option in &mut own {
+            option.key = of_table(&option.key).unwrap_or_default().to_string();
+        }
+        let settings = Options::check("table", TABLE_OPTIONS, &own).map_err(at_name)?;
+        checked(&settings).map_err(at_name)?;
+        let backend = settings.text("extension").unwrap_or("memory");
+        let chosen = own.iter().find(|option| option.key == "extension");
+        let backend = self.backends.get(backend).map_err(|error| match chosen {
             Some(option) => text.finish(option.at_value(error)),
-            None => text.at(error, create.name.span),
+            None => at_name(error),
         })?;
         let specs = backend.options();
+        let tables = [("table", TABLE_OPTIONS), (backend.name(), specs)];
+        let raw = self.layered(self.layers.of_table(name), raw, &tables, |option| {
+            let known = Options::identify(backend.name(), specs, &option.key);
+            // What the backend does not know is kept, to be refused.
+            Some(known.map_or(option.key.as_str(), |(key, _)| key).to_string())
+        });
+        let raw = raw.map_err(at_name)?;
         if let Some(option) = raw
             .iter()
             .find(|option| !Options::accepts(backend.name(), specs, &option.key))
@@ -74,7 +101,7 @@ impl Definer<'_> {
             return Err(text.finish(option.at_key(error)));
         }
         let raw = self.with_directories(backend.name(), specs, raw)?;
-        let options = Options::check(backend.name(), specs, &raw).map_err(|error| text.at(error, create.name.span))?;
+        let options = Options::check(backend.name(), specs, &raw).map_err(at_name)?;
         let def = TableDef {
             name: name.clone(),
             schema: Arc::new(schema),
@@ -82,10 +109,11 @@ impl Definer<'_> {
             indexes,
             backend: backend.name().to_string(),
             options,
+            settings,
             raw,
             span: text.range(create.name.span),
         };
-        backend.check(&def).map_err(|error| text.at(error, create.name.span))?;
+        backend.check(&def).map_err(at_name)?;
         Ok(def)
     }
 

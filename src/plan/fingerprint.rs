@@ -1,15 +1,16 @@
 //! Fingerprints: whether what was saved of an app is what the app means now.
 //!
-//! State is saved under names that stay when other statements are added or removed: streams and tables have theirs, and an
-//! operator is called by the target of its query, the number of that query among those with the same target, and its own number
+//! State is saved under names that stay when other statements are added or removed: streams and tables have theirs, or the `id` that
+//! they are given so that it stays when they are renamed (`state_ids`), and an operator is called by the target of its query, the number of that query among those with the same target, and its own number
 //! in the query. Under a name that has stayed there may be something else now. So each has a fingerprint: of an operator
-//! what EXPLAIN says of it, the plan of its query with the types of all columns, and for what a stream shares the columns that its
+//! what EXPLAIN says of it and the plan of its query with the types of all columns, both with ids for names, and for what a stream shares the columns that its
 //! batches have. A formatted or commented query keeps its fingerprint, and one whose names and types of columns differ does not.
 
 use std::collections::BTreeMap;
 
 use datafusion_expr::LogicalPlan;
 
+use super::state_ids::StateNames;
 use super::stream_plan::{PlanNode, PlanNodeKind, StreamPlan};
 use crate::catalog::streams::Role;
 use crate::catalog::tables::TableDef;
@@ -26,11 +27,11 @@ const BYTES: usize = 12;
 pub struct Fingerprints {
     /// By operator id.
     pub operators: BTreeMap<String, Fingerprint>,
-    /// By source stream: what its positions mean.
+    /// By the id of the source stream: what its positions mean.
     pub sources: BTreeMap<String, Fingerprint>,
-    /// By sink stream: what its positions mean.
+    /// By the id of the sink stream: what its positions mean.
     pub sinks: BTreeMap<String, Fingerprint>,
-    /// By table.
+    /// By the id of the table.
     pub tables: BTreeMap<String, Fingerprint>,
 }
 
@@ -47,19 +48,19 @@ impl StreamPlan {
             }
         }
         for stream in &self.streams {
-            let name = stream.def.name.clone();
+            let id = stream.def.state_id().to_string();
             match &stream.def.role {
                 Role::Source(connection) => {
-                    all.sources.insert(name, of(&["source", &connection.connector]));
+                    all.sources.insert(id, of(&["source", &connection.connector]));
                 }
                 Role::Sink(connection) => {
-                    all.sinks.insert(name, of(&["sink", &connection.connector]));
+                    all.sinks.insert(id, of(&["sink", &connection.connector]));
                 }
                 Role::Internal | Role::Trigger(_) => {}
             }
         }
         let tables = self.tables.iter().map(|table| table.def());
-        all.tables = tables.map(|def| (def.name.clone(), of_table(def))).collect();
+        all.tables = tables.map(|def| (def.state_id().to_string(), of_table(def))).collect();
         Ok(all)
     }
 
@@ -69,7 +70,8 @@ impl StreamPlan {
         };
         let mut parts = vec![operator.name().to_string()];
         parts.extend(operator.details());
-        match node.query.and_then(|query| self.queries.get(query)) {
+        let query = node.query.and_then(|query| self.queries.get(query));
+        match query {
             Some(query) => parts.push(query.definition.clone()),
             None => {
                 let stream = &self.streams[node.errors];
@@ -77,13 +79,17 @@ impl StreamPlan {
                 parts.extend(fields.map(|field| format!("{} {}", field.name(), field.data_type())));
             }
         }
-        of(&parts)
+        let parts = parts.iter().map(|part| match query {
+            Some(query) => self.state_names.in_query(&query.name, part),
+            None => self.state_names.in_text(part),
+        });
+        of(&parts.collect::<Vec<_>>())
     }
 }
 
-/// Of the plan of a query.
-pub(super) fn of_plan(plan: &LogicalPlan) -> Fingerprint {
-    of(&[plan.display_indent_schema().to_string()])
+/// Of the plan of the query of that name.
+pub(super) fn of_plan(query: &str, plan: &LogicalPlan, names: &StateNames) -> Fingerprint {
+    of(&[names.in_query(query, &plan.display_indent_schema().to_string())])
 }
 
 fn of_table(def: &TableDef) -> Fingerprint {

@@ -67,6 +67,7 @@ mod row_pattern_view;
 mod scoped;
 mod session_keys;
 mod sql_functions;
+pub mod state_ids;
 pub mod stream_options;
 pub mod stream_plan;
 mod subqueries;

@@ -1,5 +1,6 @@
 //! The options of any stream, whatever its connector, and what they mean.
 
+use super::state_ids::{ID, checked};
 use crate::catalog::error_policy::{Action, ErrorLog, ErrorPolicy, ErrorStrategy, Fallback, LogLevel, Retry};
 use crate::catalog::streams::{LatePolicy, Settings};
 use crate::config::options::{OptionKind, OptionSpec, Options, RawOption};
@@ -18,6 +19,11 @@ pub const STREAM_OPTIONS: &[OptionSpec] = &[
     .default("internal"),
     OptionSpec::new("extension", OptionKind::Text, "The connector."),
     OptionSpec::new("format", OptionKind::Text, "The format, for connectors of bytes."),
+    OptionSpec::new(
+        ID,
+        OptionKind::Text,
+        "What checkpoints keep the stream's state and positions under, and those of the queries into it. Default: its name.",
+    ),
     OptionSpec::new(
         "late",
         OptionKind::Text,
@@ -116,6 +122,7 @@ pub(super) fn settings(options: &Options, event_time: bool) -> Result<Settings, 
         return Err(options.invalid("late", "only a stream with WATERMARK FOR has late events"));
     }
     Ok(Settings {
+        id: checked(options)?,
         late,
         idle_timeout: options.duration("idle.timeout").unwrap_or(30_000_000),
         state_ttl: options.duration("state.ttl"),

@@ -8,6 +8,7 @@ use datafusion_expr::LogicalPlan;
 use super::event_time_node::begins_in;
 use super::fingerprint::Fingerprint;
 use super::lower::columns_read;
+use super::state_ids::StateNames;
 use crate::catalog::streams::StreamDef;
 use crate::error::Diagnostic;
 use crate::event::Micros;
@@ -43,6 +44,8 @@ pub struct StreamPlan {
     pub changelogs: BTreeSet<String>,
     /// The tables.
     pub tables: Vec<Arc<TableSlot>>,
+    /// What is saved under another id than its name.
+    pub state_names: StateNames,
 }
 
 /// A stream and its place in the graph.

@@ -31,7 +31,7 @@ struct Chain<'a> {
 impl Chain<'_> {
     /// The next operator; `what` it does is a part of its id.
     fn add(&mut self, what: &str, operator: Arc<dyn OperatorPlan>) -> NodeId {
-        let id = format!("{}/{what}", self.def.name);
+        let id = format!("{}/{what}", self.def.state_id());
         self.push(PlanNodeKind::Operator(operator), id)
     }
 

@@ -14,6 +14,7 @@ use super::lower::{Block, Lowering, columns_read};
 use super::lower_partition::has_broadcast;
 use super::lower_top_n::ranks;
 use super::meeting::streams_to_split;
+use super::state_ids::StateNames;
 use super::stream_plan::{PlanNodeKind, QueryPlan, QueryTarget, StreamPlan};
 use super::text::Text;
 use super::watermark::bound_is_computed;
@@ -85,6 +86,7 @@ impl Compiled {
             time_columns: BTreeMap::new(),
             changelogs: BTreeSet::new(),
             tables: self.tables.clone(),
+            state_names: StateNames::of(&self.streams, &self.tables),
         };
         let streams = || self.streams.iter().map(Arc::as_ref);
         plan.time_columns = time_columns(streams(), &self.queries);
@@ -111,12 +113,22 @@ impl Compiled {
         {
             let number = of_target.entry(&query.target).or_default();
             *number += 1;
-            let id = format!("{}#{number}", query.target);
+            let id = format!("{}#{number}", self.state_id(&query.target));
             self.add_query(&mut plan, query, &id, &text)?;
         }
         plan.connect_errors();
         check_circles(&plan, &text)?;
         Ok(plan)
+    }
+
+    /// What the state of queries into that stream or table is saved under.
+    fn state_id<'a>(&'a self, target: &'a str) -> &'a str {
+        let mut tables = self.tables.iter().map(|table| table.def().as_ref());
+        match (self.stream(target), tables.find(|table| table.name == target)) {
+            (Some(stream), _) => stream.state_id(),
+            (None, Some(table)) => table.state_id(),
+            (None, None) => target,
+        }
     }
 
     /// The plan of the queries that EXPLAIN stands before, and of all others.
@@ -251,7 +263,7 @@ impl Compiled {
             target,
             first,
             last,
-            definition: of_plan(&query.plan),
+            definition: of_plan(&query.name, &query.plan, &plan.state_names),
         });
         Ok(())
     }

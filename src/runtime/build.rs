@@ -49,6 +49,8 @@ pub struct Built {
 pub struct BuiltSource {
     /// Its stream.
     pub stream: String,
+    /// What its position is saved under.
+    pub id: String,
     /// Where its events enter.
     pub entry: NodeIndex,
     /// Its thread.
@@ -336,7 +338,7 @@ impl<'a> Builder<'a> {
                         .registry
                         .build_source(&stream.def, schema.clone())?
                         .ok_or_else(|| Error::failed("a source stream has no source"))?;
-                    let resumed = self.resumed(&stream.def.name);
+                    let resumed = self.resumed(stream.def.state_id());
                     if let Some(position) = &resumed.position {
                         source.seek(position)?;
                     }
@@ -345,6 +347,7 @@ impl<'a> Builder<'a> {
                     let thread = self.start_source(&stream.def.name, source, retry)?;
                     built.sources.push(BuiltSource {
                         stream: stream.def.name.clone(),
+                        id: stream.def.state_id().to_string(),
                         entry,
                         thread,
                         waited_for,
@@ -358,12 +361,12 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Where the source of a stream goes on.
-    fn resumed(&self, stream: &str) -> Resumed {
+    /// Where the source of the stream with that state id goes on.
+    fn resumed(&self, id: &str) -> Resumed {
         match &self.setup.snapshot {
             Some(snapshot) => Resumed {
-                position: snapshot.positions.get(stream).cloned(),
-                ended: snapshot.ended.contains(stream),
+                position: snapshot.positions.get(id).cloned(),
+                ended: snapshot.ended.contains(id),
             },
             None => Resumed::default(),
         }
@@ -557,8 +560,9 @@ impl<'a> Builder<'a> {
         if self.setup.connect
             && let Some(mut sink) = self.registry.build_sink(def)?
         {
-            self.restore_sink(&def.name, sink.as_mut())?;
+            self.restore_sink(def, sink.as_mut())?;
             let guard = Guard {
+                id: def.state_id().to_string(),
                 errors: self.errors[stream].clone(),
                 stop: self.stop.clone(),
                 clock: self.setup.clock.clone(),
@@ -577,14 +581,14 @@ impl<'a> Builder<'a> {
 
 impl Builder<'_> {
     /// Lets a sink go on where it stood.
-    fn restore_sink(&self, stream: &str, sink: &mut dyn Sink) -> Result<()> {
+    fn restore_sink(&self, def: &StreamDef, sink: &mut dyn Sink) -> Result<()> {
         let snapshot = self.setup.snapshot.as_ref();
-        let Some(position) = snapshot.and_then(|snapshot| snapshot.sinks.get(stream)) else {
+        let Some(position) = snapshot.and_then(|snapshot| snapshot.sinks.get(def.state_id())) else {
             return Ok(());
         };
         match sink.restore(position) {
             Err(error) if self.setup.lossy => {
-                tracing::warn!(stream, %error, "the sink goes on as if new");
+                tracing::warn!(stream = def.name, %error, "the sink goes on as if new");
                 Ok(())
             }
             restored => restored,

@@ -34,6 +34,8 @@ pub struct Part {
 pub struct SinkMark {
     /// The stream.
     pub stream: String,
+    /// What its position is saved under.
+    pub id: String,
     /// Brings it; `None`: the sink cannot go back to it. Disconnects when the sink has failed.
     pub position: Receiver<Option<Position>>,
 }
@@ -44,7 +46,7 @@ impl Part {
         let mut snapshot = self.snapshot;
         for sink in self.sinks {
             match sink.position.recv() {
-                Ok(Some(position)) => drop(snapshot.sinks.insert(sink.stream, position)),
+                Ok(Some(position)) => drop(snapshot.sinks.insert(sink.id, position)),
                 Ok(None) => {}
                 Err(_) => return Err(Error::failed(format!("the sink of stream {} has stopped", sink.stream))),
             }

@@ -29,6 +29,7 @@ const MOST_IN_DOUBT: usize = 65_536;
 pub struct GuardedSink {
     sink: Box<dyn Sink>,
     stream: String,
+    id: String,
     guard: Option<Guard>,
     in_doubt: Vec<EventBatch>,
     rows_in_doubt: usize,
@@ -37,6 +38,8 @@ pub struct GuardedSink {
 /// What a policy needs to be carried out.
 #[derive(Clone)]
 pub struct Guard {
+    /// What the sink's position is saved under.
+    pub id: String,
     /// The stream's errors and its policy.
     pub errors: Arc<StreamErrors>,
     /// Ends every wait.
@@ -71,6 +74,11 @@ enum Fault {
     Outside,
 }
 
+/// What the position of the sink of `stream` is saved under.
+pub(super) fn state_id(stream: &str, guard: Option<&Guard>) -> String {
+    guard.map_or_else(|| stream.to_string(), |guard| guard.id.clone())
+}
+
 fn fault(error: &Error) -> Fault {
     match error {
         Error::Refused(_) => Fault::Event,
@@ -86,6 +94,7 @@ impl GuardedSink {
         Ok(GuardedSink {
             sink,
             stream: stream.to_string(),
+            id: state_id(stream, guard.as_ref()),
             guard,
             in_doubt: Vec::new(),
             rows_in_doubt: 0,
@@ -132,6 +141,11 @@ impl GuardedSink {
     /// The stream.
     pub fn stream(&self) -> &str {
         &self.stream
+    }
+
+    /// What the sink's position is saved under.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Reports events that were given up. *Errors.* When the app shall stop for one.

@@ -320,9 +320,9 @@ impl Instance {
         whole.snapshot.workers = self.workers;
         for table in &self.tables {
             // Those that no running query writes.
-            if !whole.snapshot.tables.contains_key(&table.def().name) {
+            if !whole.snapshot.tables.contains_key(table.def().state_id()) {
                 let state = table.snapshot()?;
-                whole.snapshot.tables.insert(table.def().name.clone(), state);
+                whole.snapshot.tables.insert(table.def().state_id().to_string(), state);
             }
         }
         whole.when_written().map_err(|error| self.failure_or(error))
@@ -495,6 +495,7 @@ fn start_task(
     let (control, control_inbox) = bounded(16);
     let sources = part.sources.into_iter().map(|source| SourceInput {
         stream: source.stream,
+        id: source.id,
         node: source.entry,
         events: source.thread.events,
         ended: source.thread.ended,
@@ -555,8 +556,8 @@ fn start_inline(parts: Vec<Built>, lifecycle: &Arc<Lifecycle>, clock: &Arc<dyn C
     };
     part.graph.start(clock.now())?;
     part.graph.flush(clock.now())?;
-    let resumed = part.sources.iter().map(|source| (&source.stream, &source.resumed));
-    let positions = resumed.filter_map(|(stream, resumed)| Some((stream.clone(), resumed.position.clone()?)));
+    let resumed = part.sources.iter().map(|source| (&source.id, &source.resumed));
+    let positions = resumed.filter_map(|(id, resumed)| Some((id.clone(), resumed.position.clone()?)));
     let inline = Inline {
         graph: part.graph,
         positions: positions.collect(),
@@ -589,14 +590,14 @@ fn carry_source(source: &BuiltSource, inline: &Mutex<Inline>, clock: &Arc<dyn Cl
         let position = emitted.position.take();
         inline.take(source.entry, emitted, clock.now())?;
         if let Some(position) = position {
-            inline.positions.insert(source.stream.clone(), position);
+            inline.positions.insert(source.id.clone(), position);
         }
     }
     match source.thread.ended.lock().take() {
         Some(Ended::Failed(error)) => Err(error),
         Some(Ended::Finished) => {
             let mut inline = inline.lock();
-            inline.ended.insert(source.stream.clone());
+            inline.ended.insert(source.id.clone());
             inline.graph.end(source.entry, clock.now())?;
             inline.graph.flush(clock.now())
         }

@@ -15,18 +15,18 @@ pub struct Snapshot {
     /// By operator id.
     #[serde(with = "as_bytes")]
     pub(crate) operators: BTreeMap<String, State>,
-    /// By stream.
+    /// By the state id of the stream.
     pub(crate) positions: BTreeMap<String, Position>,
     /// On how many workers the keys of partitions lived.
     #[serde(default = "one")]
     pub(crate) workers: usize,
-    /// The rows of tables that live in this process, by table.
+    /// The rows of tables that live in this process, by the state id of the table.
     #[serde(default, with = "as_bytes")]
     pub(crate) tables: BTreeMap<String, State>,
-    /// Where sinks stood that can go back there, by stream.
+    /// Where sinks stood that can go back there, by the state id of the stream.
     #[serde(default)]
     pub(crate) sinks: BTreeMap<String, Position>,
-    /// The source streams whose input had come to its end.
+    /// The source streams whose input had come to its end, by their state ids.
     #[serde(default)]
     pub(crate) ended: BTreeSet<String>,
     /// For how long the task that was held up most did nothing else.

@@ -3,7 +3,7 @@
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::cut::SinkMark;
-use super::guarded_sink::{Guard, GuardedSink};
+use super::guarded_sink::{Guard, GuardedSink, state_id};
 use crate::connectors::{Position, Sink};
 use crate::error::{Error, Result, RowError};
 use crate::event::EventBatch;
@@ -79,20 +79,20 @@ impl Tap {
     /// has come to that.
     pub fn mark(&mut self, lost: &mut Vec<RowError>) -> Result<Option<SinkMark>> {
         let (done, position) = bounded(1);
-        let stream = match self {
+        let (stream, id) = match self {
             Tap::Thread(thread) => {
                 thread.send(ToSink::Barrier(done))?;
-                thread.stream.clone()
+                (thread.stream.clone(), thread.id.clone())
             }
             Tap::Sink(own) => {
                 let prepared = own.prepare(lost)?;
                 // There is room for one.
                 let _ = done.send(prepared);
-                own.stream().to_string()
+                (own.stream().to_string(), own.id().to_string())
             }
             Tap::Callback(_) | Tap::Channel(_) => return Ok(None),
         };
-        Ok(Some(SinkMark { stream, position }))
+        Ok(Some(SinkMark { stream, id, position }))
     }
 
     /// Becomes ready when a sink on a thread of its own has ended before its time; [`Tap::check`] tells why.
@@ -131,6 +131,7 @@ pub struct SinkThread {
     events: Option<Sender<ToSink>>,
     result: Receiver<Result<()>>,
     stream: String,
+    id: String,
 }
 
 impl SinkThread {
@@ -138,6 +139,7 @@ impl SinkThread {
     ///
     /// What its policy gives up it reports itself: nothing of that flows on.
     pub fn start(stream: &str, sink: Box<dyn Sink>, guard: Option<Guard>) -> Result<Self> {
+        let id = state_id(stream, guard.as_ref());
         let sink = GuardedSink::open(stream, sink, guard)?;
         let (events, inbox) = bounded(SINK_QUEUE);
         let (report, result) = bounded(1);
@@ -155,6 +157,7 @@ impl SinkThread {
             events: Some(events),
             result,
             stream: stream.to_string(),
+            id,
         })
     }
 

@@ -47,6 +47,8 @@ const LARGE_ROWS: usize = 1_024;
 pub struct SourceInput {
     /// The stream.
     pub stream: String,
+    /// What its position is saved under.
+    pub id: String,
     /// Where its events enter.
     pub node: NodeIndex,
     /// Its events.
@@ -594,10 +596,10 @@ impl Task {
         let positions = self
             .sources
             .iter()
-            .filter_map(|source| Some((source.input.stream.clone(), source.position.clone()?)))
+            .filter_map(|source| Some((source.input.id.clone(), source.position.clone()?)))
             .collect();
         let finished = self.sources.iter().filter(|source| source.finished);
-        let ended = finished.map(|source| source.input.stream.clone()).collect();
+        let ended = finished.map(|source| source.input.id.clone()).collect();
         let snapshot = Snapshot {
             operators,
             positions,
@@ -610,7 +612,7 @@ impl Task {
 
 /// The rows of tables as bytes.
 pub(super) fn written(tables: &[Arc<TableSlot>]) -> Result<TableStates> {
-    let state = |slot: &Arc<TableSlot>| Ok((slot.def().name.clone(), slot.snapshot()?));
+    let state = |slot: &Arc<TableSlot>| Ok((slot.def().state_id().to_string(), slot.snapshot()?));
     tables.iter().map(state).collect()
 }
 

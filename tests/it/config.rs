@@ -8,6 +8,7 @@ use eventflux::connectors::{FormatUse, Registry};
 use eventflux::error::SourceText;
 use eventflux::plan::configured::{Configured, Origin};
 use eventflux::plan::stream_options::STREAM_OPTIONS;
+use eventflux::tables::registry::Backends;
 use eventflux::{EventFlux, Layers};
 use serde_json::Value;
 
@@ -37,32 +38,39 @@ const GIVERS: [(Origin, Give); 4] = [
     }),
     (Origin::Set, |givers, key, value| {
         givers.layers = std::mem::take(&mut givers.layers)
-            .set(&format!("streams.S.{key}={value}"))
+            .set(&format!("{}.{key}={value}", givers.of[0]))
             .unwrap();
     }),
     (Origin::Environment, |givers, key, value| {
         let name = key.to_uppercase().replace('.', "__").replace('-', "_");
-        let variable = (format!("EVENTFLUX__STREAMS__S__{name}"), value.to_string());
+        let variable = (format!("EVENTFLUX__{}__{name}", givers.of[1]), value.to_string());
         givers.layers = std::mem::take(&mut givers.layers)
             .environment([variable].into_iter())
             .unwrap();
     }),
     (Origin::File, |givers, key, value| {
-        let text = format!("[streams.S]\n{key} = '{value}'");
+        let text = format!("[{}]\n{key} = '{value}'", givers.of[0]);
         givers.layers = std::mem::take(&mut givers.layers)
             .toml(SourceText::new("c.toml", text))
             .unwrap();
     }),
 ];
 
-#[derive(Default)]
+/// Whose option it is: its scope in keys, and the scope in the names of environment variables.
+const STREAM: [&str; 2] = ["streams.S", "STREAMS__S"];
+const TABLE: [&str; 2] = ["tables.K", "TABLES__K"];
+
 struct Givers {
+    of: [&'static str; 2],
     with: String,
     layers: Layers,
 }
 
-fn configured(columns: &str, with: &str, layers: Layers) -> Vec<Configured> {
-    let sql = format!("CREATE STREAM S ({columns}) WITH ({with});");
+fn configured(of: [&str; 2], columns: &str, with: &str, layers: Layers) -> Vec<Configured> {
+    let sql = match of == TABLE {
+        true => format!("CREATE STREAM S (x LONG); CREATE TABLE K ({columns}) WITH ({with});"),
+        false => format!("CREATE STREAM S ({columns}) WITH ({with});"),
+    };
     let app = EventFlux::builder().sql(&sql).config(layers).disconnected().build();
     app.unwrap_or_else(|error| panic!("{with}: {error}")).configured()
 }
@@ -70,7 +78,7 @@ fn configured(columns: &str, with: &str, layers: Layers) -> Vec<Configured> {
 const COLUMNS: &str = "x LONG, ts TIMESTAMP, WATERMARK FOR ts AS ts";
 
 /// In each pair of places the stronger one gives the value; `columns` and `base` are what else the stream needs.
-fn check_option(columns: &str, base: &str, owner: &str, spec: &OptionSpec) -> usize {
+fn check_option(of: [&'static str; 2], columns: &str, base: &str, owner: &str, spec: &OptionSpec) -> usize {
     let Some([one, other]) = two_values(spec) else {
         return 0;
     };
@@ -81,13 +89,17 @@ fn check_option(columns: &str, base: &str, owner: &str, spec: &OptionSpec) -> us
     let mut pairs = 0;
     for (strong, (origin, give)) in GIVERS.iter().enumerate() {
         for (_, weaker) in &GIVERS[strong + 1..] {
-            let mut givers = Givers::default();
+            let mut givers = Givers {
+                of,
+                with: String::new(),
+                layers: Layers::default(),
+            };
             give(&mut givers, &key, &one);
             weaker(&mut givers, &key, &other);
-            let found = configured(columns, &format!("{base}{}", givers.with), givers.layers);
+            let found = configured(of, columns, &format!("{base}{}", givers.with), givers.layers);
             let option = found
                 .iter()
-                .find(|option| option.key == key)
+                .find(|option| option.scope == of[0] && option.key == key)
                 .expect("the option is listed");
             assert_eq!(
                 (option.value.as_deref(), option.layer),
@@ -107,6 +119,7 @@ fn the_stronger_layer_gives_each_option() {
     let decides = ["type", "extension", "format", "late", "order"];
     for spec in STREAM_OPTIONS.iter().filter(|spec| !decides.contains(&spec.name)) {
         pairs += check_option(
+            STREAM,
             COLUMNS,
             "type = 'source', extension = 'file', format = 'json', path = 'x'",
             "",
@@ -131,7 +144,7 @@ fn the_stronger_layer_gives_each_option() {
                 for required in options.iter().filter(|other| other.required && other.name != spec.name) {
                     base += &format!(", \"{}\" = '1'", required.name);
                 }
-                pairs += check_option(COLUMNS, &base, connector.name(), spec);
+                pairs += check_option(STREAM, COLUMNS, &base, connector.name(), spec);
             }
         }
     }
@@ -149,10 +162,76 @@ fn the_stronger_layer_gives_each_option() {
                 "bytes" => "message BYTES",
                 _ => COLUMNS,
             };
-            pairs += check_option(columns, &base, format.name(), spec);
+            pairs += check_option(STREAM, columns, &base, format.name(), spec);
         }
     }
     assert!(pairs > 100, "{pairs}");
+}
+
+#[test]
+fn the_stronger_layer_gives_each_option_of_a_table() {
+    let mut pairs = 0;
+    for backend in Backends::builtin().all() {
+        let (name, options) = (backend.name(), backend.options());
+        for spec in options {
+            let mut base = format!("extension = '{name}'");
+            for required in options.iter().filter(|other| other.required && other.name != spec.name) {
+                base += &format!(", \"{}\" = '1'", required.name);
+            }
+            pairs += check_option(TABLE, "k LONG PRIMARY KEY, v LONG", &base, name, spec);
+        }
+    }
+    assert!(pairs > 20, "{pairs}");
+}
+
+#[test]
+fn tables_are_configured_from_files_and_settings() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "app.sql",
+        "CREATE STREAM S (k LONG) WITH (type = 'source', extension = 'datagen', rows = 5, \"fields.k.kind\" = 'sequence');
+CREATE TABLE Kept (k LONG PRIMARY KEY) WITH (extension = 'sqlite', id = 'kept');
+UPSERT INTO Kept SELECT k FROM S;
+",
+    );
+    // What a table needs may come from there, too.
+    let missing = scratch.run(["validate", "app.sql"]).code(2);
+    assert!(missing.stderr.contains("sqlite.path"), "{missing:?}");
+    fs::create_dir(scratch.path("data")).unwrap();
+    scratch.write("eventflux.toml", "[include]\nfiles = ['data/tables.toml']\n");
+    scratch.write("data/tables.toml", "[tables.Kept.sqlite]\npath = 'kept.db'\n");
+    scratch.run(["run", "app.sql"]).code(0);
+    // Relative to the file that it is written in.
+    assert!(scratch.path("data/kept.db").is_file());
+    let listed = list(&scratch, &["--set", "tables.Kept.path=other.db"]);
+    let of_kept: Vec<_> = listed
+        .iter()
+        .filter(|option| option["scope"] == "tables.Kept")
+        .collect();
+    let keys: Vec<_> = of_kept
+        .iter()
+        .map(|option| (&option["key"], &option["layer"]))
+        .collect();
+    let (with, set) = (Value::from("with"), Value::from("set"));
+    assert_eq!(
+        keys,
+        [
+            (&"extension".into(), &with),
+            (&"id".into(), &with),
+            (&"sqlite.path".into(), &set)
+        ]
+    );
+
+    // A misspelt table explains what is missing; in a file of the machine it may be another app's.
+    scratch.write("data/tables.toml", "[tables.Kpet.sqlite]\npath = 'kept.db'\n");
+    let wrong = scratch.run(["validate", "app.sql"]).code(2);
+    assert!(
+        wrong.stderr.contains("the app has no table 'Kpet'") && wrong.stderr.contains("did you mean 'Kept'?"),
+        "{wrong:?}"
+    );
+    let shared = Layers::default().shared_file(scratch.path("data/tables.toml")).unwrap();
+    let sql = "CREATE STREAM S (k LONG); SELECT k FROM S;";
+    EventFlux::builder().sql(sql).config(shared).build().unwrap();
 }
 
 const APP: &str =
@@ -252,7 +331,11 @@ fn the_schema_knows_what_files_may_hold() {
     let stream = &schema["properties"]["streams"]["additionalProperties"]["properties"];
     assert_eq!(stream["datagen"]["properties"]["rows"]["minimum"], 0);
     assert_eq!(stream["csv"]["properties"]["header"]["default"], "true");
-    assert!(stream.get("extension").is_none());
+    assert!(stream.get("extension").is_none() && stream.get("id").is_none());
+    let table = &schema["properties"]["tables"]["additionalProperties"]["properties"];
+    assert_eq!(table["max_size"]["minimum"], 1);
+    assert!(table["sqlite"]["properties"]["path"].is_object());
+    assert!(table.get("extension").is_none() && table.get("id").is_none());
     let application = &schema["properties"]["application"]["properties"];
     assert_eq!(application["parallelism"]["maximum"], 256);
     assert!(application["state"]["properties"]["ttl"].is_object());

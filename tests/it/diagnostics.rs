@@ -381,6 +381,84 @@ fn options() {
 }
 
 #[test]
+fn ids_of_state() {
+    let stream = |name: &str, id: &str| format!("CREATE STREAM {name} (x LONG) WITH (id = '{id}');\n");
+    let table = |name: &str, id: &str| format!("CREATE TABLE {name} (x LONG) WITH (id = '{id}');\n");
+    let window = |name: &str, id: &str| format!("CREATE WINDOW {name} (x LONG) LENGTH(3) WITH (id = '{id}');\n");
+    let select = "INSERT INTO Out SELECT x FROM A;";
+    check(
+        "ids_of_state",
+        &errors(&[
+            (
+                "two equal ones",
+                format!("{}{}{select}", stream("A", "a"), stream("B", "a")),
+            ),
+            (
+                "of two tables",
+                format!("{}{}{}{select}", stream("A", "s"), table("T", "a"), table("U", "a")),
+            ),
+            (
+                "of two kinds",
+                format!("{}{}{select}", window("W", "a"), stream("A", "a")),
+            ),
+            (
+                "the name of another, declared before",
+                format!("{}{}{select}", stream("A", "a"), stream("B", "A")),
+            ),
+            (
+                "the name of another, declared after",
+                format!("{}{}{select}", table("T", "A"), stream("A", "a")),
+            ),
+            (
+                "the name of a stream that a query declares",
+                format!("{}{select}", stream("A", "Out")),
+            ),
+            ("an empty one", format!("{}{select}", stream("A", ""))),
+            (
+                "one with a separator",
+                format!("{}{}{select}", stream("A", "s"), table("T", "a#1")),
+            ),
+            (
+                "one at a SINK and at its stream",
+                format!(
+                    "{}CREATE STREAM B (x LONG) WITH (id = 'b');\nINSERT INTO B SELECT x FROM A SINK (type = 'log', id = 'c');",
+                    stream("A", "a")
+                ),
+            ),
+            (
+                "given twice",
+                format!("{}CREATE TABLE T (x LONG) WITH (id = 't', ID = 'u');", stream("A", "a")),
+            ),
+        ]),
+    );
+}
+
+#[test]
+fn options_of_tables_from_outside_the_app() {
+    let app = "CREATE STREAM S (x LONG); CREATE TABLE T (x LONG PRIMARY KEY) WITH (extension = 'cache');
+INSERT INTO T SELECT x FROM S;";
+    let mut text = String::new();
+    for assignment in [
+        "tables.U.max_size=1",
+        "tables.S.max_size=1",
+        "tables.T.cache.maxsize=1",
+        "tables.T.max_size=many",
+        "tables.T.extension=memory",
+        "tables.T.id=t",
+        "streams.S.id=s",
+        "tables.T=5",
+        "application.id=s",
+    ] {
+        let error = match Layers::default().set(assignment) {
+            Ok(layers) => error_of(app, layers),
+            Err(diagnostic) => diagnostic.render(Colour::Never),
+        };
+        let _ = write!(text, "── {assignment}\n{error}\n");
+    }
+    check("options_of_tables_from_outside_the_app", &text);
+}
+
+#[test]
 fn options_from_outside_the_app() {
     let app = source("extension = 'datagen'");
     let mut text = String::new();

@@ -7,5 +7,7 @@ mod folder;
 #[cfg(any(feature = "avro", feature = "parquet"))]
 #[path = "recovery/formats.rs"]
 mod formats;
+#[path = "recovery/ids.rs"]
+mod ids;
 #[path = "recovery/kills.rs"]
 mod kills;

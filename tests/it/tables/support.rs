@@ -142,6 +142,7 @@ impl Maker {
                 .map(|index| index.iter().map(place).collect())
                 .collect(),
             backend: self.backend.to_string(),
+            settings: Options::default(),
             options: Options::check(self.backend, backend.options(), &raw).unwrap(),
             raw,
             span: None,
