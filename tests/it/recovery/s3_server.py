@@ -7,11 +7,27 @@ Prints its port and the credentials of one who may use it as a line of JSON, and
 import json
 import os
 import sys
+from urllib.parse import quote, unquote
 
 import boto3
 import requests
 from botocore.config import Config
+from moto.iam.access_control import S3IAMRequest
 from moto.server import ThreadedMotoServer
+
+as_it_came = S3IAMRequest._create_aws_request
+
+
+def as_it_was_signed(request):
+    """The server looks at signatures of queries as if nothing in them had been escaped; what is signed is the escaped text."""
+    path, mark, query = request._path.partition("?")
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    escaped = [quote(unquote(name), safe="") + "=" + quote(unquote(value), safe="") for name, _, value in pairs]
+    request._path = path + mark + ("&".join(escaped) if mark else "")
+    return as_it_came(request)
+
+
+S3IAMRequest._create_aws_request = as_it_was_signed
 
 port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
