@@ -4,12 +4,16 @@
 //! array is large. So only the beginning is noted. Between two batches a few more items are copied, and a page that is about to
 //! change before its turn has come is copied first (*copy before write*).
 
-use std::collections::HashMap;
-
 use super::aggregates::GroupId;
 
-/// Items that are copied together when one of them is about to change. Small: a batch may touch as many pages as it has rows.
-const PAGE: usize = 32;
+/// Items that are copied together when one of them is about to change. Few: a batch may touch as many pages as it has rows.
+const PAGE: usize = 8;
+
+/// Pages of one block of those that are copied early.
+const BLOCK: usize = 1 << 12;
+
+/// A page that has not been copied early. Zero, which takes no memory until it is written to.
+const NOT_YET: u32 = 0;
 
 /// Items of one piece of the copy, which is written as one object.
 pub const PIECE: usize = 1 << 18;
@@ -31,9 +35,42 @@ struct Copying<T> {
     len: usize,
     /// All before this one are copied; the beginning of a page, or the end.
     next: usize,
-    /// Pages after it that are copied because they were to change, by number.
-    early: HashMap<usize, Box<[T]>>,
+    /// Where in `early` pages after it are that were to change; by page.
+    early_at: Vec<u32>,
+    early: Early<T>,
     pieces: Vec<Vec<T>>,
+}
+
+/// Pages one after the other, in blocks: growing copies nothing.
+#[derive(Debug)]
+struct Early<T> {
+    blocks: Vec<Vec<T>>,
+    pages: u32,
+}
+
+impl<T: Clone> Early<T> {
+    /// Takes a page; its number among these, from 1. The last page of an array may be shorter.
+    fn add(&mut self, page: &[T]) -> u32 {
+        let place = self.pages as usize % BLOCK;
+        if place == 0 {
+            self.blocks.push(Vec::with_capacity(BLOCK * PAGE));
+        }
+        if let Some(block) = self.blocks.last_mut() {
+            block.extend_from_slice(page);
+            // Pages are found by their number: all take the same room.
+            if let Some(last) = page.last() {
+                block.resize((place + 1) * PAGE, last.clone());
+            }
+        }
+        self.pages += 1;
+        self.pages
+    }
+
+    fn page(&self, number: u32, len: usize) -> &[T] {
+        let number = number as usize - 1;
+        let from = number % BLOCK * PAGE;
+        &self.blocks[number / BLOCK][from..from + len]
+    }
 }
 
 impl<T> Default for Gradual<T> {
@@ -92,7 +129,11 @@ impl<T: Clone> Gradual<T> {
         self.copying = Some(Copying {
             len,
             next: 0,
-            early: HashMap::new(),
+            early_at: vec![NOT_YET; len.div_ceil(PAGE)],
+            early: Early {
+                blocks: Vec::new(),
+                pages: 0,
+            },
             pieces: Vec::with_capacity(len.div_ceil(PIECE)),
         });
         len.div_ceil(PIECE)
@@ -119,9 +160,9 @@ impl<T: Clone> Copying<T> {
     #[inline]
     fn keep(&mut self, items: &[T], place: usize) {
         let page = place / PAGE;
-        if place < self.len && page * PAGE >= self.next {
+        if place < self.len && page * PAGE >= self.next && self.early_at[page] == NOT_YET {
             let end = self.len.min((page + 1) * PAGE);
-            self.early.entry(page).or_insert_with(|| items[page * PAGE..end].into());
+            self.early_at[page] = self.early.add(&items[page * PAGE..end]);
         }
     }
 
@@ -133,15 +174,11 @@ impl<T: Clone> Copying<T> {
             if from.is_multiple_of(PIECE) {
                 self.pieces.push(Vec::with_capacity(PIECE.min(self.len - from)));
             }
-            let early = match self.early.is_empty() {
-                true => None,
-                false => self.early.remove(&(from / PAGE)),
-            };
             if let Some(piece) = self.pieces.last_mut() {
-                match early {
-                    Some(page) => piece.extend(page),
-                    None => piece.extend_from_slice(&items[from..self.next]),
-                }
+                piece.extend_from_slice(match self.early_at[from / PAGE] {
+                    NOT_YET => &items[from..self.next],
+                    early => self.early.page(early, self.next - from),
+                });
             }
             copied += (self.next - from) * size_of::<T>().max(1);
         }

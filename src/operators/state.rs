@@ -171,10 +171,7 @@ impl StateWriter {
     }
 
     /// Appends sections that are written when somebody asks for their bytes, or now if this writer does not share.
-    pub fn unwritten(
-        &mut self,
-        write: impl Fn(&mut StateWriter) -> Result<()> + Send + Sync + 'static,
-    ) -> Result<()> {
+    pub fn unwritten(&mut self, write: impl Fn(&mut StateWriter) -> Result<()> + Send + Sync + 'static) -> Result<()> {
         if !self.shares {
             return write(self);
         }

@@ -86,6 +86,11 @@ impl Matcher {
         {
             return;
         }
+        // The time of the whole is over at the same moment: that comes first, whichever timer was set first.
+        let by_time = matches!(self.plan.program.limit, Some(Limit::Time(_)));
+        if by_time && self.is_too_late(attempt, moment) {
+            return;
+        }
         let was = Was::of(attempt);
         let mut step =
             Step::new(&self.plan.program, &mut self.events, &mut self.scratch, moment).at_the_end(self.ending);

@@ -355,7 +355,12 @@ impl Matcher {
     pub(super) fn set_timers(&mut self, id: AttemptId, timers: Deadlines) {
         for (at, due) in timers {
             let counted = match due {
-                Due::GroupExpiry(part) => self.plan.program.counted.iter().position(|counted| *counted == usize::from(part)),
+                Due::GroupExpiry(part) => self
+                    .plan
+                    .program
+                    .counted
+                    .iter()
+                    .position(|counted| *counted == usize::from(part)),
                 _ => None,
             };
             match counted {

@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn another_format_is_told_apart_from_damage() {
         let bytes = manifest().to_bytes().unwrap();
-        let text = String::from_utf8(bytes).unwrap().replacen(" 1 ", " 2 ", 1);
-        assert_eq!(Manifest::from_bytes(text.as_bytes()), Err(Unusable::Format(2)));
+        let text = String::from_utf8(bytes).unwrap().replacen(" 2 ", " 3 ", 1);
+        assert_eq!(Manifest::from_bytes(text.as_bytes()), Err(Unusable::Format(3)));
     }
 }

@@ -389,10 +389,10 @@ impl Task {
     /// Gives the own part of a snapshot, and the barrier to the others after what was sent before it.
     fn answer(&mut self, cut: &Arc<Cut>) {
         // One after the other: whoever asks waits for the whole of one.
-        let finished = self.finish_taking();
+        let before = self.finish_taking().and_then(|()| self.take_what_was_sent());
         let began = Instant::now();
         self.answered = cut.number();
-        let mut part = finished.and_then(|()| self.begin_part());
+        let mut part = before.and_then(|()| self.begin_part());
         for outlet in &self.outlets {
             // One that has ended is missed by whoever collects the parts.
             let _ = outlet.send(Message::Barrier(cut.clone()));
@@ -575,18 +575,20 @@ impl Task {
 
     /// The whole part at once.
     fn part(&mut self) -> Result<Part> {
+        self.take_what_was_sent()?;
         let mut part = self.begin_part()?;
         while self.graph.continue_snapshot(STEP_BYTES)? > 0 {}
         part.snapshot = part.snapshot.settled();
         Ok(part)
     }
 
+    /// What was sent before a snapshot is asked for belongs to it; who goes on sending does not put it off.
+    fn take_what_was_sent(&mut self) -> Result<()> {
+        (0..self.api.len()).try_for_each(|_| self.take_api())
+    }
+
     /// The part, of which large states are still to be copied.
     fn begin_part(&mut self) -> Result<Part> {
-        // What was sent before the call belongs to the snapshot; who goes on sending does not put it off.
-        for _ in 0..self.api.len() {
-            self.take_api()?;
-        }
         let sinks = self.graph.marks(self.clock.now())?;
         let operators = self.graph.begin_snapshot()?.into_iter().collect();
         let positions = self

@@ -8,8 +8,8 @@ use std::fs;
 use eventflux::config::app_options::APP_OPTIONS;
 use eventflux::config::options::OptionSpec;
 use eventflux::connectors::Registry;
-use eventflux::plan::stream_options::STREAM_OPTIONS;
 use eventflux::plan::define_table::TABLE_OPTIONS;
+use eventflux::plan::stream_options::STREAM_OPTIONS;
 use eventflux::tables::registry::Backends;
 
 use super::{cell, read, root};

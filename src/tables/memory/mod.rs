@@ -179,7 +179,10 @@ impl Chunk {
     fn living(&self) -> Result<RecordBatch> {
         match self.live.count_set_bits() == self.live.len() {
             true => Ok(self.rows.clone()),
-            false => Ok(filter_record_batch(&self.rows, &BooleanArray::new(self.live.clone(), None))?),
+            false => Ok(filter_record_batch(
+                &self.rows,
+                &BooleanArray::new(self.live.clone(), None),
+            )?),
         }
     }
 }
