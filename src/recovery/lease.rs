@@ -166,6 +166,9 @@ impl Held {
 
     async fn release(&self) -> Result<()> {
         let mut state = self.state.lock().await;
+        if state.lost.is_some() {
+            return Ok(());
+        }
         let mut content = state.content.clone();
         content.owner.clear();
         self.write(&mut state, content).await

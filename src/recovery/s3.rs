@@ -178,7 +178,7 @@ mod tests {
         let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
         runtime.block_on(async {
             let io = Io::start().unwrap();
-            let slept = io.wait(tokio::time::sleep(Duration::from_millis(1)));
+            let slept = io.wait(async { tokio::time::sleep(Duration::from_millis(1)).await });
             assert!(slept.is_ok());
         });
     }
