@@ -63,6 +63,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "recovery",
         &[
+            "config::checkpoints",
+            "config::s3",
             "connectors",
             "error",
             "event",

@@ -284,7 +284,7 @@ impl Builder {
     fn kept(&self, variables: &dyn Fn(&str) -> Option<String>) -> Result<Option<Checkpoints>> {
         let mut options = self.layers.checkpoints(variables)?;
         options.key = options.key.or_else(|| variables(KEY_VARIABLE).map(KeySource::Text));
-        let configured = options.dir.as_ref().map(Checkpoints::in_folder);
+        let configured = options.dir.clone().map(Checkpoints::at);
         let said = self.checkpoints.clone().or(configured);
         if said.is_some() && self.snapshot.is_some() {
             return Err(Error::usage(

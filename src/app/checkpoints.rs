@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,7 +15,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::config::checkpoints::{CheckpointOptions, KeySource};
+use crate::config::checkpoints::{CheckpointOptions, KeySource, StateDir, WHAT_A_DIR_IS};
+use crate::config::s3::S3Options;
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::event::Clock;
 use crate::plan::fingerprint::Fingerprints;
@@ -48,7 +49,9 @@ const RETAIN: usize = 3;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
-    folder: PathBuf,
+    /// `Err`: what was given that is no place.
+    at: Result<StateDir, String>,
+    s3: S3Options,
     interval: Option<Duration>,
     retain: Option<usize>,
     loss: Loss,
@@ -58,8 +61,26 @@ pub struct Checkpoints {
 impl Checkpoints {
     /// In a folder, which is made if it is not there. One app at a time uses it.
     pub fn in_folder(folder: impl AsRef<Path>) -> Self {
+        Checkpoints::at(StateDir::Folder(folder.as_ref().to_path_buf()))
+    }
+
+    /// In S3 or a server that speaks its language, as `s3://bucket/prefix`; or in a folder. One app at a time uses a prefix.
+    ///
+    /// How the server is reached, and by whom, is configured by `application.checkpoint.s3.*`, or by the environment variables
+    /// that tools of S3 know (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, …). What is wrong with the URL, or that the
+    /// feature `s3` is missing, is said by [`crate::App::start`].
+    pub fn at_url(url: impl AsRef<str>) -> Self {
+        Checkpoints::placed(StateDir::parse(url.as_ref()).ok_or_else(|| url.as_ref().to_string()))
+    }
+
+    pub(crate) fn at(place: StateDir) -> Self {
+        Checkpoints::placed(Ok(place))
+    }
+
+    fn placed(at: Result<StateDir, String>) -> Self {
         Checkpoints {
-            folder: folder.as_ref().to_path_buf(),
+            at,
+            s3: S3Options::default(),
             interval: None,
             retain: None,
             loss: Loss::Refused,
@@ -79,7 +100,7 @@ impl Checkpoints {
         self
     }
 
-    /// Encrypts all that is written to the folder, with AES-256-GCM. The key is 32 bytes as 64 hexadecimal digits or in base64.
+    /// Encrypts all that is written there, with AES-256-GCM. The key is 32 bytes as 64 hexadecimal digits or in base64.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(KeySource::Text(key.into()));
         self
@@ -105,7 +126,15 @@ impl Checkpoints {
         self.interval = self.interval.or(interval);
         self.retain = self.retain.or(configured.retain);
         self.key = self.key.or(configured.key.clone());
+        self.s3 = configured.s3.clone();
         self
+    }
+
+    fn place(&self) -> Result<&StateDir> {
+        self.at.as_ref().map_err(|text| {
+            let message = format!("checkpoints cannot be kept in '{text}'");
+            Diagnostic::new(Code::OptionValue, message).hint(WHAT_A_DIR_IS).into()
+        })
     }
 
     fn cipher(&self) -> Result<Option<Cipher>> {
@@ -146,7 +175,7 @@ pub struct CheckpointStats {
     pub newest: Option<u64>,
     /// The length of its state, in bytes.
     pub state_bytes: u64,
-    /// What was written to the disk for it, in bytes.
+    /// What was written to the disk, or to S3, for it, in bytes.
     pub written_bytes: u64,
     /// How long taking and writing it took.
     pub milliseconds: f64,
@@ -175,7 +204,8 @@ impl Checkpointer {
         fingerprints: Fingerprints,
         clock: Arc<dyn Clock>,
     ) -> Result<(Arc<Self>, Option<Snapshot>)> {
-        let mut folder = Folder::open(&options.folder, options.cipher()?)?;
+        let place = options.place()?;
+        let mut folder = Folder::open(place, &options.s3, options.cipher()?)?;
         let found = match folder.newest() {
             Err(error @ Error::Compile(_)) if options.is_lossy() => {
                 tracing::warn!(%error, "the app begins anew");
@@ -194,7 +224,7 @@ impl Checkpointer {
                 );
             }
             stats.restored = Some(saved.manifest.number);
-            tracing::info!(checkpoint = saved.manifest.number, folder = %options.folder.display(), "going on");
+            tracing::info!(checkpoint = saved.manifest.number, %place, "going on");
             snapshot = Some(fit(saved, &fingerprints, options.loss)?);
         }
         let checkpointer = Checkpointer {

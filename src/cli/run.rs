@@ -10,6 +10,7 @@ use super::stats::Report;
 use super::status::{AboveStatus, Status, Totals, grouped};
 use super::stop::StopOnSignal;
 use super::{exit, output};
+use crate::config::checkpoints::StateDir;
 use crate::config::options::{Options, RawOption};
 use crate::connectors::log::Log;
 use crate::connectors::{SinkConnector, SinkSpec};
@@ -40,9 +41,9 @@ pub struct Run {
     /// Work off the keys of PARTITION blocks on so many threads. [default: 1, or what the configuration says]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     parallelism: Option<u16>,
-    /// Keep checkpoints in a folder, and go on from the newest one there. [default: what the configuration says]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    /// Keep checkpoints in a folder, or at s3://bucket/prefix, and go on from the newest one there. [default: what the configuration says]
+    #[arg(long, value_name = "DIR", value_parser = super::state::state_dir, value_hint = clap::ValueHint::AnyPath)]
+    state_dir: Option<StateDir>,
     /// Let state that does not fit the app, or cannot be read, begin anew instead of refusing to start.
     #[arg(long)]
     allow_state_loss: bool,
@@ -108,8 +109,8 @@ impl Run {
         if let Some(threads) = self.parallelism {
             builder = builder.parallelism(threads.into());
         }
-        if let Some(folder) = &self.state_dir {
-            builder = builder.checkpoints(Checkpoints::in_folder(folder));
+        if let Some(place) = &self.state_dir {
+            builder = builder.checkpoints(Checkpoints::at(place.clone()));
         }
         if self.allow_state_loss {
             builder = builder.allow_state_loss();

@@ -1,16 +1,17 @@
-//! `eventflux state`: what is in a folder of checkpoints.
+//! `eventflux state`: what is in a folder of checkpoints, here or in S3.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::{exit, output};
+use crate::config::checkpoints::{StateDir, WHAT_A_DIR_IS};
+use crate::config::s3::S3Options;
 use crate::error::{Code, Diagnostic, Result};
 use crate::event::Micros;
 use crate::recovery::cipher::{Cipher, KEY_VARIABLE, WHAT_A_KEY_IS};
-use crate::recovery::folder::{CHECKPOINTS, Folder, copy, numbers, read, read_manifest};
+use crate::recovery::folder::{Folder, copy, numbers, read, read_manifest};
 use crate::recovery::manifest::{Content, Entry, Manifest, Place};
 use crate::recovery::store::Store;
 
@@ -22,7 +23,8 @@ Examples:
   eventflux state gc state --retain 1             remove all but the newest, and what nothing refers to
   eventflux state export state --to copy          copy the newest into a folder of its own
 
-The key of encrypted checkpoints is looked for in the environment variable EVENTFLUX_STATE_KEY.
+Where DIR is s3://bucket/prefix, the server and the credentials are taken from AWS_ENDPOINT_URL, AWS_REGION,
+AWS_ACCESS_KEY_ID and so on. The key of encrypted checkpoints is looked for in EVENTFLUX_STATE_KEY.
 Running apps go on meanwhile; `gc` alone needs the folder for itself.";
 
 /// Look into a folder of checkpoints, tidy it up, copy a checkpoint.
@@ -37,16 +39,18 @@ pub struct State {
 enum What {
     /// List the checkpoints, and whether they are whole.
     List {
-        /// The folder.
-        dir: PathBuf,
+        /// The folder, or s3://bucket/prefix.
+        #[arg(value_parser = state_dir, value_hint = clap::ValueHint::AnyPath)]
+        dir: StateDir,
         /// How to print them.
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
     /// Show what a checkpoint holds, and where the sources and sinks stood.
     Inspect {
-        /// The folder.
-        dir: PathBuf,
+        /// The folder, or s3://bucket/prefix.
+        #[arg(value_parser = state_dir, value_hint = clap::ValueHint::AnyPath)]
+        dir: StateDir,
         /// The checkpoint. [default: the newest]
         #[arg(long, value_name = "NUMBER")]
         checkpoint: Option<u64>,
@@ -56,22 +60,24 @@ enum What {
     },
     /// Remove old checkpoints, and what nothing refers to.
     Gc {
-        /// The folder.
-        dir: PathBuf,
+        /// The folder, or s3://bucket/prefix.
+        #[arg(value_parser = state_dir, value_hint = clap::ValueHint::AnyPath)]
+        dir: StateDir,
         /// How many checkpoints to keep.
         #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
         retain: u16,
     },
     /// Copy a checkpoint that is whole into a folder of its own.
     Export {
-        /// The folder.
-        dir: PathBuf,
+        /// The folder, or s3://bucket/prefix.
+        #[arg(value_parser = state_dir, value_hint = clap::ValueHint::AnyPath)]
+        dir: StateDir,
         /// The checkpoint. [default: the newest]
         #[arg(long, value_name = "NUMBER")]
         checkpoint: Option<u64>,
-        /// Where to; a folder that holds no checkpoints.
-        #[arg(long, value_name = "DIR")]
-        to: PathBuf,
+        /// Where to: a folder, or s3://bucket/prefix, that holds no checkpoints.
+        #[arg(long, value_name = "DIR", value_parser = state_dir, value_hint = clap::ValueHint::AnyPath)]
+        to: StateDir,
     },
 }
 
@@ -104,16 +110,21 @@ impl State {
     }
 }
 
+/// A place of checkpoints on the command line.
+pub(super) fn state_dir(text: &str) -> std::result::Result<StateDir, String> {
+    StateDir::parse(text).ok_or_else(|| format!("checkpoints are kept in a folder or in S3, {WHAT_A_DIR_IS}"))
+}
+
 /// A folder that has checkpoints already.
-fn open(dir: &Path) -> Result<Store> {
-    if !dir.join(CHECKPOINTS).is_dir() {
-        let message = format!("there are no checkpoints in {}", dir.display());
+fn open(dir: &StateDir) -> Result<Store> {
+    let Some(store) = Store::existing(dir, &S3Options::default())? else {
+        let message = format!("there are no checkpoints in {dir}");
         let error = Diagnostic::new(Code::Missing, message);
         return Err(error
-            .hint("name the folder that --state-dir or checkpoint.dir names")
+            .hint("name the place that --state-dir or checkpoint.dir names")
             .into());
-    }
-    Store::local(dir)?.encrypted(key()?)
+    };
+    store.encrypted(key()?)
 }
 
 /// The key in the environment.
@@ -127,7 +138,7 @@ fn key() -> Result<Option<Cipher>> {
     })
 }
 
-fn list(dir: &Path, format: Format) -> Result<String> {
+fn list(dir: &StateDir, format: Format) -> Result<String> {
     let store = open(dir)?;
     let mut rows = Vec::new();
     for number in numbers(&store)? {
@@ -157,7 +168,7 @@ fn list(dir: &Path, format: Format) -> Result<String> {
 }
 
 /// The checkpoint that is asked for, or the newest.
-fn chosen(store: &Store, dir: &Path, checkpoint: Option<u64>) -> Result<u64> {
+fn chosen(store: &Store, dir: &StateDir, checkpoint: Option<u64>) -> Result<u64> {
     let there = numbers(store)?;
     let found = match checkpoint {
         Some(number) => there.contains(&number).then_some(number),
@@ -165,7 +176,7 @@ fn chosen(store: &Store, dir: &Path, checkpoint: Option<u64>) -> Result<u64> {
     };
     found.ok_or_else(|| {
         let what = checkpoint.map_or("no checkpoint".to_string(), |number| format!("no checkpoint {number}"));
-        let error = Diagnostic::new(Code::Missing, format!("there is {what} in {}", dir.display()));
+        let error = Diagnostic::new(Code::Missing, format!("there is {what} in {dir}"));
         error.hint("`eventflux state list` shows those that are there").into()
     })
 }
@@ -175,7 +186,7 @@ fn damaged(number: u64, why: &str) -> Diagnostic {
         .hint("`eventflux state list` shows those that are whole")
 }
 
-fn inspect(dir: &Path, checkpoint: Option<u64>, format: Format) -> Result<String> {
+fn inspect(dir: &StateDir, checkpoint: Option<u64>, format: Format) -> Result<String> {
     let store = open(dir)?;
     let number = chosen(&store, dir, checkpoint)?;
     let manifest = read_manifest(&store, number)?.map_err(|why| damaged(number, &why))?;
@@ -254,9 +265,9 @@ fn as_json(manifest: &Manifest, damage: Option<&str>) -> Value {
     })
 }
 
-fn gc(dir: &Path, retain: usize) -> Result<String> {
+fn gc(dir: &StateDir, retain: usize) -> Result<String> {
     open(dir)?;
-    let mut folder = Folder::open(dir, key()?)?;
+    let mut folder = Folder::open(dir, &S3Options::default(), key()?)?;
     let removed = folder.remove_old(retain)?;
     Ok(format!(
         "removed {} checkpoint(s) and {} object(s)\n",
@@ -264,15 +275,12 @@ fn gc(dir: &Path, retain: usize) -> Result<String> {
     ))
 }
 
-fn export(dir: &Path, checkpoint: Option<u64>, to: &Path) -> Result<String> {
+fn export(dir: &StateDir, checkpoint: Option<u64>, to: &StateDir) -> Result<String> {
     let store = open(dir)?;
     let number = chosen(&store, dir, checkpoint)?;
-    let copied = copy(&store, number, to, key()?)?;
+    let copied = copy(&store, number, (to, &S3Options::default()), key()?)?;
     match copied {
-        Ok(bytes) => Ok(format!(
-            "copied checkpoint {number}, {bytes} bytes, to {}\n",
-            to.display()
-        )),
+        Ok(bytes) => Ok(format!("copied checkpoint {number}, {bytes} bytes, to {to}\n")),
         Err(why) => Err(damaged(number, &why).into()),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::checkpoints;
 use super::options::{OptionKind, OptionSpec};
+use super::s3;
 
 /// What decides the meaning of the other options of a stream or a table, and so cannot be configured.
 const DECIDING: &[&str] = &["type", "extension", "format"];
@@ -55,7 +56,7 @@ pub const APP_OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(
         checkpoints::DIR,
         OptionKind::Path,
-        "The folder in which checkpoints are kept; none are without.",
+        "The folder in which checkpoints are kept, or s3://bucket/prefix; none are without.",
     ),
     OptionSpec::new(checkpoints::INTERVAL, OptionKind::Duration, "How often one is taken.").default("10 seconds"),
     OptionSpec::new(
@@ -78,6 +79,47 @@ pub const APP_OPTIONS: &[OptionSpec] = &[
         OptionKind::Path,
         "The file in which the key stands.",
     ),
+    OptionSpec::new(
+        s3::ENDPOINT,
+        OptionKind::Text,
+        "Of checkpoints in s3://…: the server, as https://host:port. Default: AWS_ENDPOINT_URL, or Amazon's of the region.",
+    ),
+    OptionSpec::new(s3::REGION, OptionKind::Text, "The region. Default: AWS_REGION, or us-east-1."),
+    OptionSpec::new(
+        s3::ACCESS_KEY_ID,
+        OptionKind::Text,
+        "Who signs requests. Default: AWS_ACCESS_KEY_ID, or the role of the machine or container.",
+    ),
+    OptionSpec::new(
+        s3::SECRET_ACCESS_KEY,
+        OptionKind::Text,
+        "The secret that belongs to it. Default: AWS_SECRET_ACCESS_KEY.",
+    )
+    .secret(),
+    OptionSpec::new(
+        s3::SESSION_TOKEN,
+        OptionKind::Text,
+        "The token of temporary credentials. Default: AWS_SESSION_TOKEN.",
+    )
+    .secret(),
+    OptionSpec::new(
+        s3::ALLOW_HTTP,
+        OptionKind::Boolean,
+        "Whether an endpoint that is not this machine may be reached without TLS. Default: AWS_ALLOW_HTTP, or false.",
+    ),
+    OptionSpec::new(s3::TIMEOUT, OptionKind::Duration, "How long one request may take.").default("60 seconds"),
+    OptionSpec::new(
+        s3::LOCK,
+        OptionKind::Choice(&["lease", "none"]),
+        "How one app at a time uses the place: by a lease, for which the server must know conditional writes; or nothing sees to it.",
+    )
+    .default("lease"),
+    OptionSpec::new(
+        s3::LEASE,
+        OptionKind::Duration,
+        "After how long an app that was killed no longer keeps others out.",
+    )
+    .default("15 seconds"),
     OptionSpec::new(
         PARALLELISM,
         OptionKind::Integer {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::layers::{Layers, wrong_value};
 use super::options::RawOption;
+use super::s3::{S3Options, S3Url};
 use crate::error::{Code, Diagnostic};
 use crate::event::Micros;
 
@@ -32,8 +33,10 @@ const MIN_INTERVAL: Micros = 1_000;
 /// What is configured of checkpoints.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckpointOptions {
-    /// The folder.
-    pub dir: Option<PathBuf>,
+    /// Where they are kept.
+    pub dir: Option<StateDir>,
+    /// How S3 is reached, if that is there.
+    pub s3: S3Options,
     /// How often.
     pub interval: Option<Micros>,
     /// How many.
@@ -41,6 +44,41 @@ pub struct CheckpointOptions {
     /// With what key.
     pub key: Option<KeySource>,
 }
+
+/// Where checkpoints are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateDir {
+    /// In a folder.
+    Folder(PathBuf),
+    /// In S3.
+    S3(S3Url),
+}
+
+impl StateDir {
+    /// Of a path or a URL. Only `s3://bucket/prefix` is a URL that can be used: `None` for others.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.contains("://") {
+            true => S3Url::parse(text).map(StateDir::S3),
+            false if text.is_empty() => None,
+            false => Some(StateDir::Folder(PathBuf::from(text))),
+        }
+    }
+}
+
+impl fmt::Display for StateDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StateDir::Folder(path) => path.display().fmt(f),
+            StateDir::S3(url) => url.fmt(f),
+        }
+    }
+}
+
+/// For messages.
+pub const WHAT_A_DIR_IS: &str = "such as 'state', or 's3://bucket/prefix'";
+
+/// An option as it was written, and its value with the environment's variables in it.
+pub(super) type Value<'a> = (&'a RawOption, String);
 
 /// Where a key is. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,12 +105,16 @@ impl Layers {
             None => Ok(None),
             Some(option) => Ok(Some((option, option.substituted(lookup)?.value))),
         };
-        let mut options = CheckpointOptions::default();
+        let mut options = CheckpointOptions {
+            s3: S3Options::of(&value)?,
+            ..CheckpointOptions::default()
+        };
         if let Some((option, dir)) = value(DIR)? {
-            if dir.is_empty() {
-                return Err(wrong_value(option, "a folder").hint("such as 'state'"));
-            }
-            options.dir = Some(from_its_file(option, dir));
+            let wrong = || wrong_value(option, "a folder, or a place in S3").hint(WHAT_A_DIR_IS);
+            options.dir = Some(match StateDir::parse(&dir).ok_or_else(wrong)? {
+                StateDir::Folder(_) => StateDir::Folder(from_its_file(option, dir)),
+                place => place,
+            });
         }
         if let Some((option, interval)) = value(INTERVAL)? {
             let micros = super::duration::parse(&interval).filter(|micros| *micros >= MIN_INTERVAL);
@@ -123,16 +165,22 @@ mod tests {
             .unwrap();
         let lookup = |name: &str| (name == "APP").then(|| "trades".to_string());
         let options = layers.checkpoints(&lookup).unwrap();
-        assert_eq!(options.dir, Some(PathBuf::from("conf/state/trades")));
+        let folder = |path: &str| Some(StateDir::Folder(PathBuf::from(path)));
+        assert_eq!(options.dir, folder("conf/state/trades"));
         assert_eq!((options.interval, options.retain), (Some(2_000_000), Some(5)));
         let stronger = layers.set("application.checkpoint.dir=here").unwrap();
-        assert_eq!(stronger.checkpoints(&lookup).unwrap().dir, Some(PathBuf::from("here")));
+        assert_eq!(stronger.checkpoints(&lookup).unwrap().dir, folder("here"));
+        let remote = stronger.set("application.checkpoint.dir=s3://b/${APP}/").unwrap();
+        let dir = remote.checkpoints(&lookup).unwrap().dir.unwrap();
+        assert_eq!(dir.to_string(), "s3://b/trades");
     }
 
     #[test]
     fn wrong_values() {
         for (wrong, what) in [
             ("dir=", "'checkpoint.dir' is a folder"),
+            ("dir=gs://b/x", "'checkpoint.dir' is a folder"),
+            ("dir=s3://", "'checkpoint.dir' is a folder"),
             ("dir=${NOPE}", "NOPE"),
             ("interval=0", "'checkpoint.interval' is a duration"),
             ("interval=soon", "'checkpoint.interval' is a duration"),

@@ -9,3 +9,4 @@ mod layer_environment;
 pub mod layers;
 pub mod nearest;
 pub mod options;
+pub mod s3;

@@ -1,4 +1,4 @@
-//! [`Folder`]: a folder of checkpoints, in use by this process.
+//! [`Folder`]: a folder of checkpoints, on this machine or in S3, in use by this process.
 //!
 //! *Writing* a checkpoint puts the objects that are new there, waits until they are on the disk, and then puts the manifest. Cost: a
 //! hash of all state, and compression and writing of what changed. *Removing*: manifests beyond those that are kept, first; then
@@ -7,18 +7,18 @@
 //! Only objects that this process has written, or read and found whole, are referred to anew: a damaged one is never handed on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::cipher::Cipher;
+use super::lock::Lock;
 use super::manifest::{Content, Entry, Manifest, Part, Place, Unusable};
 use super::object::{hash, pack, unpack};
 use super::store::Store;
-use crate::error::{Code, Diagnostic, Error, Result};
+use crate::config::checkpoints::StateDir;
+use crate::config::s3::S3Options;
+use crate::error::{Code, Diagnostic, Result};
 use crate::event::Micros;
 use crate::operators::state::State;
 use crate::plan::fingerprint::{Fingerprint, Fingerprints};
@@ -30,19 +30,17 @@ pub const CHECKPOINTS: &str = "checkpoints";
 /// Where state is.
 pub const OBJECTS: &str = "objects";
 
-/// The file that is locked.
-const LOCK: &str = "lock";
-
 /// Up to this length state stands in the manifest.
 const INLINE_BYTES: usize = 256;
 
 /// A folder of checkpoints. Dropped, it is free for others.
 #[derive(Debug)]
 pub struct Folder {
-    path: PathBuf,
     store: Store,
-    /// Locked as long as it is open.
-    _lock: File,
+    /// Ours as long as it is open.
+    lock: Lock,
+    /// The number of the next checkpoint. None is used twice: one that could not be written may yet be there, or come to be.
+    next: u64,
     /// The checkpoints that are there, oldest first.
     kept: VecDeque<Kept>,
     /// The objects that are there and whole, by name.
@@ -106,17 +104,17 @@ pub struct Removed {
 
 impl Folder {
     /// Opens a folder, which is made if it is not there, for this process alone. With a key all that is in it is encrypted.
-    pub fn open(path: &Path, cipher: Option<Cipher>) -> Result<Self> {
-        let store = Store::local(path)?;
-        let lock = lock(path)?;
+    pub fn open(at: &StateDir, s3: &S3Options, cipher: Option<Cipher>) -> Result<Self> {
+        let store = Store::open(at, s3)?;
+        let lock = store.lock()?;
         let store = store.encrypted(cipher)?;
         for folder in [CHECKPOINTS, OBJECTS] {
             store.remove_half_written(folder)?;
         }
         let mut folder = Folder {
-            path: path.to_path_buf(),
             store,
-            _lock: lock,
+            lock,
+            next: 1,
             kept: VecDeque::new(),
             whole: BTreeMap::new(),
             unknown: BTreeSet::new(),
@@ -127,15 +125,11 @@ impl Folder {
                 Err(_) => BTreeSet::new(),
             };
             folder.kept.push_back(Kept { number, objects });
+            folder.next = number.saturating_add(1);
         }
         let objects = folder.store.list(OBJECTS)?;
         folder.unknown = objects.into_iter().map(|object| object.name).collect();
         Ok(folder)
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The newest checkpoint that is whole, and those that are newer but not; `None` if there is no checkpoint at all.
@@ -170,7 +164,7 @@ impl Folder {
         let message = format!(
             "none of the {} checkpoint(s) in {} is whole; the newest, {}: {}",
             skipped.len(),
-            self.path.display(),
+            self.store.place(),
             first.number,
             first.why
         );
@@ -187,7 +181,8 @@ impl Folder {
         taken_at: Micros,
         retain: usize,
     ) -> Result<Written> {
-        let number = self.kept.back().map_or(1, |kept| kept.number + 1);
+        let number = self.next;
+        self.next = number.saturating_add(1);
         let mut fresh = Vec::new();
         let mut written_bytes = 0;
         let mut entries = |states: &BTreeMap<String, State>, of: &dyn Fn(&str) -> Fingerprint| {
@@ -226,7 +221,8 @@ impl Folder {
         let bytes = manifest.to_bytes()?;
         written_bytes += bytes.len() as u64;
         let name = file_name(number);
-        self.store.put(&format!("{CHECKPOINTS}/{name}"), bytes)?;
+        self.lock.confirm()?;
+        self.store.publish(&format!("{CHECKPOINTS}/{name}"), bytes)?;
         let objects = manifest.objects().map(str::to_string).collect();
         self.kept.push_back(Kept { number, objects });
         self.store.sync(CHECKPOINTS, &[name])?;
@@ -293,34 +289,6 @@ impl Folder {
             checkpoints,
             objects: unused.len(),
         })
-    }
-}
-
-/// Makes the folder ours. The operating system frees it when the process ends, however it ends.
-fn lock(path: &Path) -> Result<File> {
-    let cannot = |error| Error::io(format!("cannot lock {}", path.display()), error);
-    let mut options = File::options();
-    let file = options.read(true).write(true).create(true).truncate(false);
-    let mut file = file.open(path.join(LOCK)).map_err(cannot)?;
-    match file.try_lock() {
-        Ok(()) => {
-            file.set_len(0).map_err(cannot)?;
-            writeln!(file, "{}", std::process::id()).map_err(cannot)?;
-            Ok(file)
-        }
-        Err(TryLockError::WouldBlock) => {
-            let mut owner = String::new();
-            let _ = file.rewind().and_then(|()| file.read_to_string(&mut owner));
-            let owner = match owner.trim() {
-                "" => "another process".to_string(),
-                id => format!("process {id}"),
-            };
-            let message = format!("the folder {} is in use by {owner}", path.display());
-            Err(Diagnostic::new(Code::StateInUse, message)
-                .hint("wait for it to end, or give this app a folder of its own")
-                .into())
-        }
-        Err(TryLockError::Error(error)) => Err(cannot(error)),
     }
 }
 
@@ -421,14 +389,19 @@ fn content(store: &Store, part: &Part) -> Result<Result<Vec<u8>, String>> {
 /// Copies a checkpoint into a folder that holds none; the bytes written. Inner `Err`: how it is damaged.
 ///
 /// The copy is encrypted with the same key, if the original is.
-pub fn copy(from: &Store, number: u64, to: &Path, cipher: Option<Cipher>) -> Result<Result<u64, String>> {
+pub fn copy(
+    from: &Store,
+    number: u64,
+    to: (&StateDir, &S3Options),
+    cipher: Option<Cipher>,
+) -> Result<Result<u64, String>> {
     let manifest = match read(from, number)? {
         Ok(saved) => saved.manifest,
         Err(why) => return Ok(Err(why)),
     };
-    let folder = Folder::open(to, cipher)?;
+    let folder = Folder::open(to.0, to.1, cipher)?;
     if !folder.kept.is_empty() {
-        let message = format!("there are checkpoints in {} already", to.display());
+        let message = format!("there are checkpoints in {} already", to.0);
         return Err(Diagnostic::new(Code::StateInUse, message)
             .hint("name a folder that holds none")
             .into());
@@ -449,9 +422,10 @@ pub fn copy(from: &Store, number: u64, to: &Path, cipher: Option<Cipher>) -> Res
     }
     let text = manifest.to_bytes()?;
     bytes += text.len() as u64;
+    folder.lock.confirm()?;
     folder
         .store
-        .put(&format!("{CHECKPOINTS}/{}", file_name(number)), text)?;
+        .publish(&format!("{CHECKPOINTS}/{}", file_name(number)), text)?;
     folder.store.sync(CHECKPOINTS, &[file_name(number)])?;
     Ok(Ok(bytes))
 }

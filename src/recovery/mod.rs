@@ -1,6 +1,6 @@
-//! Checkpoints on disk: an app that is killed goes on as if nothing had happened.
+//! Checkpoints on disk or in S3: an app that is killed goes on as if nothing had happened.
 //!
-//! A checkpoint is a [`crate::Snapshot`] in a folder. The folder holds
+//! A checkpoint is a [`crate::Snapshot`] in a folder, or under a prefix of a bucket. That holds
 //! ```text
 //! lock                                one process at a time uses the folder
 //! objects/<hash of the content>       the state of an operator or a table, compressed
@@ -17,6 +17,11 @@
 pub mod cipher;
 pub mod fit;
 pub mod folder;
+#[cfg(feature = "s3")]
+pub mod lease;
+pub mod lock;
 pub mod manifest;
 pub mod object;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod store;

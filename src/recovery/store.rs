@@ -1,7 +1,7 @@
 //! [`Store`]: where the objects of checkpoints are kept, by way of the `object_store` crate.
 //!
-//! Today that is a local folder; the crate knows S3 and its kin as well, and only [`Store::local`] and [`Store::sync`] know which
-//! it is. Calls block: they are made on threads that have nothing else to do.
+//! That is a local folder, or a place in S3; what differs is here and in `Home`, and others need not know which it is. Calls block:
+//! they are made on threads that have nothing else to do.
 
 use std::fs::{self, File};
 use std::future::Future;
@@ -10,14 +10,27 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+#[cfg(feature = "s3")]
+use std::time::Duration;
 
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+#[cfg(feature = "s3")]
+use object_store::{PutMode, PutOptions};
 
 use super::cipher::Cipher;
 use super::folder::CHECKPOINTS;
+#[cfg(feature = "s3")]
+use super::lease::Lease;
+use super::lock::Lock;
 use super::object::{hash, text};
+#[cfg(feature = "s3")]
+use super::s3::Io;
+use crate::config::checkpoints::StateDir;
+#[cfg(feature = "s3")]
+use crate::config::s3::S3Lock;
+use crate::config::s3::{S3Options, S3Url};
 use crate::error::{Code, Diagnostic, Error, Result};
 
 /// The file that says of an encrypted folder by what key.
@@ -27,9 +40,24 @@ const KEY: &str = "key";
 #[derive(Debug)]
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
-    root: PathBuf,
+    home: Home,
     /// With it all objects are sealed.
     cipher: Option<Cipher>,
+}
+
+/// What is to be known of where the objects are.
+#[derive(Debug)]
+enum Home {
+    /// A folder of this machine.
+    Folder(PathBuf),
+    /// A place in S3.
+    #[cfg(feature = "s3")]
+    S3 {
+        place: String,
+        io: Arc<Io>,
+        lock: S3Lock,
+        lease: Duration,
+    },
 }
 
 /// An object that is there.
@@ -42,18 +70,85 @@ pub struct Listed {
 }
 
 impl Store {
+    /// Of a place that is made if it is not there.
+    pub fn open(at: &StateDir, s3: &S3Options) -> Result<Self> {
+        match at {
+            StateDir::Folder(path) => Self::local(path),
+            StateDir::S3(url) => Self::s3(url, s3),
+        }
+    }
+
+    /// Of a place that has checkpoints already; `None` if there are none.
+    pub fn existing(at: &StateDir, s3: &S3Options) -> Result<Option<Self>> {
+        match at {
+            StateDir::Folder(path) if !path.join(CHECKPOINTS).is_dir() => Ok(None),
+            StateDir::Folder(path) => Self::local(path).map(Some),
+            StateDir::S3(url) => {
+                let store = Self::s3(url, s3)?;
+                let there = !store.list(CHECKPOINTS)?.is_empty();
+                Ok(there.then_some(store))
+            }
+        }
+    }
+
     /// In a local folder, which is made if it is not there.
     pub fn local(root: &std::path::Path) -> Result<Self> {
         let cannot = |error| Error::io(format!("cannot use {}", root.display()), error);
         fs::create_dir_all(root).map_err(cannot)?;
         // The crate wants a path from the root of the file system.
         let root = fs::canonicalize(root).map_err(cannot)?;
-        let objects = LocalFileSystem::new_with_prefix(&root).map_err(|error| failed("use", "the folder", &error))?;
+        let objects = LocalFileSystem::new_with_prefix(&root)
+            .map_err(|error| Error::failed(format!("cannot use the folder {}: {error}", root.display())))?;
         Ok(Store {
             objects: Arc::new(objects),
-            root,
+            home: Home::Folder(root),
             cipher: None,
         })
+    }
+
+    /// In S3.
+    #[cfg(feature = "s3")]
+    fn s3(url: &S3Url, options: &S3Options) -> Result<Self> {
+        Ok(Store {
+            objects: super::s3::connect(url, options)?,
+            home: Home::S3 {
+                place: url.to_string(),
+                io: Io::start()?,
+                lock: options.lock,
+                lease: options.lease.map_or(super::lease::LEASE, super::s3::micros),
+            },
+            cipher: None,
+        })
+    }
+
+    #[cfg(not(feature = "s3"))]
+    fn s3(url: &S3Url, _options: &S3Options) -> Result<Self> {
+        let message = format!("checkpoints in S3, such as {url}, are not part of this build");
+        Err(Diagnostic::new(Code::OptionValue, message)
+            .hint("build with them: cargo build --release --features s3 (or full)")
+            .into())
+    }
+
+    /// Where it is, for people.
+    pub fn place(&self) -> String {
+        match &self.home {
+            Home::Folder(path) => path.display().to_string(),
+            #[cfg(feature = "s3")]
+            Home::S3 { place, .. } => place.clone(),
+        }
+    }
+
+    /// Makes the place ours.
+    ///
+    /// *Errors.* `E0500` when another process uses it.
+    pub fn lock(&self) -> Result<Lock> {
+        match &self.home {
+            Home::Folder(path) => Lock::of_folder(path),
+            #[cfg(feature = "s3")]
+            Home::S3 { lock: S3Lock::None, .. } => Ok(Lock::None),
+            #[cfg(feature = "s3")]
+            Home::S3 { place, io, lease, .. } => Lease::take(io, self.objects.clone(), place, *lease).map(Lock::Lease),
+        }
     }
 
     /// The same, in which everything is or will be encrypted if there is a key; and which is refused if it does not fit.
@@ -61,7 +156,7 @@ impl Store {
     /// *Errors.* `E0503` if the key is missing or not the one that the folder was written with.
     pub fn encrypted(self, cipher: Option<Cipher>) -> Result<Self> {
         let refuse = |message: &str, hint: &str| {
-            let message = format!("{} {message}", self.root.display());
+            let message = format!("{} {message}", self.place());
             Err(Diagnostic::new(Code::StateKey, message).hint(hint).into())
         };
         let known = self.get(KEY)?;
@@ -103,40 +198,79 @@ impl Store {
 
     /// Writes an object, at once: it is whole, or as it was before.
     pub fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        let bytes = match &self.cipher {
-            Some(cipher) => cipher.seal(name, &bytes)?,
-            None => bytes,
-        };
-        let written = block_on(self.objects.put(&Path::from(name), PutPayload::from(bytes)));
-        written.map(|_| ()).map_err(|error| failed("write", name, &error))
+        let payload = PutPayload::from(self.sealed(name, bytes)?);
+        let path = Path::from(name);
+        let written = self.wait(move |objects| async move { objects.put(&path, payload).await })?;
+        written.map(|_| ()).map_err(|error| self.failed("write", name, &error))
+    }
+
+    /// Writes a manifest, at once. In S3 never over one that is there: somebody else who believes the place to be theirs wrote it.
+    pub fn publish(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        match self.home {
+            Home::Folder(_) => self.put(name, bytes),
+            #[cfg(feature = "s3")]
+            Home::S3 { lock: S3Lock::None, .. } => self.put(name, bytes),
+            #[cfg(feature = "s3")]
+            Home::S3 { .. } => self.create(name, bytes),
+        }
+    }
+
+    /// Writes an object that is not there yet.
+    #[cfg(feature = "s3")]
+    fn create(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let bytes = self.sealed(name, bytes)?;
+        let (path, payload) = (Path::from(name), PutPayload::from(bytes.clone()));
+        let options = PutOptions::from(PutMode::Create);
+        let written = self.wait(move |objects| async move { objects.put_opts(&path, payload, options).await })?;
+        match written {
+            Ok(_) => Ok(()),
+            // The first of two tries had arrived, but its answer had not.
+            Err(object_store::Error::AlreadyExists { .. }) if self.raw(name)?.is_some_and(|there| there == bytes) => {
+                Ok(())
+            }
+            Err(error) => Err(self.failed("write", name, &error)),
+        }
+    }
+
+    fn sealed(&self, name: &str, bytes: Vec<u8>) -> Result<Vec<u8>> {
+        match &self.cipher {
+            Some(cipher) => cipher.seal(name, &bytes),
+            None => Ok(bytes),
+        }
     }
 
     /// An object; `None` when it is not there. An encrypted one that is damaged is empty, which no whole one is.
     pub fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.raw(name)?.map(|bytes| match &self.cipher {
+            Some(cipher) => cipher.open(name, &bytes).unwrap_or_default(),
+            None => bytes,
+        }))
+    }
+
+    /// An object as it is kept.
+    fn raw(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = Path::from(name);
-        let read = block_on(async { self.objects.get(&path).await?.bytes().await });
-        match read {
-            Ok(bytes) => Ok(Some(match &self.cipher {
-                Some(cipher) => cipher.open(name, &bytes).unwrap_or_default(),
-                None => bytes.into(),
-            })),
+        match self.wait(move |objects| async move { objects.get(&path).await?.bytes().await })? {
+            Ok(bytes) => Ok(Some(bytes.into())),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(failed("read", name, &error)),
+            Err(error) => Err(self.failed("read", name, &error)),
         }
     }
 
     /// Removes an object. One that is not there is none.
     pub fn delete(&self, name: &str) -> Result<()> {
-        match block_on(self.objects.delete(&Path::from(name))) {
+        let path = Path::from(name);
+        match self.wait(move |objects| async move { objects.delete(&path).await })? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(failed("remove", name, &error)),
+            Err(error) => Err(self.failed("remove", name, &error)),
         }
     }
 
     /// The objects of a folder, by name.
     pub fn list(&self, folder: &str) -> Result<Vec<Listed>> {
-        let listed = block_on(self.objects.list_with_delimiter(Some(&Path::from(folder))));
-        let listed = listed.map_err(|error| failed("list", folder, &error))?;
+        let path = Path::from(folder);
+        let listed = self.wait(move |objects| async move { objects.list_with_delimiter(Some(&path)).await })?;
+        let listed = listed.map_err(|error| self.failed("list", folder, &error))?;
         let name = |object: object_store::ObjectMeta| {
             Some(Listed {
                 name: object.location.filename()?.to_string(),
@@ -148,9 +282,32 @@ impl Store {
         Ok(names)
     }
 
-    /// Waits until objects of a folder are on the disk, so that they survive a power failure.
+    /// Does something with the objects, and waits for it.
+    fn wait<F>(&self, work: impl FnOnce(Arc<dyn ObjectStore>) -> F) -> Result<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let work = work(self.objects.clone());
+        match &self.home {
+            Home::Folder(_) => Ok(block_on(work)),
+            #[cfg(feature = "s3")]
+            Home::S3 { io, .. } => io.wait(work),
+        }
+    }
+
+    fn failed(&self, what: &str, name: &str, error: &object_store::Error) -> Error {
+        match &self.home {
+            Home::Folder(_) => Error::failed(format!("cannot {what} {name}: {error}")),
+            #[cfg(feature = "s3")]
+            Home::S3 { place, .. } => Error::failed(format!("cannot {what} {name} in {place}: {}", reason(error))),
+        }
+    }
+
+    /// Waits until objects of a folder are on the disk, so that they survive a power failure. What S3 has taken does.
     pub fn sync(&self, folder: &str, names: &[String]) -> Result<()> {
-        let folder = self.root.join(folder);
+        let Some(folder) = self.on_this_machine(folder) else {
+            return Ok(());
+        };
         let cannot = |error| Error::io(format!("cannot write {}", folder.display()), error);
         for name in names {
             File::open(folder.join(name))
@@ -162,9 +319,19 @@ impl Store {
             .map_err(cannot)
     }
 
-    /// Removes what a writer that was killed left half written in a folder.
+    fn on_this_machine(&self, folder: &str) -> Option<PathBuf> {
+        match &self.home {
+            Home::Folder(root) => Some(root.join(folder)),
+            #[cfg(feature = "s3")]
+            Home::S3 { .. } => None,
+        }
+    }
+
+    /// Removes what a writer that was killed left half written in a folder. In S3 nothing ever is.
     pub fn remove_half_written(&self, folder: &str) -> Result<()> {
-        let folder = self.root.join(folder);
+        let Some(folder) = self.on_this_machine(folder) else {
+            return Ok(());
+        };
         let cannot = |error| Error::io(format!("cannot clean {}", folder.display()), error);
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
@@ -182,12 +349,15 @@ impl Store {
     }
 }
 
-fn failed(what: &str, name: &str, error: &object_store::Error) -> Error {
-    Error::failed(format!("cannot {what} {name}: {error}"))
+/// Why a request failed, in one line: servers answer in several.
+#[cfg(feature = "s3")]
+pub(super) fn reason(error: &object_store::Error) -> String {
+    let text = error.to_string();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Waits for a future on this thread. Unlike a tokio runtime it may be used wherever an embedder calls us from.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {

@@ -1,4 +1,4 @@
-//! Checkpoints in a folder: kill -9 at any moment, restart, and the output is that of a run that nobody disturbed.
+//! Checkpoints in a folder and in S3: kill -9 at any moment, restart, and the output is that of a run that nobody disturbed.
 
 #[path = "recovery/apps.rs"]
 mod apps;
@@ -11,3 +11,6 @@ mod formats;
 mod ids;
 #[path = "recovery/kills.rs"]
 mod kills;
+#[cfg(feature = "s3")]
+#[path = "recovery/s3.rs"]
+mod s3;
