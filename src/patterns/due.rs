@@ -167,7 +167,7 @@ impl Matcher {
             } = program.part(part).kind
             {
                 while let Some(id) = self.next_by_count(partition, index + 1, events, moment) {
-                    self.expire_group(id, part.into(), moment);
+                    self.expire_group(id, part, moment);
                 }
             }
         }
