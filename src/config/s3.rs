@@ -82,12 +82,10 @@ pub enum S3Lock {
 
 impl fmt::Debug for S3Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = f
-            .debug_struct("S3Options")
+        f.debug_struct("S3Options")
             .field("endpoint", &self.endpoint)
             .field("region", &self.region)
-            .finish_non_exhaustive();
-        shown
+            .finish_non_exhaustive()
     }
 }
 
