@@ -39,9 +39,9 @@ impl Lock {
         }
     }
 
-    /// Makes a folder ours.
-    pub fn of_folder(path: &Path) -> Result<Self> {
-        let cannot = |error| Error::io(format!("cannot lock {}", path.display()), error);
+    /// Makes a folder ours, which people call `said`.
+    pub fn of_folder(path: &Path, said: &Path) -> Result<Self> {
+        let cannot = |error| Error::io(format!("cannot lock {}", said.display()), error);
         let mut options = File::options();
         let file = options.read(true).write(true).create(true).truncate(false);
         let mut file = file.open(path.join(LOCK)).map_err(cannot)?;
@@ -58,7 +58,7 @@ impl Lock {
                     "" => "another process".to_string(),
                     id => format!("process {id}"),
                 };
-                let message = format!("the folder {} is in use by {owner}", path.display());
+                let message = format!("the folder {} is in use by {owner}", said.display());
                 Err(Diagnostic::new(Code::StateInUse, message)
                     .hint("wait for it to end, or give this app a folder of its own")
                     .into())

@@ -48,8 +48,8 @@ pub struct Store {
 /// What is to be known of where the objects are.
 #[derive(Debug)]
 enum Home {
-    /// A folder of this machine.
-    Folder(PathBuf),
+    /// A folder of this machine, and as people call it.
+    Folder { root: PathBuf, said: PathBuf },
     /// A place in S3.
     #[cfg(feature = "s3")]
     S3 {
@@ -92,16 +92,19 @@ impl Store {
     }
 
     /// In a local folder, which is made if it is not there.
-    pub fn local(root: &std::path::Path) -> Result<Self> {
-        let cannot = |error| Error::io(format!("cannot use {}", root.display()), error);
-        fs::create_dir_all(root).map_err(cannot)?;
+    pub fn local(said: &std::path::Path) -> Result<Self> {
+        let cannot = |error| Error::io(format!("cannot use {}", said.display()), error);
+        fs::create_dir_all(said).map_err(cannot)?;
         // The crate wants a path from the root of the file system.
-        let root = fs::canonicalize(root).map_err(cannot)?;
+        let root = fs::canonicalize(said).map_err(cannot)?;
         let objects = LocalFileSystem::new_with_prefix(&root)
             .map_err(|error| Error::failed(format!("cannot use the folder {}: {error}", root.display())))?;
         Ok(Store {
             objects: Arc::new(objects),
-            home: Home::Folder(root),
+            home: Home::Folder {
+                root,
+                said: said.to_path_buf(),
+            },
             cipher: None,
         })
     }
@@ -132,7 +135,7 @@ impl Store {
     /// Where it is, for people.
     pub fn place(&self) -> String {
         match &self.home {
-            Home::Folder(path) => path.display().to_string(),
+            Home::Folder { said, .. } => said.display().to_string(),
             #[cfg(feature = "s3")]
             Home::S3 { place, .. } => place.clone(),
         }
@@ -143,7 +146,7 @@ impl Store {
     /// *Errors.* `E0500` when another process uses it.
     pub fn lock(&self) -> Result<Lock> {
         match &self.home {
-            Home::Folder(path) => Lock::of_folder(path),
+            Home::Folder { root, said } => Lock::of_folder(root, said),
             #[cfg(feature = "s3")]
             Home::S3 { lock: S3Lock::None, .. } => Ok(Lock::None),
             #[cfg(feature = "s3")]
@@ -207,7 +210,7 @@ impl Store {
     /// Writes a manifest, at once. In S3 never over one that is there: somebody else who believes the place to be theirs wrote it.
     pub fn publish(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
         match self.home {
-            Home::Folder(_) => self.put(name, bytes),
+            Home::Folder { .. } => self.put(name, bytes),
             #[cfg(feature = "s3")]
             Home::S3 { lock: S3Lock::None, .. } => self.put(name, bytes),
             #[cfg(feature = "s3")]
@@ -289,7 +292,7 @@ impl Store {
     {
         let work = work(self.objects.clone());
         match &self.home {
-            Home::Folder(_) => Ok(block_on(work)),
+            Home::Folder { .. } => Ok(block_on(work)),
             #[cfg(feature = "s3")]
             Home::S3 { io, .. } => io.wait(work),
         }
@@ -297,7 +300,7 @@ impl Store {
 
     fn failed(&self, what: &str, name: &str, error: &object_store::Error) -> Error {
         match &self.home {
-            Home::Folder(_) => Error::failed(format!("cannot {what} {name}: {error}")),
+            Home::Folder { .. } => Error::failed(format!("cannot {what} {name}: {error}")),
             #[cfg(feature = "s3")]
             Home::S3 { place, .. } => Error::failed(format!("cannot {what} {name} in {place}: {}", reason(error))),
         }
@@ -321,7 +324,7 @@ impl Store {
 
     fn on_this_machine(&self, folder: &str) -> Option<PathBuf> {
         match &self.home {
-            Home::Folder(root) => Some(root.join(folder)),
+            Home::Folder { root, .. } => Some(root.join(folder)),
             #[cfg(feature = "s3")]
             Home::S3 { .. } => None,
         }
