@@ -181,21 +181,13 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// One event may be what several operands wait for. What begins again in one has not met the event in those after it.
+    /// One event may be what several operands wait for.
     fn offer_to_all(&mut self, attempt: &mut Attempt, parts: &[PartId], takers: Elements, event: EventId) -> bool {
         let mut taken = false;
         for (index, &part) in parts.iter().enumerate() {
             let known = self.scratch.begun.len();
             taken |= self.offer_to(attempt, part, takers, event);
-            let mut begun = self.scratch.begun.split_off(known);
-            for (fork, timers) in &mut begun {
-                let own_timers = std::mem::replace(&mut self.timers, std::mem::take(timers));
-                for &later in &parts[index + 1..] {
-                    self.offer_to(fork, later, takers, event);
-                }
-                *timers = std::mem::replace(&mut self.timers, own_timers);
-            }
-            self.scratch.begun.append(&mut begun);
+            self.offer_to_forks(known, &parts[index + 1..], takers, event);
         }
         taken
     }
@@ -206,18 +198,44 @@ impl<'a> Step<'a> {
             return false;
         };
         let mut taken = false;
-        let known = self.scratch.begun.len();
+        let first = self.scratch.begun.len();
+        let mut ends = SmallVec::<[usize; 4]>::new();
         for &part in parts {
             let before = self.scratch.begun.len();
             taken |= self.offer_to(attempt, part, takers, event);
             if self.scratch.decided.contains(&or) {
-                for (lost, _) in self.scratch.begun.drain(known..before) {
+                for (lost, _) in self.scratch.begun.drain(first..before) {
                     self.events.release(lost.link);
                 }
-                break;
+                return taken;
+            }
+            ends.push(self.scratch.begun.len());
+        }
+        // From the last: what that adds comes after those still to be looked at.
+        for (index, end) in ends.iter().enumerate().rev() {
+            let begin = index.checked_sub(1).map_or(first, |before| ends[before]);
+            if begin < *end {
+                let later = self.scratch.begun.split_off(*end);
+                self.offer_to_forks(begin, &parts[index + 1..], takers, event);
+                self.scratch.begun.extend(later);
             }
         }
         taken
+    }
+
+    /// What has begun again in one operand, from `known` on, has not met the event in those after it, and so has what begins
+    /// again of that.
+    fn offer_to_forks(&mut self, known: usize, later: &[PartId], takers: Elements, event: EventId) {
+        if later.is_empty() || self.scratch.begun.len() == known {
+            return;
+        }
+        for (mut fork, timers) in self.scratch.begun.split_off(known) {
+            let own_timers = std::mem::replace(&mut self.timers, timers);
+            let first = self.scratch.begun.len();
+            self.offer_to_all(&mut fork, later, takers, event);
+            let timers = std::mem::replace(&mut self.timers, own_timers);
+            self.scratch.begun.insert(first, (fork, timers));
+        }
     }
 
     fn take(&mut self, attempt: &mut Attempt, element: ElementId, event: EventId) -> bool {
