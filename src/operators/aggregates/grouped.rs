@@ -201,7 +201,8 @@ impl<K: Kernel> Aggregate for Grouped<K> {
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
-        self.states.snapshot(state, |piece, state| self.kernel.save(piece, state))
+        self.states
+            .snapshot(state, |piece, state| self.kernel.save(piece, state))
     }
 
     fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
