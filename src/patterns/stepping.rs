@@ -165,9 +165,11 @@ impl<'a> Step<'a> {
                 }
                 // It is complete when all operands have met the event.
                 let was_done = attempt.counter(*done).count_ones() as usize == parts.len();
+                let known = self.scratch.begun.len();
                 self.scratch.holding.push(part);
                 let taken = self.offer_to_all(attempt, parts, takers, event);
                 self.scratch.holding.pop();
+                self.complete_forks(known, part);
                 if !was_done && attempt.counter(*done).count_ones() as usize == parts.len() {
                     attempt.waits &= !guards;
                     self.complete(attempt, part);
@@ -235,6 +237,30 @@ impl<'a> Step<'a> {
             self.offer_to_all(&mut fork, later, takers, event);
             let timers = std::mem::replace(&mut self.timers, own_timers);
             self.scratch.begun.insert(first, (fork, timers));
+        }
+    }
+
+    /// An AND has met the event: what began again in its operands, from `known` on, may be complete as it is.
+    fn complete_forks(&mut self, known: usize, and: PartId) {
+        let PartKind::And { parts, guards, done } = &self.program.part(and).kind else {
+            return;
+        };
+        for index in known..self.scratch.begun.len() {
+            let all = self.scratch.begun[index].0.counter(*done);
+            if all.count_ones() as usize != parts.len() {
+                continue;
+            }
+            // What that does to the step is not the attempt's own.
+            let (matched, renewed, decided) = (self.matched, self.renewed, self.scratch.decided.len());
+            let taken_out = &mut self.scratch.begun[index];
+            let mut fork = taken_out.0.clone();
+            let own_timers = std::mem::replace(&mut self.timers, std::mem::take(&mut taken_out.1));
+            fork.waits &= !guards;
+            self.complete(&mut fork, and);
+            let timers = std::mem::replace(&mut self.timers, own_timers);
+            self.scratch.begun[index] = (fork, timers);
+            self.scratch.decided.truncate(decided);
+            (self.matched, self.renewed) = (matched, renewed);
         }
     }
 
