@@ -93,6 +93,7 @@ impl Template {
     }
 
     /// The template of plain text that an option holds.
+    #[cfg(feature = "http")]
     pub(crate) fn plain(options: &Options, option: &str, text: &str, schema: &SchemaRef) -> Result<Self, Diagnostic> {
         Template::compile(text, schema, Syntax::Plain).map_err(|wrong| invalid(options, option, wrong))
     }
@@ -180,11 +181,13 @@ impl Template {
     }
 
     /// Whether it says the same of every row.
+    #[cfg(feature = "http")]
     pub(crate) fn is_fixed(&self) -> bool {
         self.steps.iter().all(|step| matches!(step, Step::Text(_)))
     }
 
     /// Its text with one value for all, as if all conditions held.
+    #[cfg(feature = "http")]
     pub(crate) fn sample(&self, value: &str) -> String {
         let mut out = Vec::new();
         self.run(&mut out, |_| true, |out, _, _| out.extend_from_slice(value.as_bytes()));
@@ -192,6 +195,7 @@ impl Template {
     }
 
     /// The text of each row; `put` appends the text of a value. NULL is nothing.
+    #[cfg(feature = "http")]
     pub(crate) fn texts(&self, batch: &EventBatch, put: impl Fn(&mut Vec<u8>, &[u8])) -> Result<Vec<String>> {
         let columns = self.columns_of(batch)?;
         let cells = scalar_writer::cells(&self.schema, columns.columns())?;

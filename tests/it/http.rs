@@ -291,7 +291,7 @@ fn neighbours_are_not_called_unless_that_is_allowed() {
     let scratch = Scratch::new();
     scratch.write("in.ndjson", events(1));
     let sql = app(1, "").replace(", \"http.allow-private\" = 'true'", "");
-    scratch.write("app.sql", &sql.replace("/hook/{{k}}", ""));
+    scratch.write("app.sql", sql.replace("/hook/{{k}}", ""));
     let refused = scratch.run(["validate", "app.sql"]).code(2);
     refused
         .complains("127.0.0.1 is an address of this machine or of a private network")
