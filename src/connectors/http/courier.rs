@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::address::{self, PublicOnly};
@@ -34,7 +34,7 @@ pub struct GivenUps(Arc<Mutex<Vec<GivenUp>>>);
 
 /// The sink's end.
 pub struct Courier {
-    orders: mpsc::Sender<Order>,
+    orders: async_channel::Sender<Order>,
     given_up: GivenUps,
     news: Receiver<()>,
 }
@@ -58,7 +58,7 @@ impl Courier {
             .build()
             .map_err(|error| Error::io("starting the thread for webhooks", error))?;
         // The sink waits for each answer.
-        let (orders, inbox) = mpsc::channel(1);
+        let (orders, inbox) = async_channel::bounded(1);
         let (tell, news) = bounded(1);
         let given_up = GivenUps::default();
         let round = Round {
@@ -119,7 +119,7 @@ impl Courier {
     }
 
     fn order(&self, order: Order) -> Result<()> {
-        self.orders.blocking_send(order).map_err(|_| stopped())
+        self.orders.send_blocking(order).map_err(|_| stopped())
     }
 }
 
@@ -154,7 +154,7 @@ struct Round {
 }
 
 impl Round {
-    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+    async fn run(mut self, orders: async_channel::Receiver<Order>) {
         let mut waiting: Option<(Vec<Entry>, oneshot::Sender<()>)> = None;
         // Whoever waits for the end.
         let mut finishing: Option<Sender<()>> = None;
@@ -183,13 +183,13 @@ impl Round {
                     }
                 }
                 order = orders.recv() => match order {
-                    Some(Order::Take(entries, answer)) => waiting = Some((entries, answer)),
-                    Some(Order::Show(answer)) => {
+                    Ok(Order::Take(entries, answer)) => waiting = Some((entries, answer)),
+                    Ok(Order::Show(answer)) => {
                         let _ = answer.send(self.outbox.entries());
                     }
-                    Some(Order::Finish(answer)) => finishing = Some(answer),
+                    Ok(Order::Finish(answer)) => finishing = Some(answer),
                     // The sink has gone, and with it all that waits.
-                    None => return,
+                    Err(_) => return,
                 },
                 () = until(self.began, due) => {}
             }
