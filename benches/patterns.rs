@@ -385,10 +385,19 @@ fn gain(criterion: &mut Criterion) {
             "without the vectorised filter",
             "PATTERN (EVERY a=E -> b=E[k = a.k AND v > a.v AND a.v > 190])",
         ),
-        // An equality that is none to the planner.
+        // An equality that is none to the planner: the order of who waits is left.
         (
             "without the key index",
             "PATTERN (EVERY a=E[v > 190] -> b=E[k >= a.k AND k <= a.k AND v > a.v])",
+        ),
+        // The same of the comparison: the key index is left.
+        (
+            "without the order of who waits",
+            "PATTERN (EVERY a=E[v > 190] -> b=E[k = a.k AND v - a.v > 0])",
+        ),
+        (
+            "without either",
+            "PATTERN (EVERY a=E[v > 190] -> b=E[k - a.k = 0 AND v - a.v > 0])",
         ),
     ];
     for (name, pattern) in cases {
