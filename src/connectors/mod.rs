@@ -23,6 +23,8 @@ mod testing;
 pub mod blackhole;
 pub mod datagen;
 pub mod file;
+#[cfg(feature = "server")]
+pub mod live;
 pub mod log;
 pub mod nexmark;
 pub mod stdin;
@@ -218,6 +220,12 @@ pub fn builtin() -> Vec<Arc<dyn Connector>> {
         Arc::new(blackhole::Blackhole),
         Arc::new(datagen::Datagen),
         Arc::new(file::File),
+        #[cfg(feature = "server")]
+        Arc::new(live::Live::GraphQl),
+        #[cfg(feature = "server")]
+        Arc::new(live::Live::Sse),
+        #[cfg(feature = "server")]
+        Arc::new(live::Live::WebSocket),
         Arc::new(log::Log),
         Arc::new(nexmark::Nexmark),
         Arc::new(stdin::Stdin),

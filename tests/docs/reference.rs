@@ -7,6 +7,7 @@ use std::fs;
 
 use eventflux::config::app_options::APP_OPTIONS;
 use eventflux::config::options::OptionSpec;
+use eventflux::config::server::SERVER_OPTIONS;
 use eventflux::connectors::Registry;
 use eventflux::plan::define_table::TABLE_OPTIONS;
 use eventflux::plan::stream_options::STREAM_OPTIONS;
@@ -54,6 +55,7 @@ fn table(prefix: &str, options: &[OptionSpec]) -> String {
 fn sections() -> Vec<(String, String)> {
     let mut sections = vec![
         ("The app".to_string(), table("", APP_OPTIONS)),
+        ("The server".to_string(), table("", SERVER_OPTIONS)),
         ("Streams".to_string(), table("", STREAM_OPTIONS)),
         ("Tables".to_string(), table("", TABLE_OPTIONS)),
     ];
