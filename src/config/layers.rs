@@ -172,7 +172,7 @@ impl Layers {
     }
 
     /// An option of the server, from the strongest layer that has it.
-    pub(super) fn of_server(&self, key: &str) -> Option<&RawOption> {
+    pub fn of_server(&self, key: &str) -> Option<&RawOption> {
         let is_it = |entry: &&Entry| entry.scope == Scope::Server && entry.option.key == key;
         self.strongest_first()
             .find_map(|layer| layer.options.iter().find(is_it).map(|entry| &entry.option))

@@ -12,8 +12,8 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -85,58 +85,68 @@ async fn connection(shared: &Arc<Shared>, stream: TcpStream, tls: Option<TlsAcce
     let _ = stream.set_nodelay(true);
     set_user_timeout(&stream, shared.options.send_timeout);
     let stream = TimedIo::new(stream, shared.options.send_timeout);
-    match tls {
-        None => http(shared, stream, router).await,
+    let ended = match tls {
+        None => http1(shared, stream, router).await,
         Some(acceptor) => {
             let accepted = tokio::time::timeout(shared.options.request_timeout, acceptor.accept(stream)).await;
-            if let Ok(Ok(stream)) = accepted {
-                http(shared, stream, router).await;
+            let Ok(Ok(stream)) = accepted else {
+                return;
+            };
+            match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => http2(shared, stream, router).await,
+                _ => http1(shared, stream, router).await,
             }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
+        let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<std::io::Error>());
+        let timed_out = source.is_some_and(|source| source.kind() == std::io::ErrorKind::TimedOut);
+        if error.is_timeout() || timed_out {
+            shared.counters.timed_out.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-async fn http<S>(shared: &Arc<Shared>, stream: S, router: Router)
+async fn http1<S>(shared: &Shared, stream: S, router: Router) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(shared.options.request_timeout)
-        .max_buf_size(BUFFER);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(Some(
-            u32::try_from(shared.options.max_subscriptions).unwrap_or(u32::MAX),
-        ))
-        .max_send_buf_size(BUFFER)
-        .keep_alive_interval(Some(shared.options.heartbeat));
-    let service = TowerToHyperService::new(router);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let mut stopping = shared.stopping.clone();
-    let ended = tokio::select! {
+    tokio::select! {
         ended = connection.as_mut() => ended,
         _ = stopping.changed() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended");
-        let is_timeout = |error: &(dyn std::error::Error + 'static)| {
-            error
-                .downcast_ref::<hyper::Error>()
-                .is_some_and(hyper::Error::is_timeout)
-                || error
-                    .downcast_ref::<std::io::Error>()
-                    .is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
-        };
-        if is_timeout(error.as_ref()) {
-            shared.counters.timed_out.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn http2<S>(shared: &Shared, stream: S, router: Router) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let streams = u32::try_from(shared.options.max_subscriptions).unwrap_or(u32::MAX);
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(streams)
+        .max_send_buf_size(BUFFER)
+        .keep_alive_interval(shared.options.heartbeat)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let mut stopping = shared.stopping.clone();
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stopping.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
     }
 }

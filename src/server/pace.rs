@@ -31,6 +31,7 @@ impl Paced {
         if self.next.is_some_and(|next| now < next) {
             return Vec::new();
         }
+        self.next = None;
         let items = self.subscriber.pop(self.pace.max_rows, self.pace.every.is_some());
         let mut changes = false;
         for item in &items {
@@ -41,6 +42,7 @@ impl Paced {
                 changes = true;
             }
         }
+        // After what it was told; when there is nothing, the next change is told at once.
         self.next = self.pace.every.filter(|_| changes).map(|every| now + every);
         items
     }

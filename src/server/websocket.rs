@@ -9,7 +9,6 @@ use axum::extract::State;
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -91,8 +90,8 @@ enum Said {
         id: String,
         stream: String,
         #[serde(default)]
-        rows: Vec<Box<RawValue>>,
-        row: Option<Box<RawValue>>,
+        rows: Vec<Value>,
+        row: Option<Value>,
     },
     Query {
         id: String,
@@ -160,7 +159,16 @@ enum Sub {
     /// The client's own.
     Plain,
     /// Waits for the rows of a request's answer.
-    Reply(Arc<Notify>),
+    Reply(Arc<Reply>),
+}
+
+/// How far an answer is.
+#[derive(Default)]
+struct Reply {
+    /// The stream of the answers is listened to.
+    joined: Notify,
+    /// The result has come, or none will.
+    done: Notify,
 }
 
 impl Dialect for Json {
@@ -194,7 +202,7 @@ impl Dialect for Json {
         let id = json!(id).to_string();
         match sub {
             Sub::Plain => tell(&id, paced, items, out),
-            Sub::Reply(done) => tell_reply(&id, done, items, out),
+            Sub::Reply(state) => tell_reply(&id, state, items, out),
         }
     }
 
@@ -416,10 +424,12 @@ async fn request(
         snapshot: Some(false),
         ..Wanted::default()
     };
-    let done = Arc::new(Notify::new());
-    subscribe(core, id.clone(), reply, &wanted, Sub::Reply(done.clone())).await?;
+    let state = Arc::new(Reply::default());
+    subscribe(core, id.clone(), reply, &wanted, Sub::Reply(state.clone())).await?;
     let subscription = id.clone();
     let begun = core.work(|answers| async move {
+        // What comes before it is listened to would be lost.
+        state.joined.notified().await;
         let mut ended = Answer::last(None);
         match input.send(vec![row]).await {
             Err(failure) => ended = Answer::last(Some(error_of(Some(&id), &failure))),
@@ -428,7 +438,7 @@ async fn request(
                 let _ = answers
                     .send(Answer::part(json!({"type": "ack", "id": id, "rows": 1}).to_string()))
                     .await;
-                if tokio::time::timeout(timeout, done.notified()).await.is_err() {
+                if tokio::time::timeout(timeout, state.done.notified()).await.is_err() {
                     let failure = Failure::new(Kind::Timeout, "the result did not come in time");
                     ended = Answer::last(Some(error_of(Some(&id), &failure)));
                 }
@@ -509,13 +519,18 @@ fn element(list: &mut String, text: &[u8]) {
 }
 
 /// Writes the rows of an answer: the one that says that it is done is the result.
-fn tell_reply(id: &str, finished: &Notify, items: Vec<Item>, out: &mut Vec<Message>) -> bool {
+fn tell_reply(id: &str, state: &Reply, items: Vec<Item>, out: &mut Vec<Message>) -> bool {
     for item in items {
         let message = match item {
             Item::Change(message) => message,
+            Item::Joined(_) => {
+                state.joined.notify_one();
+                continue;
+            }
             Item::Closed(why) => {
                 out.push(Message::Text(complete(id, &why).into()));
-                finished.notify_one();
+                state.joined.notify_one();
+                state.done.notify_one();
                 return true;
             }
             _ => continue,
@@ -530,7 +545,7 @@ fn tell_reply(id: &str, finished: &Notify, items: Vec<Item>, out: &mut Vec<Messa
             format!(r#"{{"type":"{kind}","id":{id},"row":{data}}}"#).into(),
         ));
         if done {
-            finished.notify_one();
+            state.done.notify_one();
             return true;
         }
     }

@@ -151,7 +151,8 @@ impl Events {
 
     /// The next event; `None` at the end, or if none comes. Heartbeats are passed over.
     pub fn next(&mut self) -> Option<Event> {
-        loop {
+        let end = std::time::Instant::now() + PATIENCE;
+        while std::time::Instant::now() < end {
             if let Some((text, rest)) = self.buffered.split_once("\n\n") {
                 let (text, rest) = (text.to_string(), rest.to_string());
                 self.buffered = rest;
@@ -173,6 +174,7 @@ impl Events {
             }
             self.chunk()?;
         }
+        None
     }
 
     /// The next event of that name; the ones before are returned, too.

@@ -233,7 +233,7 @@ fn events_of_a_column_go_to_whom_it_names() {
     nobody.until("open");
     let notes = served.app.input("NewNotes").unwrap();
     for (user, text) in [(Some("bob"), "1"), (Some("ann"), "2"), (None, "3")] {
-        notes.send(json!({"user": user, "text": text})).unwrap();
+        notes.send(json!({"account": user, "text": text})).unwrap();
     }
     let texts = |events: &mut Events, count: usize| -> Vec<String> {
         let text = |_| {

@@ -1,6 +1,7 @@
 //! The HTTP server, by plain clients.
 
 mod client;
+mod clients;
 mod graphql;
 mod hostile;
 mod http;
@@ -25,9 +26,9 @@ CREATE WINDOW Last (symbol STRING, price DOUBLE) WINDOW('length', 2) WITH (query
 INSERT INTO Last SELECT symbol, price FROM Puts;
 CREATE STREAM Totals (symbol STRING, n LONG, PRIMARY KEY (symbol));
 INSERT INTO Totals SELECT symbol, count(*) AS n FROM Puts GROUP BY symbol;
-CREATE STREAM Notes (user STRING, text STRING) WITH (type = 'sink', extension = 'sse', \"sse.user\" = 'user');
-CREATE STREAM NewNotes (user STRING, text STRING);
-INSERT INTO Notes SELECT user, text FROM NewNotes;
+CREATE STREAM Notes (account STRING, text STRING) WITH (type = 'sink', extension = 'sse', \"sse.user\" = 'account');
+CREATE STREAM NewNotes (account STRING, text STRING);
+INSERT INTO Notes SELECT account, text FROM NewNotes;
 CREATE STREAM Jobs (request_id STRING, x LONG);
 INSERT INTO Results SELECT request_id, x AS y, false AS done FROM Jobs;
 INSERT INTO Results SELECT request_id, x * 2 AS y, true AS done FROM Jobs;";

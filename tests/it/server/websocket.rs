@@ -63,7 +63,8 @@ fn publishing_queries_and_requests() {
     socket.send(&json!({"type": "request", "id": "r'1", "stream": "Jobs", "row": {"x": 21}, "reply": "Results"}));
     let mut answers = vec![socket.json(), socket.json(), socket.json()];
     answers.sort_by_key(|answer| answer["type"].to_string());
-    assert_eq!(answers[0]["type"], "ack");
+    assert_eq!(answers[0]["type"], "ack", "{answers:?}");
+    assert_eq!(answers[1]["type"], "progress", "{answers:?}");
     assert_eq!(
         (&answers[1]["type"], &answers[1]["row"]["y"]),
         (&json!("progress"), &json!(21))
