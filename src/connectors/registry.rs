@@ -136,6 +136,8 @@ impl Registry {
         sink.build(SinkSpec {
             stream,
             schema,
+            primary_key: def.primary_key.clone(),
+            retry: def.settings.errors.retry,
             options,
             encoder,
         })

@@ -7,6 +7,8 @@ mod diagnostics;
 mod errors;
 mod examples;
 mod follow;
+#[cfg(feature = "http")]
+mod http;
 mod joins;
 mod partitions;
 mod patterns;

@@ -42,14 +42,21 @@ impl Walk<'_> {
 
     /// A part has become impossible.
     pub(super) fn fail(&self, attempt: &mut Attempt, path: &Path) -> Fails {
+        // What the last alternative had counts for the EVERY around it, though it goes with it.
+        let had_events: Vec<bool> = (0..path.len())
+            .map(|depth| earliest(state_at(&mut attempt.root, &path[..depth])).is_some())
+            .collect();
         for depth in (0..path.len()).rev() {
             let parent = path[..depth].to_vec();
             let index = path[depth];
             let node = node_at(&self.spec.root, &parent);
             match (node, state_at(&mut attempt.root, &parent)) {
-                (Node::Or(_), State::Or { parts, winner }) => {
+                (Node::Or(nodes), State::Or { parts, winner }) => {
                     parts[index] = None;
-                    if winner.is_none() && parts.iter().any(Option::is_some) {
+                    // One whose places others have in a SEQUENCE will not come.
+                    let may_come =
+                        |(node, part): (&Node, &Option<State>)| part.as_ref().is_some_and(|part| waits(node, part));
+                    if winner.is_none() && nodes.iter().zip(parts.iter()).any(may_come) {
                         return Fails::No;
                     }
                 }
@@ -72,7 +79,7 @@ impl Walk<'_> {
                         return Fails::Yes(last);
                     }
                 }
-                (Node::Every(_), State::Every { owns: true, body }) if earliest(body).is_some() => {
+                (Node::Every(_), State::Every { owns: true, .. }) if had_events[depth] => {
                     return Fails::Yes(Some(parent));
                 }
                 _ => {}
