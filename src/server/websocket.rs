@@ -45,10 +45,10 @@ pub async fn upgrade(
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> HttpAnswer {
     let upgrade = upgrade.map_err(|error| Failure::bad(error.body_text()))?;
-    Ok(begin(shared, &headers, upgrade, |upgrade, shared| {
+    begin(shared, &headers, upgrade, |upgrade, shared| {
         let core = Core::new(shared, principal);
         upgrade.on_upgrade(move |socket| socket::serve(socket, Json, core))
-    })?)
+    })
 }
 
 /// Begins a WebSocket, within the limits.
