@@ -245,6 +245,22 @@ impl SourceText {
         }
     }
 
+    /// The same text with another one behind it, of which relative paths start nowhere.
+    pub fn followed_by(self, name: &str, more: &str) -> Self {
+        let start = self.text.len() + BETWEEN_FILES.len();
+        let text = format!("{}{BETWEEN_FILES}{more}", self.text);
+        let mut files = self.files.to_vec();
+        files.push(SourceFile {
+            name: Arc::from(name),
+            directory: None,
+            range: start..text.len(),
+        });
+        SourceText {
+            text: text.into(),
+            files: files.into(),
+        }
+    }
+
     /// What it is called; of several files, the first.
     pub fn name(&self) -> &str {
         self.files.first().map_or("", |file| &file.name)

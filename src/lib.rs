@@ -42,6 +42,8 @@ pub mod recovery;
 mod redaction;
 pub mod row_patterns;
 pub mod runtime;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod tables;
 pub mod testing;
 #[cfg(test)]

@@ -92,6 +92,21 @@ const LAYERS: &[(&str, &[&str])] = &[
         "testing",
         &["app", "catalog", "config", "error", "event", "formats", "runtime"],
     ),
+    // Above the app: nothing but the command line uses it.
+    (
+        "server",
+        &[
+            "app",
+            "catalog",
+            "config",
+            "error",
+            "event",
+            "formats",
+            "plan::row_filter",
+            "runtime::metrics",
+            "tables::watch",
+        ],
+    ),
 ];
 
 struct Source {

@@ -327,6 +327,19 @@ impl Builder {
             Some(name) => self.source.named(name),
             None => self.source,
         };
+        let server = self.layers.server(&variables)?;
+        #[cfg(feature = "server")]
+        let (compiled, shown) = {
+            let expose = server.as_ref().map(|server| server.expose.clone()).unwrap_or_default();
+            let mut compiled = compile(source.clone(), &environment)?;
+            let shown = super::shown::shown(&compiled, &expose)?;
+            let tables = super::shown::hidden_tables(&compiled, &shown);
+            if !tables.is_empty() {
+                compiled = compile(source.followed_by("rows of keyed streams", &tables), &environment)?;
+            }
+            (compiled, shown)
+        };
+        #[cfg(not(feature = "server"))]
         let compiled = compile(source, &environment)?;
         Ok(App::new(Parts {
             compiled,
@@ -340,6 +353,9 @@ impl Builder {
             connect: self.connect,
             snapshot: self.snapshot,
             checkpoints,
+            server,
+            #[cfg(feature = "server")]
+            shown,
         }))
     }
 }

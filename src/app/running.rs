@@ -12,6 +12,7 @@ use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::streams::{Role, StreamDef};
 use crate::config::nearest::nearest;
+use crate::config::server::ServerOptions;
 use crate::connectors::Registry;
 use crate::error::{Diagnostic, Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros, VirtualClock};
@@ -48,6 +49,9 @@ struct Inner {
     clock: Arc<dyn Clock>,
     virtual_clock: Option<Arc<VirtualClock>>,
     connect: bool,
+    server: Option<ServerOptions>,
+    #[cfg(feature = "server")]
+    shown: Vec<super::Shown>,
     waiting: Mutex<Waiting>,
     running: OnceLock<Running>,
 }
@@ -65,6 +69,9 @@ pub(super) struct Parts {
     pub(super) connect: bool,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) checkpoints: Option<Checkpoints>,
+    pub(super) server: Option<ServerOptions>,
+    #[cfg(feature = "server")]
+    pub(super) shown: Vec<super::Shown>,
 }
 
 /// What is to happen at the start.
@@ -109,6 +116,9 @@ impl App {
                 clock: parts.clock,
                 virtual_clock: parts.virtual_clock,
                 connect: parts.connect,
+                server: parts.server,
+                #[cfg(feature = "server")]
+                shown: parts.shown,
                 waiting,
                 running: OnceLock::new(),
             }),
@@ -121,7 +131,8 @@ impl App {
         if self.inner.running.get().is_some() {
             return Err(Error::usage("the app has been started already"));
         }
-        let tapped: BTreeSet<String> = waiting.taps.iter().map(|(stream, _)| stream.clone()).collect();
+        let mut tapped: BTreeSet<String> = waiting.taps.iter().map(|(stream, _)| stream.clone()).collect();
+        tapped.extend(self.kept());
         let columns = match self.inner.connect {
             true => Columns::ReadOr(&tapped),
             false => Columns::All,
@@ -197,6 +208,26 @@ impl App {
             .running
             .get()
             .ok_or_else(|| Error::usage("the app has not been started"))
+    }
+
+    /// What is configured of the HTTP server, if anything is.
+    pub fn server_options(&self) -> Option<&ServerOptions> {
+        self.inner.server.as_ref()
+    }
+
+    /// What clients of the HTTP server may see.
+    #[cfg(feature = "server")]
+    pub fn shown(&self) -> &[super::Shown] {
+        &self.inner.shown
+    }
+
+    /// The names of streams and tables that clients may see: all of the former are built with all of their columns.
+    fn kept(&self) -> impl Iterator<Item = String> + '_ {
+        #[cfg(feature = "server")]
+        let kept = self.inner.shown.iter().map(|shown| shown.name.clone());
+        #[cfg(not(feature = "server"))]
+        let kept = std::iter::empty();
+        kept
     }
 
     pub(super) fn compiled(&self) -> &Compiled {

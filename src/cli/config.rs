@@ -6,7 +6,8 @@ use super::app_args::AppArgs;
 use super::{exit, output};
 use crate::config::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, of_the_app};
 use crate::config::layers::Layers;
-use crate::config::options::{OptionKind, OptionSpec};
+use crate::config::options::{OptionKind, OptionSpec, RawOption};
+use crate::config::server::SERVER_OPTIONS;
 use crate::connectors::Registry;
 use crate::error::Result;
 use crate::plan::configured::{Configured, Origin, origin, place};
@@ -89,8 +90,7 @@ fn list(app: &AppArgs, format: Format, given: bool) -> Result<u8> {
 
 /// The options of the app itself.
 fn of_app(layers: &Layers) -> Vec<Configured> {
-    let one = |spec: &OptionSpec| {
-        let option = layers.of_app(spec.name);
+    let one = |scope: &str, spec: &OptionSpec, option: Option<&RawOption>| {
         let source = option.and_then(|option| option.source.as_ref());
         let value = match option {
             Some(option) => Some(option.value.clone()),
@@ -98,14 +98,26 @@ fn of_app(layers: &Layers) -> Vec<Configured> {
         };
         let span = option.and_then(|option| option.value_span.as_ref());
         Configured {
-            scope: "application".to_string(),
+            scope: scope.to_string(),
             key: spec.name.to_string(),
             value: value.filter(|_| !spec.secret),
             layer: source.map_or(Origin::Default, origin),
             place: source.zip(span).and_then(|(source, span)| place(source, span)),
         }
     };
-    APP_OPTIONS.iter().map(one).collect()
+    let mut all: Vec<Configured> = APP_OPTIONS
+        .iter()
+        .map(|spec| one("application", spec, layers.of_app(spec.name)))
+        .collect();
+    let of_server: Vec<_> = SERVER_OPTIONS
+        .iter()
+        .map(|spec| (spec, layers.of_server(spec.name)))
+        .collect();
+    // An app without a server has no options of one.
+    if of_server.iter().any(|(_, option)| option.is_some()) {
+        all.extend(of_server.into_iter().map(|(spec, option)| one("server", spec, option)));
+    }
+    all
 }
 
 fn lines(all: &[Configured]) -> String {
@@ -137,6 +149,17 @@ fn schema() -> Value {
     let shared = STREAM_OPTIONS.iter().filter(of_app);
     for spec in APP_OPTIONS.iter().chain(shared) {
         put(&mut application, spec.name, spec);
+    }
+    let mut server = Map::new();
+    for spec in SERVER_OPTIONS {
+        put(&mut server, spec.name, spec);
+    }
+    // Lists may be written as such.
+    let mut server = json!(server);
+    for list in ["/expose", "/publish", "/cors/properties/origins"] {
+        if let Some(leaf) = server.pointer_mut(list) {
+            leaf["type"] = json!(["string", "array"]);
+        }
     }
     let registry = Registry::builtin();
     let mut stream = Map::new();
@@ -177,6 +200,7 @@ fn schema() -> Value {
                 "description": "Files that are read before this one.",
             },
             "application": table(application),
+            "server": {"type": "object", "additionalProperties": false, "properties": server},
             "streams": {
                 "type": "object",
                 "description": "Options of streams, by the streams' names.",

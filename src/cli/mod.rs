@@ -9,6 +9,7 @@ mod init;
 mod logging;
 mod output;
 mod run;
+mod serve;
 mod state;
 mod stats;
 mod status;

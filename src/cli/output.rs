@@ -53,6 +53,12 @@ pub fn complain(message: &str, hint: Option<&str>) {
     write_error(&text);
 }
 
+/// Prints what people may want to know, beside what is printed.
+#[cfg(feature = "server")]
+pub fn tell(message: &str) {
+    write_error(&format!("{message}\n"));
+}
+
 fn write_error(text: &str) {
     // If even standard error is gone, there is nobody left to tell.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());

@@ -9,7 +9,7 @@ use super::logging::{self, Verbosity};
 use super::stats::Report;
 use super::status::{AboveStatus, Status, Totals, grouped};
 use super::stop::StopOnSignal;
-use super::{exit, output};
+use super::{exit, output, serve};
 use crate::config::checkpoints::StateDir;
 use crate::config::options::{Options, RawOption};
 use crate::connectors::log::Log;
@@ -92,7 +92,7 @@ impl Run {
                 return code;
             }
         }
-        if !app.has_sources() {
+        if !app.has_sources() && !serve::is_wanted(&app) {
             output::complain(
                 "the app has no source: nothing would ever happen",
                 Some(
@@ -177,7 +177,11 @@ fn run_to_end(app: &App, printed: &[String], quiet: bool) -> Result<Ended> {
         app.stop()?;
     }
     let status = if quiet { None } else { Status::start(app) };
-    let result = app.wait();
+    let result = match serve::start(app, quiet) {
+        Ok(Some(served)) => served.until_stopped(app, &signals),
+        Ok(None) => app.wait(),
+        Err(error) => app.shutdown().and(Err(error)),
+    };
     drop(status);
     result.map(|()| match signals.asked() {
         true => Ended::Stopped,

@@ -141,7 +141,7 @@ impl Layers {
 }
 
 /// A path, relative to the directory of the file it is written in.
-fn from_its_file(option: &RawOption, path: String) -> PathBuf {
+pub(super) fn from_its_file(option: &RawOption, path: String) -> PathBuf {
     let start = option.value_span.as_ref().map_or(0, |span| span.start);
     let directory = option.source.as_ref().and_then(|source| source.directory(start));
     match directory {

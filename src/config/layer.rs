@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, of_the_app};
 use super::nearest::nearest;
 use super::options::RawOption;
+use super::server::SERVER_OPTIONS;
 use crate::error::{Code, Diagnostic, SourceText};
 
 /// The options of a layer.
@@ -82,6 +83,8 @@ pub(super) enum Scope {
     Application,
     /// The app itself.
     App,
+    /// The HTTP server.
+    Server,
     /// A stream or a table, by its name.
     Of(Owner, String),
     /// A stream or a table, by its name in whatever case: environment variables have but one.
@@ -94,7 +97,7 @@ impl Scope {
         match self {
             Scope::Of(kind, name) => *kind == owner && name == called,
             Scope::AnyCase(kind, name) => *kind == owner && name.eq_ignore_ascii_case(called),
-            Scope::Application | Scope::App => false,
+            Scope::Application | Scope::App | Scope::Server => false,
         }
     }
 }
@@ -126,18 +129,22 @@ impl Reader<'_> {
         for (key, value) in document {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("application", DeValue::Table(options)) => self.options(&Scope::Application, "", options)?,
+                ("server", DeValue::Table(options)) => self.options(&Scope::Server, "", options)?,
                 ("streams", DeValue::Table(streams)) => self.owners(Owner::Stream, streams)?,
                 ("tables", DeValue::Table(tables)) => self.owners(Owner::Table, tables)?,
                 ("include", value) if self.value.is_none() => self.includes(key, value)?,
-                ("application" | "streams" | "tables", _) => {
+                ("application" | "server" | "streams" | "tables", _) => {
                     let error = Diagnostic::new(Code::Syntax, format!("'{}' is a table", key.get_ref()));
-                    return Err(self.at(error.hint("write [application], [streams.Name] or [tables.Name]"), key));
+                    return Err(self.at(
+                        error.hint("write [application], [server], [streams.Name] or [tables.Name]"),
+                        key,
+                    ));
                 }
                 (unknown, _) => {
                     let error = Diagnostic::new(Code::UnknownOption, format!("the configuration has no '{unknown}'"));
-                    let error = match nearest(unknown, ["application", "streams", "tables", "include"]) {
+                    let error = match nearest(unknown, ["application", "server", "streams", "tables", "include"]) {
                         Some(near) => error.hint(format!("did you mean '{near}'?")),
-                        None => error.hint("it has: [application], [streams.Name], [tables.Name], [include]"),
+                        None => error.hint("it has: [application], [server], [streams.Name], [tables.Name], [include]"),
                     };
                     return Err(self.at(error, key));
                 }
@@ -207,6 +214,9 @@ impl Reader<'_> {
                 DeValue::Float(number) => number.as_str().to_string(),
                 DeValue::Boolean(boolean) => boolean.to_string(),
                 DeValue::Datetime(time) => time.to_string(),
+                DeValue::Array(items) if *scope == Scope::Server && SERVER_LISTS.contains(&name.as_str()) => {
+                    self.list(&name, items, value.span())?
+                }
                 DeValue::Integer(_) | DeValue::Array(_) => {
                     let error = Diagnostic::new(
                         Code::OptionValue,
@@ -244,12 +254,28 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// A list of texts as one, as it may be written, too: `a, b`.
+    fn list(&self, name: &str, items: &DeArray, span: Range<usize>) -> Result<String, Diagnostic> {
+        let text = |item: &Spanned<DeValue>| match item.get_ref() {
+            DeValue::String(text) => Some(text.to_string()),
+            _ => None,
+        };
+        let texts: Option<Vec<String>> = items.iter().map(text).collect();
+        texts.map(|texts| texts.join(", ")).ok_or_else(|| {
+            let error = Diagnostic::new(Code::OptionValue, format!("option '{name}' is a list of texts"));
+            self.at_span(error, span)
+        })
+    }
+
     fn check_key(&self, scope: &Scope, name: &str, key: Key) -> Result<(), Diagnostic> {
         match scope {
             Scope::Of(_, owner) => match of_the_app(name, owner) {
                 Some(why) => Err(self.at(not_configured(name).hint(why), key)),
                 None => Ok(()),
             },
+            Scope::Server if !SERVER_OPTIONS.iter().any(|spec| spec.name == name) => {
+                Err(self.at(unknown_of_server(name), key))
+            }
             Scope::Application if !APPLICATION_OPTIONS.contains(&name) => {
                 let error = Diagnostic::new(Code::UnknownOption, format!("[application] has no option '{name}'"));
                 let of_the_app = APP_OPTIONS.iter().map(|spec| spec.name);
@@ -275,6 +301,19 @@ impl Reader<'_> {
         let mut error = error.at(span);
         error.source = Some(self.source.clone());
         error
+    }
+}
+
+/// The options of the server that are lists.
+const SERVER_LISTS: &[&str] = &["expose", "publish", "cors.origins"];
+
+/// That the server has no such option.
+pub(super) fn unknown_of_server(name: &str) -> Diagnostic {
+    let error = Diagnostic::new(Code::UnknownOption, format!("[server] has no option '{name}'"));
+    let known = || SERVER_OPTIONS.iter().map(|spec| spec.name);
+    match nearest(name, known()) {
+        Some(near) => error.hint(format!("did you mean '{near}'?")),
+        None => error.hint(format!("it has: {}", known().collect::<Vec<_>>().join(", "))),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Configuration from environment variables: `EVENTFLUX__STREAMS__TRADES__FILE__PATH=trades.json`.
 
 use super::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, of_the_app};
-use super::layer::{Entry, Layer, Named, Owner, Scope, not_configured};
+use super::layer::{Entry, Layer, Named, Owner, Scope, not_configured, unknown_of_server};
 use super::nearest::nearest;
 use super::options::RawOption;
+use super::server::SERVER_OPTIONS;
 use crate::error::{Code, Diagnostic, SourceText};
 
 /// How the names begin.
@@ -31,6 +32,7 @@ fn variable(layer: &mut Layer, name: &str, value: String) -> Result<(), Diagnost
     let parts: Vec<&str> = name[PREFIX.len()..].split("__").collect();
     let (scope, key) = match parts.as_slice() {
         ["APPLICATION", key @ ..] if !key.is_empty() => of_application(&key.join(".")).map_err(at)?,
+        ["SERVER", key @ ..] if !key.is_empty() => of_server(&key.join(".")).map_err(at)?,
         ["STREAMS", stream, key @ ..] if !key.is_empty() => {
             let named = named(layer, Owner::Stream, stream, &at);
             (named, of_owner(stream, key).map_err(at)?)
@@ -44,7 +46,7 @@ fn variable(layer: &mut Layer, name: &str, value: String) -> Result<(), Diagnost
                 Code::UnknownOption,
                 format!("the environment variable {name} names no option"),
             );
-            let hint = "write EVENTFLUX__APPLICATION__OPTION, EVENTFLUX__STREAMS__NAME__OPTION or EVENTFLUX__TABLES__NAME__OPTION";
+            let hint = "write EVENTFLUX__APPLICATION__OPTION, EVENTFLUX__SERVER__OPTION, EVENTFLUX__STREAMS__NAME__OPTION or EVENTFLUX__TABLES__NAME__OPTION";
             return Err(at(error.hint(hint)));
         }
     };
@@ -100,6 +102,14 @@ fn of_application(name: &str) -> Result<(Scope, String), Diagnostic> {
         Some(near) => error.hint(format!("did you mean '{near}'?")),
         None => error.hint(format!("it has: {}", known.collect::<Vec<_>>().join(", "))),
     })
+}
+
+/// The option of `[server]` that a name stands for.
+fn of_server(name: &str) -> Result<(Scope, String), Diagnostic> {
+    let spec = SERVER_OPTIONS.iter().find(|spec| stands_for(name, spec.name));
+    let unknown = || unknown_of_server(&name.to_ascii_lowercase());
+    spec.map(|spec| (Scope::Server, spec.name.to_string()))
+        .ok_or_else(unknown)
 }
 
 /// Whether a name from the environment, its parts joined by dots, is that of an option: in any case, and with underscores for hyphens.

@@ -171,6 +171,13 @@ impl Layers {
             .find_map(|layer| layer.options.iter().find(is_it).map(|entry| &entry.option))
     }
 
+    /// An option of the server, from the strongest layer that has it.
+    pub fn of_server(&self, key: &str) -> Option<&RawOption> {
+        let is_it = |entry: &&Entry| entry.scope == Scope::Server && entry.option.key == key;
+        self.strongest_first()
+            .find_map(|layer| layer.options.iter().find(is_it).map(|entry| &entry.option))
+    }
+
     /// Checks that all streams that are named exist.
     pub fn check_streams<'a>(&self, known: impl Iterator<Item = &'a str>) -> Result<(), Diagnostic> {
         self.check(Owner::Stream, known.collect())

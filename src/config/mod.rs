@@ -10,3 +10,4 @@ pub mod layers;
 pub mod nearest;
 pub mod options;
 pub mod s3;
+pub mod server;

@@ -27,6 +27,8 @@ pub mod datagen;
 pub mod file;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "server")]
+pub mod live;
 pub mod log;
 pub mod nexmark;
 pub mod stdin;
@@ -263,6 +265,12 @@ pub fn builtin() -> Vec<Arc<dyn Connector>> {
         Arc::new(file::File),
         #[cfg(feature = "http")]
         Arc::new(http::Http),
+        #[cfg(feature = "server")]
+        Arc::new(live::Live::GraphQl),
+        #[cfg(feature = "server")]
+        Arc::new(live::Live::Sse),
+        #[cfg(feature = "server")]
+        Arc::new(live::Live::WebSocket),
         Arc::new(log::Log),
         Arc::new(nexmark::Nexmark),
         Arc::new(stdin::Stdin),

@@ -9,6 +9,9 @@ use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
 use crate::formats::{DecodeSchema, Format, OPTIONAL};
 
+/// The connectors of the HTTP server, which is a cargo feature.
+const SERVED: &[&str] = &["graphql", "sse", "websocket"];
+
 /// Connectors and formats by name.
 #[derive(Clone, Default)]
 pub struct Registry {
@@ -51,6 +54,12 @@ impl Registry {
 
     /// A connector by name.
     pub fn connector(&self, name: &str) -> Result<&Arc<dyn Connector>, Diagnostic> {
+        let served = SERVED.iter().find(|served| served.eq_ignore_ascii_case(name));
+        if let Some(served) = served.filter(|served| !self.connectors.contains_key(**served)) {
+            let message = format!("the connector '{served}' is not part of this build");
+            let error = Diagnostic::new(Code::UnknownConnector, message);
+            return Err(error.hint("build with the server: cargo build --release --features server (or full)"));
+        }
         find(&self.connectors, &[], name, Code::UnknownConnector, "connector")
     }
 

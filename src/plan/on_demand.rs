@@ -90,14 +90,14 @@ pub fn on_demand(
     compiler.statement(statement)
 }
 
-struct OnDemandCompiler<'a> {
-    tables: &'a [Arc<TableSlot>],
-    functions: &'a Functions,
-    content: WindowContent<'a>,
-    text: &'a Text<'a>,
-    sources: HashMap<String, Arc<Source>>,
-    known: resolve::Known,
-    streams: Vec<&'a str>,
+pub(super) struct OnDemandCompiler<'a> {
+    pub(super) tables: &'a [Arc<TableSlot>],
+    pub(super) functions: &'a Functions,
+    pub(super) content: WindowContent<'a>,
+    pub(super) text: &'a Text<'a>,
+    pub(super) sources: HashMap<String, Arc<Source>>,
+    pub(super) known: resolve::Known,
+    pub(super) streams: Vec<&'a str>,
 }
 
 impl<'a> OnDemandCompiler<'a> {
@@ -159,7 +159,7 @@ impl<'a> OnDemandCompiler<'a> {
     }
 
     /// The plan of a query's rows, and the query with its names resolved.
-    fn rows(&self, query: &Query) -> Result<(LogicalPlan, Query), Diagnostic> {
+    pub(super) fn rows(&self, query: &Query) -> Result<(LogicalPlan, Query), Diagnostic> {
         let mut query = query.clone();
         query.relations.iter_mut().for_each(find_as_filter);
         self.check(&query)?;

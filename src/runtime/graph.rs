@@ -230,11 +230,11 @@ impl Graph {
         }
     }
 
-    /// The taps of a stream.
-    pub fn taps_mut(&mut self, node: NodeIndex) -> Option<&mut Vec<Tap>> {
-        match &mut self.nodes[node].spec.stage {
-            Stage::Pass(taps) => Some(taps),
-            _ => None,
+    /// Adds a tap to a stream; those whose receivers have gone make room.
+    pub fn add_tap(&mut self, node: NodeIndex, tap: Tap) {
+        if let Stage::Pass(taps) = &mut self.nodes[node].spec.stage {
+            taps.retain(|tap| !tap.has_gone());
+            taps.push(tap);
         }
     }
 

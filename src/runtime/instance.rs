@@ -20,12 +20,13 @@ use super::placement::{Part, parts};
 use super::snapshot::Snapshot;
 use super::source_thread::Ended;
 use super::tap::Tap;
-use super::task::{Control, Inputs, LastPart, Sent, SourceInput, Task, more_after_the_end, written};
+use super::task::{Control, Inputs, LastPart, Sent, SourceInput, Task, more_after_the_end, window_rows, written};
 use crate::connectors::{Emitted, Position, Registry, StopSignal};
 use crate::error::{Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros, VirtualClock};
 use crate::plan::stream_plan::{StreamId, StreamPlan};
 use crate::tables::slot::TableSlot;
+use crate::tables::watch::{Watched, Watcher};
 
 /// How many batches sent through the API may wait for a task; then `send` waits.
 const API_QUEUE: usize = 1_024;
@@ -235,9 +236,7 @@ impl Instance {
                 .send(Control::Tap(place.node, tap))
                 .map_err(|_| self.closed()),
             Driver::Inline(inline, _) => {
-                if let Some(taps) = inline.lock().graph.taps_mut(place.node) {
-                    taps.push(tap);
-                }
+                inline.lock().graph.add_tap(place.node, tap);
                 Ok(())
             }
         }
@@ -282,10 +281,29 @@ impl Instance {
             }
             Driver::Inline(inline, _) => inline.lock().graph.content(node)?,
         };
-        // The bounds of a window, which come last, are no columns of the named one.
-        let columns: Vec<usize> = (0..place.columns).collect();
-        let content = content.into_iter().map(|batch| Ok(batch.columns().project(&columns)?));
-        content.collect()
+        window_rows(content, place.columns)
+    }
+
+    /// Tells a watcher that is tapped to a stream what the window that the stream is holds, at its place among the stream's events;
+    /// of a stream that is no window, that it holds nothing.
+    pub fn tell_rows(&self, stream: StreamId, watcher: Watcher) -> Result<()> {
+        let place = self.places[stream];
+        let Some(node) = place.content else {
+            watcher.tell(Watched::Rows(Vec::new()));
+            return Ok(());
+        };
+        match &self.driver {
+            Driver::Threads(tasks) => tasks[place.task]
+                .control
+                .send(Control::TellRows(node, place.columns, watcher))
+                .map_err(|_| self.closed()),
+            Driver::Inline(inline, _) => {
+                let inline = inline.lock();
+                let rows = window_rows(inline.graph.content(node)?, place.columns)?;
+                watcher.tell(Watched::Rows(rows));
+                Ok(())
+            }
+        }
     }
 
     /// The state between two events. Waits until the tasks have come to a point where it is whole, and the sinks have written what

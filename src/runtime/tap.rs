@@ -7,6 +7,7 @@ use super::guarded_sink::{Guard, GuardedSink, state_id};
 use crate::connectors::{Position, Sink};
 use crate::error::{Error, Result, RowError};
 use crate::event::EventBatch;
+use crate::tables::watch::{Watched, Watcher};
 
 /// How many batches may wait for a sink; then the pipeline waits.
 const SINK_QUEUE: usize = 16;
@@ -21,6 +22,8 @@ pub enum Tap {
     Callback(Callback),
     /// A subscription.
     Channel(Queue),
+    /// A watcher, who may ask for rows, too.
+    Watcher(Watcher),
 }
 
 /// The queue of a subscription, and what happens when it is full.
@@ -64,6 +67,11 @@ impl Tap {
                 Ok(())
             }
             Tap::Channel(queue) => queue.send(batch.clone()),
+            Tap::Watcher(watcher) => {
+                // One that has gone needs nothing more.
+                watcher.tell(Watched::Changes(batch.clone()));
+                Ok(())
+            }
         }
     }
 
@@ -106,9 +114,18 @@ impl Tap {
                 let _ = done.send(prepared);
                 (own.stream().to_string(), own.id().to_string())
             }
-            Tap::Callback(_) | Tap::Channel(_) => return Ok(None),
+            Tap::Callback(_) | Tap::Channel(_) | Tap::Watcher(_) => return Ok(None),
         };
         Ok(Some(SinkMark { stream, id, position }))
+    }
+
+    /// Whether nobody gets what is delivered to it any more.
+    pub fn has_gone(&self) -> bool {
+        match self {
+            Tap::Channel(Queue::Waits(sender) | Queue::Refuses(sender)) => sender.is_closed(),
+            Tap::Watcher(watcher) => watcher.has_gone(),
+            Tap::Sink(_) | Tap::Thread(_) | Tap::Callback(_) => false,
+        }
     }
 
     /// Becomes ready when a sink on a thread of its own has ended before its time; [`Tap::check`] tells why.
@@ -132,7 +149,7 @@ impl Tap {
         match self {
             Tap::Sink(own) => own.close(lost),
             Tap::Thread(thread) => thread.close(),
-            Tap::Callback(_) | Tap::Channel(_) => Ok(()),
+            Tap::Callback(_) | Tap::Channel(_) | Tap::Watcher(_) => Ok(()),
         }
     }
 }

@@ -22,6 +22,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use parking_lot::Mutex;
 
@@ -36,6 +37,7 @@ use crate::connectors::{Emitted, Position, StopSignal};
 use crate::error::{Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros};
 use crate::tables::slot::TableSlot;
+use crate::tables::watch::{Watched, Watcher};
 
 /// An input from a source.
 pub struct SourceInput {
@@ -118,6 +120,8 @@ pub enum Control {
     Content(NodeIndex, Sender<Result<Vec<EventBatch>>>),
     /// A new tap on a stream.
     Tap(NodeIndex, Tap),
+    /// Tells a watcher what the window at a node holds: so many columns of it.
+    TellRows(NodeIndex, usize, Watcher),
     /// The embedding API will send nothing more: the inputs end.
     Finish,
 }
@@ -554,10 +558,10 @@ impl Task {
                 let content = self.graph.content(node);
                 let _ = reply.send(content);
             }
-            Ok(Control::Tap(node, tap)) => {
-                if let Some(taps) = self.graph.taps_mut(node) {
-                    taps.push(tap);
-                }
+            Ok(Control::Tap(node, tap)) => self.graph.add_tap(node, tap),
+            Ok(Control::TellRows(node, columns, watcher)) => {
+                let rows = window_rows(self.graph.content(node)?, columns)?;
+                watcher.tell(Watched::Rows(rows));
             }
             Ok(Control::Finish) => {
                 self.drain_api()?;
@@ -619,4 +623,11 @@ pub(super) fn more_after_the_end(stream: &str) -> Error {
         "the input of stream {stream} had come to its end, and what it feeds was closed, when the state that the app goes on from \
          was written; now there is more of it. Use a source that follows its input, or start anew without the state"
     ))
+}
+
+/// What a window holds, without its bounds, which come last and are no columns of it.
+pub(super) fn window_rows(content: Vec<EventBatch>, columns: usize) -> Result<Vec<RecordBatch>> {
+    let columns: Vec<usize> = (0..columns).collect();
+    let content = content.into_iter().map(|batch| Ok(batch.columns().project(&columns)?));
+    content.collect()
 }

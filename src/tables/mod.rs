@@ -21,6 +21,7 @@ pub mod slot;
 pub mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod text_values;
+pub mod watch;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 
 use crate::catalog::tables::TableDef;
-use crate::error::{Result, RowError};
+use crate::error::{Error, Result, RowError};
 use crate::operators::state::{StateReader, StateWriter};
 
 /// Names a row of one table until it is deleted: a sequence number, a rowid, a physical place. An update may change it.
@@ -134,6 +135,22 @@ pub trait Table: Send + Sync + Debug {
 
     /// Begins a transaction when the one before has ended. Dropped without [`TableWriter::commit`], it has not been.
     fn write(&self) -> Result<Box<dyn TableWriter + '_>>;
+
+    /// Tells a watcher of every transaction that is committed from now on, as a changelog: rows that go (`-D`), those that change
+    /// (`-U`, `+U`, one pair after the other), new ones (`+I`). *Errors.* For backends whose rows others change, too.
+    fn watch(&self, _watcher: watch::Watcher) -> Result<()> {
+        Err(Error::usage(format!(
+            "the changes of the table '{}' are not known: it is kept in '{}', where others change it, too",
+            self.def().name,
+            self.def().backend
+        )))
+    }
+
+    /// Tells a watcher the rows, at their place among the changes it is told. Waits for the writer whose turn it is.
+    fn tell_rows(&self, watcher: &watch::Watcher) -> Result<()> {
+        watcher.tell(watch::Watched::Rows(Vec::new()));
+        Ok(())
+    }
 
     /// Writes the rows of a table whose rows live in this process; others write nothing.
     fn snapshot(&self, state: &mut StateWriter) -> Result<()>;

@@ -7,6 +7,7 @@ use std::fs;
 
 use eventflux::config::app_options::APP_OPTIONS;
 use eventflux::config::options::OptionSpec;
+use eventflux::config::server::SERVER_OPTIONS;
 use eventflux::connectors::Registry;
 use eventflux::plan::define_table::TABLE_OPTIONS;
 use eventflux::plan::stream_options::STREAM_OPTIONS;
@@ -25,6 +26,9 @@ or without. `--features full` builds in the formats of which the default build h
 
 /// What is in no build without its cargo feature.
 const OPTIONAL: [&str; 3] = ["Format `avro`", "Format `parquet`", "Format `protobuf`"];
+
+/// The connectors of the server, which are in builds with it.
+const SERVED: [&str; 3] = ["graphql", "sse", "websocket"];
 
 fn table(prefix: &str, options: &[OptionSpec]) -> String {
     let mut text = String::from("\n| option | type | default | meaning |\n|---|---|---|---|\n");
@@ -54,12 +58,21 @@ fn table(prefix: &str, options: &[OptionSpec]) -> String {
 fn sections() -> Vec<(String, String)> {
     let mut sections = vec![
         ("The app".to_string(), table("", APP_OPTIONS)),
+        ("The server".to_string(), table("", SERVER_OPTIONS)),
         ("Streams".to_string(), table("", STREAM_OPTIONS)),
         ("Tables".to_string(), table("", TABLE_OPTIONS)),
     ];
     let registry = Registry::builtin();
+    let there = fs::read_to_string(root().join(PAGE)).unwrap_or_default();
+    let mut of_connectors: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for name in SERVED {
+        let title = format!("Connector `{name}`, sink");
+        let text = written(&there, &title);
+        of_connectors.insert(name.to_string(), vec![(title, text)]);
+    }
     for connector in registry.connectors() {
         let name = connector.name();
+        let mut own = Vec::new();
         let sides = [
             ("source", connector.source().map(|side| side.options())),
             ("sink", connector.sink().map(|side| side.options())),
@@ -67,10 +80,12 @@ fn sections() -> Vec<(String, String)> {
         for (side, options) in sides {
             if let Some(options) = options {
                 let title = format!("Connector `{name}`, {side}");
-                sections.push((title, table(&format!("{name}."), options)));
+                own.push((title, table(&format!("{name}."), options)));
             }
         }
+        of_connectors.insert(name.to_string(), own);
     }
+    sections.extend(of_connectors.into_values().flatten());
     let mut formats: BTreeMap<String, Option<String>> =
         OPTIONAL.iter().map(|title| (title.to_string(), None)).collect();
     for format in registry.formats() {
@@ -78,7 +93,6 @@ fn sections() -> Vec<(String, String)> {
         let text = table(&format!("{name}."), format.options());
         formats.insert(format!("Format `{name}`"), Some(text));
     }
-    let there = fs::read_to_string(root().join(PAGE)).unwrap_or_default();
     sections.extend(formats.into_iter().map(|(title, text)| {
         let text = text.unwrap_or_else(|| written(&there, &title));
         (title, text)

@@ -15,6 +15,8 @@ mod patterns;
 mod recovery;
 mod row_patterns;
 mod runtime;
+#[cfg(feature = "server")]
+mod server;
 mod support;
 mod tables;
 mod windows;

@@ -19,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::rows::project;
+use super::watch::{Watched, Watcher};
 use super::{Access, Matches, Probe, Table, TableWriter};
 use crate::catalog::tables::TableDef;
 use crate::error::{Error, Result};
@@ -42,6 +43,7 @@ mod ordered;
 mod places;
 mod retention;
 mod store;
+mod watching;
 mod writer;
 
 pub use backend::{Cache, Memory};
@@ -53,6 +55,7 @@ pub(super) use loaded::Loaded;
 use places::Position;
 use retention::{Limits, Retention};
 use store::{Counting, Store};
+use watching::Watchers;
 use writer::MemoryWriter;
 
 /// A table in memory.
@@ -64,6 +67,7 @@ pub struct MemoryTable {
     shared: RwLock<Shared>,
     /// Held by the writer whose turn it is.
     turn: Mutex<()>,
+    watchers: Watchers,
 }
 
 #[derive(Debug)]
@@ -94,6 +98,7 @@ impl MemoryTable {
             clock,
             shared: RwLock::new(Shared { store, retention }),
             turn: Mutex::new(()),
+            watchers: Watchers::default(),
         }
     }
 
@@ -268,6 +273,20 @@ impl Table for MemoryTable {
     fn write(&self) -> Result<Box<dyn TableWriter + '_>> {
         let turn = self.turn.lock();
         Ok(Box::new(MemoryWriter::new(self, turn)))
+    }
+
+    fn watch(&self, watcher: Watcher) -> Result<()> {
+        let _turn = self.turn.lock();
+        self.watchers.add(watcher);
+        Ok(())
+    }
+
+    fn tell_rows(&self, watcher: &Watcher) -> Result<()> {
+        let all: Vec<usize> = (0..self.def.schema.fields().len()).collect();
+        // Nobody commits, and so nobody tells of changes, meanwhile.
+        let _turn = self.turn.lock();
+        watcher.tell(Watched::Rows(self.scan(&all)?));
+        Ok(())
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

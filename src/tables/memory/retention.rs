@@ -14,6 +14,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow::array::RecordBatch;
 use hashbrown::HashSet;
 
 use super::places::{Marks, Places, Position};
@@ -76,6 +77,8 @@ pub(super) struct Retention {
     uses: AtomicU64,
     victims: BinaryHeap<Queued>,
     aging: BinaryHeap<Queued>,
+    /// What it has removed, if anybody wants to know.
+    evicted: Option<Vec<RecordBatch>>,
 }
 
 /// A time as a number of the same order.
@@ -92,6 +95,7 @@ impl Retention {
             uses: AtomicU64::new(1),
             victims: BinaryHeap::new(),
             aging: BinaryHeap::new(),
+            evicted: None,
         }
     }
 
@@ -174,7 +178,7 @@ impl Retention {
             }
         }
         if !gone.is_empty() {
-            store.remove(&gone.into_iter().collect::<Vec<_>>())?;
+            self.remove(store, &gone.into_iter().collect::<Vec<_>>())?;
         }
         self.forget_stale(store);
         Ok(())
@@ -252,7 +256,28 @@ impl Retention {
         {
             aged.push(at);
         }
-        store.remove(&aged)
+        self.remove(store, &aged)
+    }
+
+    /// Removes rows; keeps them for who watches the table.
+    fn remove(&mut self, store: &mut Store, at: &[Position]) -> Result<()> {
+        if let Some(evicted) = &mut self.evicted
+            && !at.is_empty()
+        {
+            let all: Vec<usize> = (0..store.schema.fields().len()).collect();
+            evicted.push(store.read(at, &all)?);
+        }
+        store.remove(at)
+    }
+
+    /// From now on keeps the rows that it removes.
+    pub fn keep_evicted(&mut self) {
+        self.evicted = Some(Vec::new());
+    }
+
+    /// The rows that it has removed since, and keeps no more.
+    pub fn take_evicted(&mut self) -> Vec<RecordBatch> {
+        self.evicted.take().unwrap_or_default()
     }
 
     /// Drops entries of rows that are gone when these are the most.

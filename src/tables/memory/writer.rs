@@ -13,6 +13,7 @@ use super::index::{Index, Uniqueness};
 use super::keys::{Hashed, Keys, in_type, keys_of, same};
 use super::places::{Marks, Position};
 use super::store::{Counting, Store};
+use super::watching::Committed;
 use super::{MemoryTable, Shared};
 use crate::error::{Error, Result, RowError};
 use crate::event::Micros;
@@ -468,10 +469,27 @@ impl TableWriter for MemoryWriter<'_> {
         let numbers = |rows: usize| -> Vec<u32> { (0..rows as u32).collect() };
         let mut guard = self.table.shared.write();
         let Shared { store, retention } = &mut *guard;
+        let all: Vec<usize> = (0..store.schema.fields().len()).collect();
+        let mut told = match self.table.watchers.is_empty() {
+            true => None,
+            false => Some(Committed {
+                deleted: store.read(&deleted, &all)?,
+                replaced: store.read(&replaced, &all)?,
+                versions: new_versions.clone(),
+                fresh: new_rows.clone(),
+                evicted: Vec::new(),
+            }),
+        };
+        if told.is_some() {
+            retention.keep_evicted();
+        }
         store.remove(&deleted)?;
         store.replace(&replaced, &new_versions, &numbers(replaced.len()))?;
         let added = store.add(&new_rows, &numbers(fresh.len()))?;
         retention.written(store, &replaced, &added)?;
+        if let Some(told) = &mut told {
+            told.evicted = retention.take_evicted();
+        }
         // Removing rows pays for moving as many at most.
         for _ in 0..=deleted.len() / 1024 {
             let moved = store.tidy()?;
@@ -481,6 +499,16 @@ impl TableWriter for MemoryWriter<'_> {
             retention.moved(&store.places, &moved);
         }
         store.settle();
+        let schema = store.schema.clone();
+        drop(guard);
+        // It is still this writer's turn.
+        if let Some(batch) = told
+            .map(|told| told.changelog(&schema, self.now))
+            .transpose()?
+            .flatten()
+        {
+            self.table.watchers.tell(&batch);
+        }
         Ok(())
     }
 }

@@ -1,0 +1,69 @@
+//! The HTTP server of `eventflux run`.
+
+use std::time::Duration;
+
+use super::output;
+use super::stop::StopOnSignal;
+use crate::App;
+#[cfg(not(feature = "server"))]
+use crate::error::Error;
+use crate::error::Result;
+#[cfg(feature = "server")]
+use crate::server::Server;
+
+/// How often the end is looked for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What serves an app.
+pub struct Served {
+    #[cfg(feature = "server")]
+    server: Server,
+}
+
+/// Whether an app has something to serve.
+pub fn is_wanted(app: &App) -> bool {
+    #[cfg(feature = "server")]
+    let shows = !app.shown().is_empty();
+    #[cfg(not(feature = "server"))]
+    let shows = false;
+    shows || app.server_options().is_some()
+}
+
+/// Starts the server of an app that wants one.
+pub fn start(app: &App, quiet: bool) -> Result<Option<Served>> {
+    if !is_wanted(app) {
+        return Ok(None);
+    }
+    #[cfg(feature = "server")]
+    {
+        let server = Server::start(app)?;
+        if !quiet {
+            let scheme = match app.server_options().is_some_and(|options| options.tls.is_some()) {
+                true => "https",
+                false => "http",
+            };
+            output::tell(&format!("serving on {scheme}://{}", server.address()));
+        }
+        Ok(Some(Served { server }))
+    }
+    #[cfg(not(feature = "server"))]
+    {
+        let _ = (quiet, output::print);
+        Err(Error::usage(
+            "[server] is configured, and the server is not part of this build: cargo build --release --features server (or full)",
+        ))
+    }
+}
+
+impl Served {
+    /// Serves until a signal comes or the app fails: clients may still look, and send, when all sources have ended.
+    pub fn until_stopped(self, app: &App, signals: &StopOnSignal) -> Result<()> {
+        while !signals.asked() && !app.is_finished() {
+            std::thread::sleep(LOOK);
+        }
+        // Clients are told before anything ends.
+        #[cfg(feature = "server")]
+        self.server.shutdown();
+        app.shutdown()
+    }
+}

@@ -1,0 +1,281 @@
+//! `/metrics`: the counters of the app and the server in the text format of Prometheus.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use super::Shared;
+use crate::runtime::metrics::Stats;
+
+/// The type of the answer.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All counters.
+pub fn text(shared: &Shared) -> String {
+    let mut page = Page(String::with_capacity(8_192));
+    page.family("eventflux_up", "gauge", "Whether the app runs.");
+    page.sample("eventflux_up", "", u8::from(!shared.app.is_finished()));
+    page.family("eventflux_uptime_seconds", "gauge", "How long the server has run.");
+    page.sample("eventflux_uptime_seconds", "", shared.started.elapsed().as_secs_f64());
+    if let Ok(stats) = shared.app.stats() {
+        streams(&mut page, shared, &stats);
+        queries(&mut page, &stats);
+    }
+    if let Ok(Some(checkpoints)) = shared.app.checkpoint_stats()
+        && let Ok(serde_json::Value::Object(all)) = serde_json::to_value(checkpoints)
+    {
+        for (name, value) in all {
+            if let Some(number) = value.as_f64() {
+                let name = format!("eventflux_checkpoint_{name}");
+                page.family(&name, "gauge", "Of the checkpoints, as --stats reports it.");
+                page.sample(&name, "", number);
+            }
+        }
+    }
+    live(&mut page, shared);
+    server(&mut page, shared);
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a text does not fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+        let _ = match labels {
+            "" => writeln!(self.0, "{name} {value}"),
+            labels => writeln!(self.0, "{name}{{{labels}}} {value}"),
+        };
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: &AtomicU64) {
+        self.family(name, "counter", help);
+        self.sample(name, "", value.load(Ordering::Relaxed));
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: &AtomicI64) {
+        self.family(name, "gauge", help);
+        self.sample(name, "", value.load(Ordering::Relaxed).max(0));
+    }
+}
+
+fn label(name: &str, value: &str) -> String {
+    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("{name}=\"{escaped}\"")
+}
+
+fn streams(page: &mut Page, shared: &Shared, stats: &Stats) {
+    let of = |stream: &crate::runtime::metrics::StreamStats| {
+        format!("{},{}", label("stream", &stream.name), label("role", stream.role))
+    };
+    page.family(
+        "eventflux_stream_events_total",
+        "counter",
+        "Events that went through a stream.",
+    );
+    for stream in &stats.streams {
+        page.sample("eventflux_stream_events_total", &of(stream), stream.rows);
+    }
+    page.family(
+        "eventflux_stream_late_events_total",
+        "counter",
+        "Events older than the watermark.",
+    );
+    for stream in &stats.streams {
+        page.sample("eventflux_stream_late_events_total", &of(stream), stream.late);
+    }
+    page.family(
+        "eventflux_stream_errors_total",
+        "counter",
+        "Events in trouble, by kind.",
+    );
+    for stream in &stats.streams {
+        for (kind, count) in &stream.errors {
+            let labels = format!("{},{}", of(stream), label("kind", kind));
+            page.sample("eventflux_stream_errors_total", &labels, count);
+        }
+    }
+    page.family(
+        "eventflux_stream_retries_total",
+        "counter",
+        "How often a source or sink was tried again.",
+    );
+    for stream in &stats.streams {
+        page.sample("eventflux_stream_retries_total", &of(stream), stream.retries);
+    }
+    page.family(
+        "eventflux_stream_watermark_lag_seconds",
+        "gauge",
+        "How far a stream's watermark is behind the clock.",
+    );
+    let now = shared.app.now();
+    for stream in &stats.streams {
+        if let Some(watermark) = stream.watermark {
+            let lag = now.saturating_sub(watermark) as f64 / 1e6;
+            page.sample("eventflux_stream_watermark_lag_seconds", &of(stream), lag);
+        }
+    }
+}
+
+fn queries(page: &mut Page, stats: &Stats) {
+    let of = |query: &crate::runtime::metrics::QueryStats| {
+        format!("{},{}", label("query", &query.name), label("target", &query.target))
+    };
+    page.family(
+        "eventflux_query_rows_in_total",
+        "counter",
+        "Events that came into a query.",
+    );
+    for query in &stats.queries {
+        page.sample("eventflux_query_rows_in_total", &of(query), query.rows_in);
+    }
+    page.family(
+        "eventflux_query_rows_out_total",
+        "counter",
+        "Events that a query produced.",
+    );
+    for query in &stats.queries {
+        page.sample("eventflux_query_rows_out_total", &of(query), query.rows_out);
+    }
+    page.family(
+        "eventflux_pattern_open",
+        "gauge",
+        "Open attempts at the patterns of a query.",
+    );
+    for query in &stats.queries {
+        if let Some(pattern) = &query.pattern {
+            page.sample("eventflux_pattern_open", &of(query), pattern.open);
+        }
+    }
+}
+
+fn live(page: &mut Page, shared: &Shared) {
+    let live = &shared.hub.counters;
+    page.gauge(
+        "eventflux_live_views",
+        "Relations that are watched for clients.",
+        &live.views,
+    );
+    page.gauge(
+        "eventflux_live_subscribers",
+        "Subscriptions there are.",
+        &live.subscribers,
+    );
+    page.counter(
+        "eventflux_live_subscriptions_total",
+        "Subscriptions there have been.",
+        &live.subscriptions,
+    );
+    page.counter(
+        "eventflux_live_resumed_total",
+        "Subscriptions that went on from a token.",
+        &live.resumed,
+    );
+    page.counter(
+        "eventflux_live_changes_total",
+        "Changes of the relations that are watched.",
+        &live.changes,
+    );
+    page.counter(
+        "eventflux_live_queued_total",
+        "Changes put into queues of clients.",
+        &live.pushed,
+    );
+    page.counter(
+        "eventflux_live_missed_total",
+        "Changes left out for clients that were slow.",
+        &live.missed,
+    );
+    page.counter(
+        "eventflux_live_coalesced_total",
+        "Changes that became part of others for clients that were slow.",
+        &live.folded,
+    );
+    page.counter(
+        "eventflux_live_disconnected_total",
+        "Subscriptions ended because the client was slow.",
+        &live.too_slow,
+    );
+    let name = "eventflux_live_delivery_seconds";
+    page.family(
+        name,
+        "histogram",
+        "From the commit of a change until it was handed to a client's connection.",
+    );
+    live.latency.write(&mut page.0, name, "");
+}
+
+fn server(page: &mut Page, shared: &Shared) {
+    let counters = &shared.counters;
+    page.gauge(
+        "eventflux_server_connections",
+        "Connections there are.",
+        &counters.connections,
+    );
+    page.counter(
+        "eventflux_server_accepted_total",
+        "Connections there have been.",
+        &counters.accepted,
+    );
+    page.counter(
+        "eventflux_server_refused_total",
+        "Connections refused because there were too many.",
+        &counters.refused,
+    );
+    page.counter(
+        "eventflux_server_timed_out_total",
+        "Connections ended because the client took or sent nothing.",
+        &counters.timed_out,
+    );
+    page.gauge(
+        "eventflux_server_sse_streams",
+        "Streams of server-sent events there are.",
+        &counters.sse,
+    );
+    page.gauge(
+        "eventflux_server_websockets",
+        "WebSockets there are.",
+        &counters.sockets,
+    );
+    let name = "eventflux_server_requests_total";
+    page.family(name, "counter", "Requests, by the class of their answer.");
+    for (class, count) in ["2xx", "3xx", "4xx", "5xx"].iter().zip(&counters.requests) {
+        page.sample(name, &label("status", class), count.load(Ordering::Relaxed));
+    }
+    let name = "eventflux_server_request_seconds";
+    page.family(name, "histogram", "Until the answer to a request began.");
+    counters.duration.write(&mut page.0, name, "");
+    page.counter(
+        "eventflux_server_messages_received_total",
+        "Messages of clients on WebSockets.",
+        &counters.received,
+    );
+    page.counter(
+        "eventflux_server_messages_rejected_total",
+        "Of these, refused.",
+        &counters.rejected,
+    );
+    page.counter(
+        "eventflux_server_changes_sent_total",
+        "Changes sent to clients.",
+        &counters.sent,
+    );
+    page.counter(
+        "eventflux_server_bytes_sent_total",
+        "Bytes of these.",
+        &counters.sent_bytes,
+    );
+    page.counter(
+        "eventflux_server_events_published_total",
+        "Events that clients sent into streams.",
+        &counters.published,
+    );
+    page.counter(
+        "eventflux_server_graphql_operations_total",
+        "GraphQL operations.",
+        &counters.graphql,
+    );
+}

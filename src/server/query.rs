@@ -1,0 +1,74 @@
+//! On-demand queries of clients: the rows of a relation now.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::Shared;
+use super::access::{self, Action, Principal, both};
+use super::exposed::Exposed;
+use super::failure::{Failure, Kind};
+
+/// What a client asks for. Conditions and orders are SQL that has been checked or made here.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    /// The condition.
+    pub filter: String,
+    /// Columns, and whether the largest come first.
+    pub order_by: Vec<(usize, bool)>,
+    /// How many rows.
+    pub limit: Option<usize>,
+    /// After how many.
+    pub offset: usize,
+}
+
+/// An identifier as it is written.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The rows. *Errors.* For streams, which have none; for what is not allowed; for a filter that is none.
+pub async fn rows(
+    shared: &Arc<Shared>,
+    principal: &Principal,
+    exposed: &Exposed,
+    ask: &Ask,
+) -> Result<Vec<RecordBatch>, Failure> {
+    let relation = &exposed.relation;
+    access::may(principal, Action::Read, &relation.name)?;
+    if !relation.has_rows {
+        let message = format!(
+            "'{}' is a stream: its events have gone by; subscribe to it",
+            relation.name
+        );
+        return Err(Failure::bad(message));
+    }
+    // It is checked as a condition before it becomes a part of a query.
+    shared.hub.filter(relation, &ask.filter)?;
+    let filter = both(
+        &ask.filter,
+        &access::row_filter(principal, &relation.name).unwrap_or_default(),
+    );
+    let mut sql = format!("SELECT * FROM {}", quoted(&relation.source));
+    if !filter.is_empty() {
+        sql += &format!(" WHERE ({filter})");
+    }
+    let name = |column: usize| quoted(relation.schema.field(column).name());
+    let order = ask.order_by.iter().map(|(column, descending)| match descending {
+        false => format!("{} ASC", name(*column)),
+        true => format!("{} DESC", name(*column)),
+    });
+    let order: Vec<String> = order.collect();
+    if !order.is_empty() {
+        sql += &format!(" ORDER BY {}", order.join(", "));
+    }
+    let most = shared.options.max_rows;
+    sql += &format!(" LIMIT {}", ask.limit.unwrap_or(most).min(most));
+    if ask.offset > 0 {
+        sql += &format!(" OFFSET {}", ask.offset);
+    }
+    let app = shared.app.clone();
+    let done = tokio::task::spawn_blocking(move || app.query(&sql)).await;
+    let done = done.map_err(|_| Failure::new(Kind::Internal, "the query was given up"))?;
+    Ok(done?)
+}
