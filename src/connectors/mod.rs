@@ -29,7 +29,7 @@ pub mod stdin;
 pub mod stdout;
 pub mod timer;
 
-pub use output::{Emitted, Flow, SourceOutput, StopSignal};
+pub use output::{Around, Emitted, Flow, SourceOutput, StopSignal};
 pub use registry::Registry;
 
 /// A connector: what `extension = '…'` names.
@@ -60,6 +60,15 @@ pub enum FormatUse {
     Rows,
 }
 
+/// What the rows of a source are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceRows {
+    /// Events: each is one more.
+    Events,
+    /// Changes of a relation that stands elsewhere: its batches may have deletes, and there are [`crate::event::Mark`]s around them.
+    Relation,
+}
+
 /// The source side of a connector.
 pub trait SourceConnector: Send + Sync {
     /// Its options.
@@ -68,6 +77,15 @@ pub trait SourceConnector: Send + Sync {
     fn format(&self) -> FormatUse;
     /// Whether only one stream of an app can read it: two would take each other's events away.
     fn is_exclusive(&self) -> bool {
+        false
+    }
+    /// What its rows are.
+    fn rows(&self) -> SourceRows {
+        SourceRows::Events
+    }
+    /// Whether it tells event time by itself: its batches have the events' times, and watermarks come with them. A stream that declares
+    /// a WATERMARK does not go by them.
+    fn tells_time(&self) -> bool {
         false
     }
     /// Makes a source. Checks all that can be checked without starting: no side effects.
@@ -90,6 +108,8 @@ pub struct SourceSpec {
     pub stream: String,
     /// The stream's columns, and which of them are read. Batches must have the schema [`DecodeSchema::decoded`].
     pub schema: DecodeSchema,
+    /// The columns of the stream's PRIMARY KEY.
+    pub key: Vec<usize>,
     /// The connector's options, checked.
     pub options: Options,
     /// For connectors of bytes.
@@ -136,6 +156,15 @@ pub struct SinkSpec {
     pub encoder: Option<Box<dyn Encoder>>,
 }
 
+/// Why a source cannot read, as [`Source::check`] finds it.
+#[derive(Debug)]
+pub enum Unfit {
+    /// There is no way to what it reads, at present.
+    Unreachable(Diagnostic),
+    /// What it reads is not there, or does not fit the stream.
+    Wrong(Diagnostic),
+}
+
 /// A running source. It has a thread of its own.
 pub trait Source: Send {
     /// Produces events until the input ends or `out` says stop.
@@ -149,6 +178,14 @@ pub trait Source: Send {
     /// sources in event-time order waits for it.
     fn is_bounded(&self) -> bool {
         false
+    }
+
+    /// Looks whether what it reads is there and fits the stream, without reading it. Called before the app starts.
+    ///
+    /// # Errors
+    /// [`Unfit::Unreachable`] when nobody can tell now; then the app starts all the same, and the source waits.
+    fn check(&mut self) -> Result<(), Unfit> {
+        Ok(())
     }
 
     /// Continues after `position`, which an earlier run emitted. Called before [`Source::run`].

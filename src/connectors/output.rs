@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySen
 
 use super::Position;
 use crate::error::{ErrorKind, RowError};
-use crate::event::{Clock, EventBatch, Micros, Times};
+use crate::event::{Clock, EventBatch, Mark, Micros, Times};
 use crate::formats::Decoded;
 
 /// Whether to go on.
@@ -30,12 +30,26 @@ pub struct Emitted {
     pub errors: Vec<RowError>,
     /// Where the source stands after them.
     pub position: Option<Position>,
+    /// What stands around them.
+    pub around: Around,
+}
+
+/// What a source says before and after the events that it hands over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Around {
+    /// Before them.
+    pub before: Option<Mark>,
+    /// After them.
+    pub after: Option<Mark>,
+    /// After them: no event older than this will come. Only from sources that tell event time by themselves.
+    pub watermark: Option<Micros>,
 }
 
 impl Emitted {
     /// Whether no event came with it, good or bad.
     pub fn is_nothing(&self) -> bool {
-        self.batch.is_empty() && self.errors.iter().all(|error| error.kind == ErrorKind::Source)
+        let marks = self.around.before.is_some() || self.around.after.is_some();
+        !marks && self.batch.is_empty() && self.errors.iter().all(|error| error.kind == ErrorKind::Source)
     }
 }
 
@@ -87,6 +101,7 @@ impl SourceOutput {
             batch,
             errors: Vec::new(),
             position,
+            around: Around::default(),
         })
     }
 
@@ -110,6 +125,7 @@ impl SourceOutput {
             batch,
             errors,
             position,
+            around: Around::default(),
         })
     }
 

@@ -100,6 +100,7 @@ impl Registry {
             .build(SourceSpec {
                 stream: def.name.clone(),
                 schema,
+                key: def.primary_key.clone(),
                 options,
                 format,
             })

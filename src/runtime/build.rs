@@ -53,6 +53,10 @@ pub struct BuiltSource {
     pub id: String,
     /// Where its events enter.
     pub entry: NodeIndex,
+    /// What hears its marks.
+    pub relation: Option<NodeIndex>,
+    /// Whether the stream goes by the time that the source tells.
+    pub tells_time: bool,
     /// Its thread.
     pub thread: SourceThread,
     /// Whether it has event time and will certainly bring something or end.
@@ -342,13 +346,15 @@ impl<'a> Builder<'a> {
                     if let Some(position) = &resumed.position {
                         source.seek(position)?;
                     }
-                    let waited_for = stream.def.watermark.is_some() && source.is_bounded();
+                    let waited_for = stream.def.has_event_time() && source.is_bounded();
                     let retry = self.source_retry(&stream.def, schema, &resumed);
                     let thread = self.start_source(&stream.def.name, source, retry)?;
                     built.sources.push(BuiltSource {
                         stream: stream.def.name.clone(),
                         id: stream.def.state_id().to_string(),
                         entry,
+                        relation: stream.relation.and_then(|node| nodes.binary_search(&node).ok()),
+                        tells_time: stream.def.source_tells_time(),
                         thread,
                         waited_for,
                         resumed,
@@ -442,7 +448,7 @@ impl<'a> Builder<'a> {
         };
         let mut inputs: Vec<Watermark> = node.inputs.iter().enumerate().map(input).collect();
         if let Some(stream) = entry_of {
-            let outside = self.plan.streams[stream].def.watermark.is_some();
+            let outside = self.plan.streams[stream].def.has_event_time();
             inputs.push(initial(
                 outside && matches!(self.plan.streams[stream].def.role, Role::Source(_)),
             ));
@@ -603,7 +609,7 @@ fn event_time_nodes(plan: &StreamPlan) -> Vec<bool> {
         let begins = plan
             .streams
             .iter()
-            .any(|stream| stream.entry == id && stream.def.watermark.is_some())
+            .any(|stream| stream.entry == id && stream.def.has_event_time())
             || matches!(&plan.nodes[id].kind, PlanNodeKind::Operator(operator) if operator.begins_event_time());
         let mut inputs = plan.nodes[id].inputs.iter().enumerate();
         let timed = |(port, &from): (usize, &NodeId)| {

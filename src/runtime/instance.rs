@@ -21,7 +21,7 @@ use super::snapshot::Snapshot;
 use super::source_thread::Ended;
 use super::tap::Tap;
 use super::task::{Control, Inputs, LastPart, Sent, SourceInput, Task, more_after_the_end, written};
-use crate::connectors::{Emitted, Position, Registry, StopSignal};
+use crate::connectors::{Around, Emitted, Position, Registry, StopSignal};
 use crate::error::{Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros, VirtualClock};
 use crate::plan::stream_plan::{StreamId, StreamPlan};
@@ -218,6 +218,7 @@ impl Instance {
                         batch,
                         errors,
                         position: None,
+                        around: Around::default(),
                     },
                     now,
                 );
@@ -497,8 +498,10 @@ fn start_task(
         stream: source.stream,
         id: source.id,
         node: source.entry,
+        relation: source.relation,
         events: source.thread.events,
         ended: source.thread.ended,
+        tells_time: source.tells_time,
         waited_for: source.waited_for,
         resumed: source.resumed,
     });
@@ -588,7 +591,18 @@ fn carry_source(source: &BuiltSource, inline: &Mutex<Inline>, clock: &Arc<dyn Cl
         }
         let mut inline = inline.lock();
         let position = emitted.position.take();
+        let around = emitted.around;
+        if let (Some(mark), Some(relation)) = (around.before, source.relation) {
+            inline.graph.mark(relation, mark, clock.now())?;
+        }
         inline.take(source.entry, emitted, clock.now())?;
+        if let (Some(mark), Some(relation)) = (around.after, source.relation) {
+            inline.graph.mark(relation, mark, clock.now())?;
+        }
+        if let Some(watermark) = around.watermark.filter(|_| source.tells_time) {
+            inline.graph.tell_time(source.entry, watermark, clock.now())?;
+        }
+        inline.graph.flush(clock.now())?;
         if let Some(position) = position {
             inline.positions.insert(source.id.clone(), position);
         }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::errors::StreamErrors;
 use crate::catalog::error_policy::Retry;
-use crate::connectors::{Emitted, Flow, Position, Source, SourceOutput, StopSignal};
+use crate::connectors::{Around, Emitted, Flow, Position, Source, SourceOutput, StopSignal};
 use crate::error::{Error, ErrorKind, Result, RowError};
 use crate::event::{Clock, EventBatch, Times};
 
@@ -140,6 +140,7 @@ impl SourceRetry {
                 attempts,
             }],
             position: None,
+            around: Around::default(),
         })
     }
 }
