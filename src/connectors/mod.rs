@@ -24,12 +24,18 @@ pub mod blackhole;
 pub mod datagen;
 pub mod file;
 pub mod log;
+#[cfg(feature = "materialize")]
+pub mod materialize;
 pub mod nexmark;
+#[cfg(feature = "pg-client")]
+pub(crate) mod pgwire;
+#[cfg(feature = "postgres-cdc")]
+pub mod postgres;
 pub mod stdin;
 pub mod stdout;
 pub mod timer;
 
-pub use output::{Around, Emitted, Flow, SourceOutput, StopSignal};
+pub use output::{Around, DurablePosition, Emitted, Flow, Kept, SourceOutput, StopSignal};
 pub use registry::Registry;
 
 /// A connector: what `extension = '…'` names.
@@ -66,6 +72,7 @@ pub enum SourceRows {
     /// Events: each is one more.
     Events,
     /// Changes of a relation that stands elsewhere: its batches may have deletes, and there are [`crate::event::Mark`]s around them.
+    /// The option `max_rows` bounds what is kept of it, and `deletes` says what they are to a stream without PRIMARY KEY.
     Relation,
 }
 
@@ -249,6 +256,13 @@ pub trait Sink: Send {
     }
 }
 
+/// The connectors that are part of a build only with a cargo feature, and its name.
+pub(crate) const OPTIONAL: &[(&str, &str)] = &[
+    ("materialize", "materialize"),
+    ("postgres", "postgres-cdc"),
+    ("risingwave", "risingwave"),
+];
+
 /// The connectors that come with the engine.
 pub fn builtin() -> Vec<Arc<dyn Connector>> {
     vec![
@@ -256,7 +270,11 @@ pub fn builtin() -> Vec<Arc<dyn Connector>> {
         Arc::new(datagen::Datagen),
         Arc::new(file::File),
         Arc::new(log::Log),
+        #[cfg(feature = "materialize")]
+        Arc::new(materialize::Materialize),
         Arc::new(nexmark::Nexmark),
+        #[cfg(feature = "postgres-cdc")]
+        Arc::new(postgres::Postgres),
         Arc::new(stdin::Stdin),
         Arc::new(stdout::Stdout),
         Arc::new(timer::Timer),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, select};
+use parking_lot::Mutex;
 
 use super::Position;
 use crate::error::{ErrorKind, RowError};
@@ -56,12 +57,25 @@ impl Emitted {
 /// Told when to stop: the channel disconnects.
 pub type StopSignal = Receiver<std::convert::Infallible>;
 
+/// The position of a source that the newest checkpoint holds.
+pub type DurablePosition = Arc<Mutex<Option<Position>>>;
+
+/// What of the positions that a source has emitted will be there after a crash.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kept {
+    /// None ever: there are no checkpoints.
+    Nowhere,
+    /// This one; nothing before it is asked for again.
+    UpTo(Option<Position>),
+}
+
 /// A source's way into the app.
 pub struct SourceOutput {
     events: Sender<Emitted>,
     stop: StopSignal,
     clock: Arc<dyn Clock>,
     progress: Option<Progress>,
+    durable: Option<DurablePosition>,
 }
 
 /// How far a source has come, where that is asked for.
@@ -81,6 +95,21 @@ impl SourceOutput {
             stop,
             clock,
             progress: None,
+            durable: None,
+        }
+    }
+
+    /// With checkpoints: where the position of the newest is told.
+    pub fn with_durable(mut self, durable: Option<DurablePosition>) -> Self {
+        self.durable = durable;
+        self
+    }
+
+    /// What will be there after a crash.
+    pub fn kept(&self) -> Kept {
+        match &self.durable {
+            None => Kept::Nowhere,
+            Some(durable) => Kept::UpTo(durable.lock().clone()),
         }
     }
 

@@ -50,7 +50,19 @@ impl Registry {
     }
 
     /// A connector by name.
+    ///
+    /// *Errors.* For a connector that is a cargo feature and not built in: how to build it.
     pub fn connector(&self, name: &str) -> Result<&Arc<dyn Connector>, Diagnostic> {
+        let optional = super::OPTIONAL
+            .iter()
+            .find(|(optional, _)| optional.eq_ignore_ascii_case(name));
+        if let Some((optional, feature)) = optional.filter(|(optional, _)| !self.connectors.contains_key(*optional)) {
+            let message = format!("the connector '{optional}' is not part of this build");
+            let error = Diagnostic::new(Code::UnknownConnector, message);
+            return Err(error.hint(format!(
+                "build with it: cargo build --release --features {feature} (or full)"
+            )));
+        }
         find(&self.connectors, &[], name, Code::UnknownConnector, "connector")
     }
 

@@ -233,3 +233,145 @@ impl RelationRows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::Int64Array;
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+    use crate::event::Times;
+    use crate::operators::keyed_changes::KeyedChangesPlan;
+    use crate::operators::state::StateWriter;
+
+    struct Running {
+        operator: Box<dyn Operator>,
+        plan: Arc<dyn OperatorPlan>,
+        schema: SchemaRef,
+    }
+
+    impl Running {
+        fn new(plan: impl FnOnce(SchemaRef) -> Arc<dyn OperatorPlan>) -> Self {
+            let fields = ["k", "v"].map(|name| Field::new(name, DataType::Int64, true));
+            let schema = Arc::new(Schema::new(fields.to_vec()));
+            let plan = plan(schema.clone());
+            Running {
+                operator: plan.build().unwrap(),
+                plan,
+                schema,
+            }
+        }
+
+        fn rows() -> Self {
+            Running::new(|schema| {
+                Arc::new(RelationRowsPlan {
+                    schema,
+                    deletes: Deletes::Refused,
+                    limit: 5,
+                })
+            })
+        }
+
+        fn keyed() -> Self {
+            Running::new(|schema| {
+                Arc::new(KeyedChangesPlan {
+                    schema,
+                    key: vec![0],
+                    limit: Some(5),
+                })
+            })
+        }
+
+        /// `+1.10` and `-1.10`, and `<` and `>` for the edges of a snapshot; what comes out, and how many errors.
+        fn take(&mut self, words: &str) -> Result<(String, usize)> {
+            let mut out = Output::new(0);
+            for word in words.split_whitespace() {
+                match word {
+                    "<" => self.operator.mark(Mark::SnapshotBegins, &mut out)?,
+                    ">" => self.operator.mark(Mark::SnapshotEnds(9), &mut out)?,
+                    word => {
+                        let (key, value) = word[1..].split_once('.').unwrap();
+                        let column = |text: &str| Arc::new(Int64Array::from(vec![text.parse::<i64>().unwrap()])) as _;
+                        let columns = vec![column(key), column(value)];
+                        let columns = arrow::array::RecordBatch::try_new(self.schema.clone(), columns).unwrap();
+                        let op = Op::from_sign(&word[..1]).unwrap();
+                        let batch = EventBatch::changes(columns, Times::Same(1), Arc::new([op]));
+                        self.operator.process(0, batch, &mut out)?;
+                    }
+                }
+            }
+            let outcome = out.take();
+            let mut shown = Vec::new();
+            for batch in &outcome.batches {
+                for row in 0..batch.num_rows() {
+                    let cell = |at| arrow::util::display::array_value_to_string(batch.column(at), row).unwrap();
+                    shown.push(format!("{}{}.{}", batch.op(row).sign(), cell(0), cell(1)));
+                }
+            }
+            Ok((shown.join(" "), outcome.errors.len()))
+        }
+
+        fn restarted(self) -> Self {
+            let mut state = StateWriter::default();
+            self.operator.snapshot(&mut state).unwrap();
+            let state = state.into_state();
+            let mut operator = self.plan.build().unwrap();
+            let bytes = state.bytes().unwrap();
+            operator.restore(&mut StateReader::new(&bytes)).unwrap();
+            Running { operator, ..self }
+        }
+    }
+
+    fn gives(what: &str, errors: usize) -> (String, usize) {
+        (what.to_string(), errors)
+    }
+
+    #[test]
+    fn of_a_snapshot_only_new_rows_go_on() {
+        let mut running = Running::rows();
+        assert_eq!(
+            running.take("< +1.1 +1.1 +2.2 >").unwrap(),
+            gives("+I1.1 +I1.1 +I2.2", 0)
+        );
+        assert_eq!(
+            running.take("< +1.1 +2.2 +2.2 +3.3 >").unwrap(),
+            gives("+I2.2 +I3.3", 1)
+        );
+        assert_eq!(running.take("-2.2 -9.9 +2.2").unwrap(), gives("+I2.2", 1));
+        let mut running = running.restarted();
+        assert_eq!(running.take("< +1.1 +2.2 +2.2 +3.3 >").unwrap(), gives("", 0));
+    }
+
+    #[test]
+    fn a_snapshot_that_is_given_up_is_not_forgotten() {
+        let mut running = Running::rows();
+        assert_eq!(running.take("< +1.1 +2.2").unwrap(), gives("+I1.1 +I2.2", 0));
+        assert_eq!(running.take("< +2.2 +1.1 +3.3 >").unwrap(), gives("+I3.3", 0));
+        assert_eq!(running.take("< +1.1").unwrap(), gives("", 0));
+        let mut running = running.restarted();
+        assert_eq!(running.take("< +3.3 +1.1 +2.2 >").unwrap(), gives("", 0));
+    }
+
+    #[test]
+    fn by_key_what_did_not_come_is_deleted() {
+        let mut running = Running::keyed();
+        assert_eq!(running.take("< +1.1 +2.2 +3.3 >").unwrap().0, "+I1.1 +I2.2 +I3.3");
+        assert_eq!(running.take("< +2.2 +3.4").unwrap().0, "-U3.3 +U3.4");
+        // Given up, also by a restart: nothing is deleted before a snapshot is whole.
+        let mut running = running.restarted();
+        assert_eq!(running.take("< +3.4 +4.4 -4.4 >").unwrap().0, "+I4.4 -D4.4 -D1.1 -D2.2");
+        assert_eq!(running.take("< >").unwrap().0, "-D3.4");
+    }
+
+    #[test]
+    fn more_than_the_limit_is_refused() {
+        for (mut running, what) in [(Running::rows(), "distinct rows"), (Running::keyed(), "rows")] {
+            running.take("+1.1 +2.1 +3.1 +4.1 +5.1").unwrap();
+            running.take("-5.1 +6.1").unwrap();
+            let error = running.take("+7.1").unwrap_err().to_string();
+            assert!(error.contains("more than 5") && error.contains(what), "{error}");
+        }
+    }
+}

@@ -21,7 +21,7 @@ use super::snapshot::Snapshot;
 use super::source_thread::Ended;
 use super::tap::Tap;
 use super::task::{Control, Inputs, LastPart, Sent, SourceInput, Task, more_after_the_end, written};
-use crate::connectors::{Around, Emitted, Position, Registry, StopSignal};
+use crate::connectors::{Around, DurablePosition, Emitted, Position, Registry, StopSignal};
 use crate::error::{Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros, VirtualClock};
 use crate::plan::stream_plan::{StreamId, StreamPlan};
@@ -69,6 +69,8 @@ pub type Opened = Box<dyn FnOnce(&Snapshot, Option<&Snapshot>) -> Result<()>>;
 
 /// A running app.
 pub struct Instance {
+    /// With checkpoints, by the id of a source: where it is told what is durable.
+    durable: BTreeMap<String, DurablePosition>,
     driver: Driver,
     /// By stream: its task, and its entry and own node there.
     places: Vec<Place>,
@@ -179,6 +181,7 @@ impl Instance {
             Mode::Inline => start_inline(parts, &lifecycle, &clock)?,
         };
         Ok(Instance {
+            durable: std::mem::take(&mut builder.durable),
             driver,
             places,
             workers,
@@ -223,6 +226,15 @@ impl Instance {
                     now,
                 );
                 done.inspect_err(|_| self.lifecycle.stop())
+            }
+        }
+    }
+
+    /// A snapshot is where it survives a crash: tells the sources.
+    pub fn keep(&self, snapshot: &Snapshot) {
+        for (id, durable) in &self.durable {
+            if let Some(position) = snapshot.positions.get(id) {
+                *durable.lock() = Some(position.clone());
             }
         }
     }

@@ -26,6 +26,13 @@ or without. `--features full` builds in the formats of which the default build h
 /// What is in no build without its cargo feature.
 const OPTIONAL: [&str; 3] = ["Format `avro`", "Format `parquet`", "Format `protobuf`"];
 
+/// The same of connectors.
+const OPTIONAL_CONNECTORS: [&str; 3] = [
+    "Connector `materialize`, source",
+    "Connector `postgres`, source",
+    "Connector `risingwave`, source",
+];
+
 fn table(prefix: &str, options: &[OptionSpec]) -> String {
     let mut text = String::from("\n| option | type | default | meaning |\n|---|---|---|---|\n");
     for option in options {
@@ -58,6 +65,12 @@ fn sections() -> Vec<(String, String)> {
         ("Tables".to_string(), table("", TABLE_OPTIONS)),
     ];
     let registry = Registry::builtin();
+    let there = fs::read_to_string(root().join(PAGE)).unwrap_or_default();
+    let mut connectors: BTreeMap<String, String> = OPTIONAL_CONNECTORS
+        .iter()
+        .filter(|title| there.contains(**title))
+        .map(|title| (title.to_string(), written(&there, title)))
+        .collect();
     for connector in registry.connectors() {
         let name = connector.name();
         let sides = [
@@ -67,10 +80,17 @@ fn sections() -> Vec<(String, String)> {
         for (side, options) in sides {
             if let Some(options) = options {
                 let title = format!("Connector `{name}`, {side}");
-                sections.push((title, table(&format!("{name}."), options)));
+                connectors.insert(title, table(&format!("{name}."), options));
             }
         }
     }
+    // A connector's source before its sink.
+    let mut connectors: Vec<_> = connectors.into_iter().collect();
+    connectors.sort_by_key(|(title, _)| {
+        let name = title.split('`').nth(1).unwrap_or_default().to_string();
+        (name, title.ends_with("sink"))
+    });
+    sections.extend(connectors);
     let mut formats: BTreeMap<String, Option<String>> =
         OPTIONAL.iter().map(|title| (title.to_string(), None)).collect();
     for format in registry.formats() {
@@ -78,7 +98,6 @@ fn sections() -> Vec<(String, String)> {
         let text = table(&format!("{name}."), format.options());
         formats.insert(format!("Format `{name}`"), Some(text));
     }
-    let there = fs::read_to_string(root().join(PAGE)).unwrap_or_default();
     sections.extend(formats.into_iter().map(|(title, text)| {
         let text = text.unwrap_or_else(|| written(&there, &title));
         (title, text)

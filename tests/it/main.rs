@@ -4,6 +4,8 @@ mod cases;
 mod cli;
 mod config;
 mod diagnostics;
+#[cfg(feature = "materialize")]
+mod emulators;
 mod errors;
 mod examples;
 mod follow;
@@ -15,4 +17,6 @@ mod row_patterns;
 mod runtime;
 mod support;
 mod tables;
+#[cfg(feature = "materialize")]
+mod upstream;
 mod windows;

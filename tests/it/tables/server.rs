@@ -119,7 +119,8 @@ impl Server {
         start.arg("-D").arg(self.data());
         start.arg("-l").arg(self.folder.path().join("data/log"));
         let options = format!(
-            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300",
+            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300 \
+             -c wal_level=logical -c max_replication_slots=100 -c max_wal_senders=100",
             self.port,
             self.data().display()
         );
