@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use crate::config::options::{OptionSpec, Options};
-use crate::error::{Diagnostic, Error, Result};
+use crate::error::{Code, Diagnostic, Error, Result};
 use crate::event::EventBatch;
 use crate::formats::{DecodeSchema, Decoder, Encoder, Framer};
 
@@ -31,6 +31,8 @@ pub mod nexmark;
 pub(crate) mod pgwire;
 #[cfg(feature = "postgres-cdc")]
 pub mod postgres;
+#[cfg(feature = "risingwave")]
+pub mod risingwave;
 pub mod stdin;
 pub mod stdout;
 pub mod timer;
@@ -66,6 +68,15 @@ pub enum FormatUse {
     Rows,
 }
 
+/// What a catalog tells of a relation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovered {
+    /// The columns: their names, and their types as a stream declares them.
+    pub columns: Vec<(String, String)>,
+    /// Those of the primary key, if it is known.
+    pub key: Vec<String>,
+}
+
 /// What the rows of a source are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceRows {
@@ -94,6 +105,13 @@ pub trait SourceConnector: Send + Sync {
     /// a WATERMARK does not go by them.
     fn tells_time(&self) -> bool {
         false
+    }
+    /// Asks what it would read for its columns.
+    ///
+    /// *Errors.* When nobody can be asked; always, for connectors without a catalog.
+    fn discover(&self, _options: &Options) -> Result<Discovered, Diagnostic> {
+        let error = Diagnostic::new(Code::Unsupported, "this connector knows no catalog that tells columns");
+        Err(error.hint("there are: materialize, postgres, risingwave"))
     }
     /// Makes a source. Checks all that can be checked without starting: no side effects.
     fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, Diagnostic>;
@@ -275,6 +293,8 @@ pub fn builtin() -> Vec<Arc<dyn Connector>> {
         Arc::new(nexmark::Nexmark),
         #[cfg(feature = "postgres-cdc")]
         Arc::new(postgres::Postgres),
+        #[cfg(feature = "risingwave")]
+        Arc::new(risingwave::RisingWave),
         Arc::new(stdin::Stdin),
         Arc::new(stdout::Stdout),
         Arc::new(timer::Timer),

@@ -6,9 +6,10 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
-use super::pgwire::options;
-use super::{Connector, FormatUse, Source, SourceConnector, SourceRows, SourceSpec};
-use crate::config::options::{OptionKind, OptionSpec};
+use super::pgwire::client::Server;
+use super::pgwire::{describe, options};
+use super::{Connector, Discovered, FormatUse, Source, SourceConnector, SourceRows, SourceSpec};
+use crate::config::options::{OptionKind, OptionSpec, Options};
 use crate::error::Diagnostic;
 
 /// The `materialize` connector.
@@ -76,6 +77,11 @@ impl SourceConnector for Materialize {
 
     fn tells_time(&self) -> bool {
         true
+    }
+
+    fn discover(&self, options: &Options) -> Result<Discovered, Diagnostic> {
+        let server = Server::new(options, "Materialize", (6875, "materialize"))?;
+        describe::discover(&server, options, "Materialize", None)
     }
 
     fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, Diagnostic> {

@@ -24,6 +24,7 @@ fn found() -> Vec<Found> {
     let column = |name: &str, of| Found {
         name: name.to_string(),
         of,
+        modifier: -1,
     };
     vec![
         column("ID", Type::INT4),

@@ -23,7 +23,10 @@ pub(crate) enum Trouble {
     /// The connection is lost or cannot be had: again later.
     Lost(String),
     /// The server refuses: its code, and what it says.
-    Refused(SqlState, String),
+    Refused(
+        #[cfg_attr(not(feature = "postgres-cdc"), allow(dead_code))] SqlState,
+        String,
+    ),
     /// Nothing helps.
     Fatal(Error),
 }
@@ -146,7 +149,15 @@ impl Server {
         self
     }
 
+    /// The database, where nobody names one.
+    #[cfg(feature = "risingwave")]
+    pub fn with_database(mut self, name: &str) -> Self {
+        self.config.dbname(name);
+        self
+    }
+
     /// How long an answer may take.
+    #[cfg(feature = "postgres-cdc")]
     pub fn patience(&self) -> Duration {
         self.patience
     }

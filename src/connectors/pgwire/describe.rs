@@ -11,7 +11,7 @@ use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::types;
 use crate::config::nearest::nearest;
 use crate::config::options::Options;
-use crate::connectors::Unfit;
+use crate::connectors::{Discovered, Unfit};
 use crate::error::{Code, Diagnostic};
 
 /// A column of a relation.
@@ -21,6 +21,8 @@ pub(crate) struct Found {
     pub name: String,
     /// Its type.
     pub of: Type,
+    /// What more is said of the type: the precision of numbers. -1: nothing.
+    pub modifier: i32,
 }
 
 /// The columns of `from`: a relation, or a query in brackets with a name.
@@ -30,6 +32,7 @@ pub(crate) async fn columns(client: &Client, server: &Server, from: &str) -> Res
     let columns = statement.columns().iter().map(|column| Found {
         name: column.name().to_string(),
         of: column.type_().clone(),
+        modifier: column.type_modifier(),
     });
     Ok(columns.collect())
 }
@@ -119,6 +122,48 @@ pub(crate) fn declaration(of: &Type) -> String {
         _ => "STRING",
     };
     name.to_string()
+}
+
+/// The columns of a relation as a stream declares them, and the key that `key` asks the catalog for.
+pub(crate) fn discover(
+    server: &Server,
+    options: &Options,
+    system: &str,
+    key: Option<&str>,
+) -> Result<Discovered, Diagnostic> {
+    let relation = options.text("relation").unwrap_or_default();
+    let runtime = super::rows::runtime().map_err(|error| options.invalid("relation", error))?;
+    let result = runtime.block_on(async {
+        let client = server.connect().await?;
+        let found = columns(&client, server, relation).await?;
+        let key = match key {
+            None => Vec::new(),
+            Some(key) => server
+                .answered(client.query(key, &[]))
+                .await?
+                .iter()
+                .map(|row| row.get(0))
+                .collect(),
+        };
+        Ok((found, key))
+    });
+    runtime.shutdown_background();
+    let (found, key) =
+        result.map_err(|trouble: Trouble| options.invalid("relation", format!("{system}: {trouble}")))?;
+    let of = |column: &Found| match (column.of.name(), column.modifier) {
+        ("numeric", modifier @ 4..) => {
+            let (precision, scale) = ((modifier - 4) >> 16, (modifier - 4) & 0x7ff);
+            match precision <= 38 && scale <= precision {
+                true => format!("DECIMAL({precision}, {scale})"),
+                false => "STRING".to_string(),
+            }
+        }
+        _ => declaration(&column.of),
+    };
+    Ok(Discovered {
+        columns: found.iter().map(|column| (column.name.clone(), of(column))).collect(),
+        key,
+    })
 }
 
 /// Checks a stream against a relation without reading it. *Errors.* As [`crate::connectors::Source::check`].

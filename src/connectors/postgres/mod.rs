@@ -7,9 +7,10 @@ mod source;
 mod table;
 mod wire;
 
-use super::pgwire::options;
-use super::{Connector, FormatUse, Source, SourceConnector, SourceRows, SourceSpec};
-use crate::config::options::{OptionKind, OptionSpec};
+use super::pgwire::client::Server;
+use super::pgwire::{describe, options};
+use super::{Connector, Discovered, FormatUse, Source, SourceConnector, SourceRows, SourceSpec};
+use crate::config::options::{OptionKind, OptionSpec, Options};
 use crate::error::Diagnostic;
 
 /// The `postgres` connector.
@@ -84,6 +85,16 @@ impl SourceConnector for Postgres {
 
     fn rows(&self) -> SourceRows {
         SourceRows::Relation
+    }
+
+    fn discover(&self, options: &Options) -> Result<Discovered, Diagnostic> {
+        let server = Server::new(options, "PostgreSQL", (5432, "postgres"))?;
+        let relation = table::literal(options.text("relation").unwrap_or_default());
+        let key = format!(
+            "SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
+             WHERE i.indrelid = {relation}::regclass AND i.indisprimary ORDER BY array_position(i.indkey, a.attnum)"
+        );
+        describe::discover(&server, options, "PostgreSQL", Some(&key))
     }
 
     fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, Diagnostic> {

@@ -2,6 +2,7 @@
 //! packages. What they do and do not do is said in their modules.
 
 pub mod materialize;
+pub mod risingwave;
 mod sql;
 pub mod wire;
 pub mod world;

@@ -14,7 +14,7 @@ pub enum Request {
     /// Prepares a statement.
     Parse { name: String, text: String },
     /// Describes a statement or a portal.
-    Describe { what: u8, name: String },
+    Describe { name: String },
     /// Makes a portal of a statement, with parameters.
     Bind {
         portal: String,
@@ -158,14 +158,16 @@ impl Session {
                 name: body.text(),
                 text: body.text(),
             },
-            b'D' => Request::Describe {
-                what: body.byte(),
-                name: body.text(),
-            },
+            b'D' => {
+                let _what = body.byte();
+                Request::Describe { name: body.text() }
+            }
             b'B' => {
                 let (portal, statement) = (body.text(), body.text());
                 let formats = body.u16();
-                (0..formats).for_each(|_| drop(body.u16()));
+                for _ in 0..formats {
+                    let _ = body.u16();
+                }
                 let parameters = (0..body.u16()).map(|_| body.value()).collect();
                 let binary = (0..body.u16()).map(|_| body.u16()).any(|format| format == 1);
                 Request::Bind {
@@ -248,11 +250,6 @@ impl Session {
 
     pub fn complete(&mut self, tag: &str) {
         self.message(b'C', format!("{tag}\0").as_bytes());
-    }
-
-    /// The stream itself.
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
     }
 }
 

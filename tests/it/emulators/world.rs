@@ -70,6 +70,8 @@ pub struct State {
     /// The least time that a write may have.
     pub frontier: u64,
     pub faults: Faults,
+    /// Subscriptions of RisingWave, and their relations.
+    pub subscriptions: BTreeMap<String, String>,
     /// How many SUBSCRIBEs or cursors began with a snapshot, and how many with a time.
     pub snapshots: u64,
     pub resumed: u64,
@@ -112,12 +114,6 @@ impl World {
             ..Relation::default()
         };
         state.relations.insert(name.to_string(), relation);
-        self.changed.notify_all();
-    }
-
-    /// Drops a relation.
-    pub fn drop_relation(&self, name: &str) {
-        self.state().relations.remove(name);
         self.changed.notify_all();
     }
 

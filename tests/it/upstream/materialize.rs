@@ -448,6 +448,22 @@ fn encryption_that_the_server_cannot_give_is_not_done_without() {
     assert!(got.contains("TLS"), "{got}");
 }
 
+#[test]
+fn init_writes_the_stream_of_a_relation() {
+    let emulator = Emulator::start(0, None).unwrap();
+    emulator.world.create("items", COLUMNS);
+    let url = emulator.url();
+    let arguments = ["init", "--from", "materialize", "--url", &url, "--relation", "items"];
+    let scratch = Scratch::new();
+    let got = scratch.run([&arguments[..], &["--key", "id"]].concat()).code(0).stdout;
+    assert!(
+        got.contains("CREATE STREAM items (\n  id   INT,\n  name STRING,\n  n    LONG,\n  PRIMARY KEY (id)\n)"),
+        "{got}"
+    );
+    scratch.write("app.sql", &got);
+    scratch.run(["validate", "--connect", "app.sql"]).code(0);
+}
+
 /// A relation `eventflux_test (id int, name text, n bigint)` of a real Materialize, which this test makes and drops.
 #[test]
 fn a_real_materialize() {

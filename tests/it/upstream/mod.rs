@@ -4,6 +4,8 @@ mod materialize;
 mod materialize_kills;
 #[cfg(feature = "postgres-cdc")]
 mod postgres;
+#[cfg(feature = "risingwave")]
+mod risingwave;
 
 use std::collections::BTreeMap;
 

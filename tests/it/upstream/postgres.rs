@@ -337,6 +337,39 @@ fn what_does_not_fit_is_an_error_at_the_start() {
     }
 }
 
+#[test]
+fn init_writes_the_stream_of_a_table() {
+    let (other, _dropped) = (Other::new(), Dropped("pg_init"));
+    other.run("CREATE TABLE pg_init (b int, \"Odd name\" text, a bigint, price numeric(12,2), tags text[], PRIMARY KEY (a, b))");
+    let url = Server::shared().url();
+    let scratch = Scratch::new();
+    let arguments = [
+        "init",
+        "app",
+        "--from",
+        "postgres",
+        "--url",
+        &url,
+        "--relation",
+        "public.pg_init",
+    ];
+    scratch.run(arguments).code(0);
+    let got = scratch.read("app/app.sql");
+    for line in [
+        "\"Odd name\" STRING",
+        "DECIMAL(12, 2)",
+        "ARRAY<STRING>",
+        "PRIMARY KEY (a, b)",
+    ] {
+        assert!(got.contains(line), "{got}");
+    }
+    scratch.run(["validate", "--connect", "app/app.sql"]).code(0);
+    let wrong = ["init", "--from", "postgres", "--url", &url, "--relation", "pg_nope"];
+    assert!(scratch.run(wrong).code(2).stderr.contains("does not exist"));
+    let wrong = ["init", "--from", "file", "--url", &url, "--relation", "x"];
+    assert!(scratch.run(wrong).code(2).stderr.contains("knows no catalog"));
+}
+
 /// A transaction of random changes.
 fn change(other: &Other, table: &str, random: &mut SmallRng) {
     let mut sql = String::from("BEGIN;");
