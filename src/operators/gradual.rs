@@ -5,6 +5,8 @@
 //! change before its turn has come is copied first (*copy before write*).
 
 use super::aggregates::GroupId;
+use super::state::{Later, StatePart, StateReader, StateWriter};
+use crate::error::Result;
 
 /// Items that are copied together when one of them is about to change. Few: a batch may touch as many pages as it has rows.
 const PAGE: usize = 8;
@@ -26,6 +28,8 @@ pub const PIECE: usize = 1 << 18;
 pub struct Gradual<T> {
     items: Vec<T>,
     copying: Option<Copying<T>>,
+    /// Where the items go whose snapshot has begun.
+    later: Option<Later>,
 }
 
 /// A copy on its way.
@@ -82,8 +86,11 @@ impl<T> Default for Gradual<T> {
 impl<T> Gradual<T> {
     /// Of items.
     pub fn of(items: Vec<T>) -> Self {
-        let copying = None;
-        Gradual { items, copying }
+        Gradual {
+            items,
+            copying: None,
+            later: None,
+        }
     }
 
     /// The items, to look at.
@@ -152,6 +159,55 @@ impl<T: Clone> Gradual<T> {
         let is_whole = |copying: &Copying<T>| copying.next == copying.len;
         let copying = self.copying.take_if(|copying| is_whole(copying))?;
         Some(copying.pieces)
+    }
+}
+
+/// As a part of an operator's state: the number of pieces, then each as `write` writes it.
+impl<T: Clone + Send + Sync + 'static> Gradual<T> {
+    /// Writes all items.
+    pub fn snapshot(
+        &self,
+        state: &mut StateWriter,
+        write: impl Fn(&[T], &mut StateWriter) -> Result<()>,
+    ) -> Result<()> {
+        state.value(&self.items.len().div_ceil(PIECE))?;
+        self.items.chunks(PIECE).try_for_each(|piece| write(piece, state))
+    }
+
+    /// As [`Gradual::snapshot`], with the pieces left for [`Gradual::continue_snapshot`].
+    pub fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        state.value(&self.begin_copy())?;
+        self.later = Some(state.later());
+        Ok(())
+    }
+
+    /// Copies about so many bytes more of what a snapshot has begun with; how many it were. Less than asked for: it is complete.
+    pub fn continue_snapshot<W>(&mut self, bytes: usize, write: impl FnOnce() -> W) -> usize
+    where
+        W: Fn(&[T], &mut StateWriter) -> Result<()> + Clone + Send + Sync + 'static,
+    {
+        let copied = self.copy(bytes);
+        if copied < bytes
+            && let (Some(pieces), Some(later)) = (self.take_copy(), self.later.take())
+        {
+            let write = write();
+            let unwritten = pieces.into_iter().map(|piece| {
+                let write = write.clone();
+                StatePart::unwritten(move |state| write(&piece, state))
+            });
+            later.give(unwritten.collect());
+        }
+        copied
+    }
+
+    /// Reads back what [`Gradual::snapshot`] wrote; `read` reads a piece.
+    pub fn restored(state: &mut StateReader, mut read: impl FnMut(&mut StateReader) -> Result<Vec<T>>) -> Result<Self> {
+        let pieces: usize = state.value()?;
+        let mut items = Vec::new();
+        for _ in 0..pieces {
+            items.append(&mut read(state)?);
+        }
+        Ok(Gradual::of(items))
     }
 }
 

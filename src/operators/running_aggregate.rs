@@ -4,9 +4,9 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 
 use super::aggregate_plan::{AggregatePlan, Built, Form};
 use super::aggregates::GroupId;
-use super::gradual::{Gradual, PIECE};
+use super::gradual::Gradual;
 use super::group_table::GroupTable;
-use super::state::{Later, StatePart, StateReader, StateWriter};
+use super::state::{StateReader, StateWriter};
 use super::{Operator, Output, Port};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Op};
@@ -26,8 +26,6 @@ pub struct RunningAggregate {
     groups: GroupTable,
     /// The rows in each group, by its id.
     sizes: Gradual<u64>,
-    /// Where the sizes go whose snapshot has begun.
-    later: Option<Later>,
     aggregates: Built,
     ids: Vec<GroupId>,
 }
@@ -38,7 +36,6 @@ impl RunningAggregate {
         Ok(RunningAggregate {
             groups: GroupTable::new(&plan.key_types())?,
             sizes: Gradual::default(),
-            later: None,
             aggregates: Built::new(&plan)?,
             ids: Vec::new(),
             plan,
@@ -139,31 +136,20 @@ impl Operator for RunningAggregate {
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.groups.snapshot(state)?;
-        let sizes = self.sizes.read();
-        state.value(&sizes.len().div_ceil(PIECE))?;
-        sizes.chunks(PIECE).try_for_each(|piece| write_sizes(piece, state))?;
+        self.sizes.snapshot(state, write_sizes)?;
         self.aggregates.snapshot(state)
     }
 
     fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
         self.groups.begin_snapshot(state)?;
-        state.value(&self.sizes.begin_copy())?;
-        self.later = Some(state.later());
+        self.sizes.begin_snapshot(state)?;
         self.aggregates.begin_snapshot(state)
     }
 
     fn continue_snapshot(&mut self, bytes: usize) -> Result<usize> {
         let mut copied = self.groups.continue_snapshot(bytes);
         if copied < bytes {
-            copied += self.sizes.copy(bytes - copied);
-        }
-        if copied < bytes
-            && let (Some(pieces), Some(later)) = (self.sizes.take_copy(), self.later.take())
-        {
-            let unwritten = pieces
-                .into_iter()
-                .map(|piece| StatePart::unwritten(move |state| write_sizes(&piece, state)));
-            later.give(unwritten.collect());
+            copied += self.sizes.continue_snapshot(bytes - copied, || write_sizes);
         }
         if copied < bytes {
             copied += self.aggregates.continue_snapshot(bytes - copied);
@@ -173,18 +159,17 @@ impl Operator for RunningAggregate {
 
     fn restore(&mut self, state: &mut StateReader) -> Result<()> {
         self.groups.restore(state)?;
-        let pieces: usize = state.value()?;
-        let mut sizes = Vec::new();
-        for _ in 0..pieces {
-            sizes.extend(state.numbers()?.iter().map(|size| size.unsigned_abs()));
-        }
-        self.sizes = Gradual::of(sizes);
+        self.sizes = Gradual::restored(state, read_sizes)?;
         self.aggregates.restore(state)
     }
 }
 
 fn write_sizes(sizes: &[u64], state: &mut StateWriter) -> Result<()> {
     state.numbers(&sizes.iter().map(|size| *size as i64).collect())
+}
+
+fn read_sizes(state: &mut StateReader) -> Result<Vec<u64>> {
+    Ok(state.numbers()?.iter().map(|size| size.unsigned_abs()).collect())
 }
 
 /// The mask of a FILTER clause.

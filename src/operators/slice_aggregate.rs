@@ -152,13 +152,7 @@ impl Operator for SliceAggregate {
             slice.groups.snapshot(state)?;
             slice.aggregates.snapshot(state)?;
         }
-        if let Some(forever) = &self.forever {
-            forever.snapshot(state)?;
-        }
-        if let Some(forever) = &self.running_forever {
-            forever.snapshot(state)?;
-        }
-        Ok(())
+        self.snapshot_forever(state)
     }
 
     fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
@@ -168,14 +162,8 @@ impl Operator for SliceAggregate {
             slice.groups.begin_snapshot(state)?;
             slice.aggregates.begin_snapshot(state)?;
         }
-        if let Some(forever) = &self.forever {
-            forever.snapshot(state)?;
-        }
-        if let Some(forever) = &self.running_forever {
-            forever.snapshot(state)?;
-        }
         self.copying = true;
-        Ok(())
+        self.snapshot_forever(state)
     }
 
     fn continue_snapshot(&mut self, bytes: usize) -> Result<usize> {
@@ -217,6 +205,12 @@ impl Operator for SliceAggregate {
 }
 
 impl SliceAggregate {
+    /// What outlives windows, written at once.
+    fn snapshot_forever(&self, state: &mut StateWriter) -> Result<()> {
+        let all = self.forever.iter().chain(&self.running_forever);
+        all.into_iter().try_for_each(|forever| forever.snapshot(state))
+    }
+
     /// The events of each slice. Runs of events in order are not copied; a batch in disorder is sorted by slice first.
     fn parts(&self, batch: EventBatch) -> Result<Vec<(Micros, EventBatch)>> {
         let grid = self.plan.grid;

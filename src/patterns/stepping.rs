@@ -165,9 +165,11 @@ impl<'a> Step<'a> {
                 }
                 // It is complete when all operands have met the event.
                 let was_done = attempt.counter(*done).count_ones() as usize == parts.len();
+                let known = self.scratch.begun.len();
                 self.scratch.holding.push(part);
                 let taken = self.offer_to_all(attempt, parts, takers, event);
                 self.scratch.holding.pop();
+                self.complete_forks(known, part);
                 if !was_done && attempt.counter(*done).count_ones() as usize == parts.len() {
                     attempt.waits &= !guards;
                     self.complete(attempt, part);
@@ -181,21 +183,13 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// One event may be what several operands wait for. What begins again in one has not met the event in those after it.
+    /// One event may be what several operands wait for.
     fn offer_to_all(&mut self, attempt: &mut Attempt, parts: &[PartId], takers: Elements, event: EventId) -> bool {
         let mut taken = false;
         for (index, &part) in parts.iter().enumerate() {
             let known = self.scratch.begun.len();
             taken |= self.offer_to(attempt, part, takers, event);
-            let mut begun = self.scratch.begun.split_off(known);
-            for (fork, timers) in &mut begun {
-                let own_timers = std::mem::replace(&mut self.timers, std::mem::take(timers));
-                for &later in &parts[index + 1..] {
-                    self.offer_to(fork, later, takers, event);
-                }
-                *timers = std::mem::replace(&mut self.timers, own_timers);
-            }
-            self.scratch.begun.append(&mut begun);
+            self.offer_to_forks(known, &parts[index + 1..], takers, event);
         }
         taken
     }
@@ -206,18 +200,68 @@ impl<'a> Step<'a> {
             return false;
         };
         let mut taken = false;
-        let known = self.scratch.begun.len();
+        let first = self.scratch.begun.len();
+        let mut ends = SmallVec::<[usize; 4]>::new();
         for &part in parts {
             let before = self.scratch.begun.len();
             taken |= self.offer_to(attempt, part, takers, event);
             if self.scratch.decided.contains(&or) {
-                for (lost, _) in self.scratch.begun.drain(known..before) {
+                for (lost, _) in self.scratch.begun.drain(first..before) {
                     self.events.release(lost.link);
                 }
-                break;
+                return taken;
+            }
+            ends.push(self.scratch.begun.len());
+        }
+        // From the last: what that adds comes after those still to be looked at.
+        for (index, end) in ends.iter().enumerate().rev() {
+            let begin = index.checked_sub(1).map_or(first, |before| ends[before]);
+            if begin < *end {
+                let later = self.scratch.begun.split_off(*end);
+                self.offer_to_forks(begin, &parts[index + 1..], takers, event);
+                self.scratch.begun.extend(later);
             }
         }
         taken
+    }
+
+    /// What has begun again in one operand, from `known` on, has not met the event in those after it, and so has what begins
+    /// again of that.
+    fn offer_to_forks(&mut self, known: usize, later: &[PartId], takers: Elements, event: EventId) {
+        if later.is_empty() || self.scratch.begun.len() == known {
+            return;
+        }
+        for (mut fork, timers) in self.scratch.begun.split_off(known) {
+            let own_timers = std::mem::replace(&mut self.timers, timers);
+            let first = self.scratch.begun.len();
+            self.offer_to_all(&mut fork, later, takers, event);
+            let timers = std::mem::replace(&mut self.timers, own_timers);
+            self.scratch.begun.insert(first, (fork, timers));
+        }
+    }
+
+    /// An AND has met the event: what began again in its operands, from `known` on, may be complete as it is.
+    fn complete_forks(&mut self, known: usize, and: PartId) {
+        let PartKind::And { parts, guards, done } = &self.program.part(and).kind else {
+            return;
+        };
+        for index in known..self.scratch.begun.len() {
+            let all = self.scratch.begun[index].0.counter(*done);
+            if all.count_ones() as usize != parts.len() {
+                continue;
+            }
+            // What that does to the step is not the attempt's own.
+            let (matched, renewed, decided) = (self.matched, self.renewed, self.scratch.decided.len());
+            let taken_out = &mut self.scratch.begun[index];
+            let mut fork = taken_out.0.clone();
+            let own_timers = std::mem::replace(&mut self.timers, std::mem::take(&mut taken_out.1));
+            fork.waits &= !guards;
+            self.complete(&mut fork, and);
+            let timers = std::mem::replace(&mut self.timers, own_timers);
+            self.scratch.begun[index] = (fork, timers);
+            self.scratch.decided.truncate(decided);
+            (self.matched, self.renewed) = (matched, renewed);
+        }
     }
 
     fn take(&mut self, attempt: &mut Attempt, element: ElementId, event: EventId) -> bool {

@@ -27,6 +27,9 @@ const NONE: u32 = u32::MAX;
 /// A bucket of more is kept by rank, too.
 const MANY: u32 = 64;
 
+/// It is until there are less than so many, so that one that goes up and down is not put in order again and again.
+const FEW: u32 = MANY / 2;
+
 /// That an attempt stands in a bucket.
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -172,13 +175,13 @@ impl Waiting {
         }
         entered.first = id;
         entered.len += 1;
-        let many = entered.len > MANY;
+        let len = entered.len;
         if let Some(rank) = entry.rank {
             if self.ranks.len() <= id as usize {
                 self.ranks.resize(self.places.len(), 0);
             }
             self.ranks[id as usize] = rank;
-            if many {
+            if len > MANY || len >= FEW && self.ordered.contains_key(&bucket) {
                 self.order(bucket, (rank, id));
             }
         }
@@ -315,7 +318,7 @@ impl Waiting {
         let Bucket { key, len, .. } = *emptied;
         if let Some(ordered) = self.ordered.get_mut(&bucket) {
             ordered.remove(&(self.ranks[id as usize], id));
-            if len < MANY / 2 {
+            if len < FEW {
                 self.ordered.remove(&bucket);
             }
         }
@@ -400,7 +403,15 @@ mod tests {
         assert_eq!(met(&waiting, Reach::UpTo(3)), upto(3));
         assert_eq!(met(&waiting, Reach::From(98)), [98, 99, 198, 199]);
         assert_eq!(met(&waiting, Reach::All).len(), 200);
-        for id in &ids[..190] {
+        // Still in order: who enters now, too.
+        for id in &ids[..150] {
+            waiting.leave(&mut attempts, *id, Elements::MAX);
+        }
+        let rank = Some(3);
+        let key = Key::new(0, 9, 5);
+        waiting.enter(&mut attempts, ids[0], 0, Standing { key, rank });
+        assert_eq!(met(&waiting, Reach::UpTo(50)), [&ids[..1], &ids[150..151]].concat());
+        for id in ids[150..190].iter().chain(&ids[..1]) {
             waiting.leave(&mut attempts, *id, Elements::MAX);
         }
         // Few are met as they stand: their conditions tell.

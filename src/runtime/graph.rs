@@ -26,6 +26,9 @@ use crate::event::{EventBatch, Mark, Micros};
 use crate::operators::state::{State, StateReader, StateWriter};
 use crate::operators::{BEGINNING_OF_TIME, CONTROL, END_OF_TIME, Operator, Outcome, Output, TimeUpdate, Watermark};
 
+/// So much of large states is copied at once: a fraction of a millisecond's work.
+pub const STEP_BYTES: usize = 1 << 20;
+
 /// Index of a node in its graph.
 pub type NodeIndex = usize;
 
@@ -272,17 +275,10 @@ impl Graph {
     }
 
     /// The state of every operator that has any, by its id. Call between batches: then it is a consistent cut.
-    pub fn snapshot(&self) -> Result<Vec<(String, State)>> {
-        let mut states = Vec::new();
-        for node in &self.nodes {
-            if let Stage::Operator(operator) = &node.spec.stage {
-                let mut state = StateWriter::sharing();
-                state.value(&(&node.spec.inputs, &node.spec.passed))?;
-                operator.snapshot(&mut state)?;
-                states.push((node.spec.id.clone(), state.into_state()));
-            }
-        }
-        Ok(states)
+    pub fn snapshot(&mut self) -> Result<Vec<(String, State)>> {
+        let states = self.begin_snapshot()?;
+        self.finish_snapshot()?;
+        Ok(states.into_iter().map(|(id, state)| (id, state.settled())).collect())
     }
 
     /// As [`Graph::snapshot`]; what is large may be left for [`Graph::continue_snapshot`]. The states are to be settled then.
@@ -297,6 +293,12 @@ impl Graph {
             }
         }
         Ok(states)
+    }
+
+    /// Lets operators copy all that a snapshot has begun with.
+    pub fn finish_snapshot(&mut self) -> Result<()> {
+        while self.continue_snapshot(STEP_BYTES)? > 0 {}
+        Ok(())
     }
 
     /// Lets operators copy about so many bytes more of their states; how many it were. None: the snapshot is complete.

@@ -9,6 +9,7 @@ pub mod graph;
 mod graph_errors;
 pub mod guarded_sink;
 pub mod instance;
+mod joined;
 pub mod metrics;
 mod placement;
 pub mod snapshot;

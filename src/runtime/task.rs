@@ -27,7 +27,8 @@ use parking_lot::Mutex;
 
 use super::cut::{Cut, Part, TableStates};
 use super::exchange::{Inlet, Message};
-use super::graph::{Graph, NodeIndex};
+use super::graph::{Graph, NodeIndex, STEP_BYTES};
+use super::joined::Joined;
 use super::snapshot::Snapshot;
 use super::source_thread::Ended;
 use super::tap::Tap;
@@ -35,13 +36,6 @@ use crate::connectors::{Around, Emitted, Position, StopSignal};
 use crate::error::{Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros};
 use crate::tables::slot::TableSlot;
-
-/// Up to how many rows waiting batches are joined. Measured: below a thousand rows the cost per batch shows, above some ten
-/// thousand the columns leave the cache.
-const JOINED_ROWS: usize = 8_192;
-
-/// Batches of at least this many rows are not copied to be joined.
-const LARGE_ROWS: usize = 1_024;
 
 /// An input from a source.
 pub struct SourceInput {
@@ -167,9 +161,6 @@ struct Taking {
     cut: Arc<Cut>,
     part: Part,
 }
-
-/// Between two batches so much of large states is copied: a fraction of a millisecond.
-const STEP_BYTES: usize = 1 << 20;
 
 struct SourceState {
     input: SourceInput,
@@ -612,7 +603,7 @@ impl Task {
     fn part(&mut self) -> Result<Part> {
         self.take_what_was_sent()?;
         let mut part = self.begin_part()?;
-        while self.graph.continue_snapshot(STEP_BYTES)? > 0 {}
+        self.graph.finish_snapshot()?;
         part.snapshot = part.snapshot.settled();
         Ok(part)
     }
@@ -655,45 +646,4 @@ pub(super) fn more_after_the_end(stream: &str) -> Error {
         "the input of stream {stream} had come to its end, and what it feeds was closed, when the state that the app goes on from \
          was written; now there is more of it. Use a source that follows its input, or start anew without the state"
     ))
-}
-
-/// Waiting batches of one input on their way to become one.
-struct Joined {
-    batches: Vec<EventBatch>,
-    rows: usize,
-}
-
-impl Joined {
-    fn new(batch: EventBatch) -> Self {
-        Joined {
-            rows: batch.num_rows(),
-            batches: vec![batch],
-        }
-    }
-
-    fn wants_more(&self) -> bool {
-        self.rows < LARGE_ROWS || (self.rows < JOINED_ROWS && self.batches.len() > 1)
-    }
-
-    /// Adds a batch. If it does not fit, what was joined so far is returned and joining starts again with it.
-    fn add(&mut self, batch: EventBatch) -> Option<Joined> {
-        let fits = self.rows + batch.num_rows() <= JOINED_ROWS && batch.num_rows() < LARGE_ROWS;
-        if !fits && self.rows > 0 {
-            return Some(std::mem::replace(self, Joined::new(batch)));
-        }
-        self.rows += batch.num_rows();
-        self.batches.push(batch);
-        None
-    }
-
-    fn finish(self) -> Result<EventBatch> {
-        let mut batches = self.batches;
-        if batches.len() > 1 && batches.iter().any(|batch| !batch.is_empty()) {
-            batches.retain(|batch| !batch.is_empty());
-        }
-        match batches.first() {
-            Some(first) => EventBatch::concat(&first.schema(), &batches),
-            None => Err(Error::failed("no batch to join")),
-        }
-    }
 }

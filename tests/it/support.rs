@@ -19,6 +19,12 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// How many random cases a test tries: an ordinary number, or for a long run what a variable of the environment says.
+pub fn cases(variable: &str, ordinary: u32) -> u32 {
+    let asked = std::env::var(variable).ok();
+    asked.map_or(ordinary, |cases| cases.parse().expect("a number of cases"))
+}
+
 /// Waits until a condition holds; a failure tells what was waited for.
 pub fn wait_until(what: impl std::fmt::Display, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;

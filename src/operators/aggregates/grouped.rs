@@ -9,8 +9,8 @@ use super::changes::{AllAdd, Weights, group_count, weights};
 use super::kinds::Argument;
 use super::{Aggregate, Changes, Failure, GroupId, same_kind};
 use crate::error::Result;
-use crate::operators::gradual::{Gradual, PIECE};
-use crate::operators::state::{Later, StatePart, StateReader, StateWriter};
+use crate::operators::gradual::Gradual;
+use crate::operators::state::{StateReader, StateWriter};
 
 /// The value of a group does not fit the aggregate's type.
 pub(super) struct Overflow;
@@ -80,8 +80,6 @@ pub(super) struct Grouped<K: Kernel> {
     kernel: K,
     states: Gradual<K::State>,
     failures: Vec<Failure>,
-    /// Where the states go whose snapshot has begun.
-    later: Option<Later>,
 }
 
 impl<K: Kernel> Grouped<K> {
@@ -91,7 +89,6 @@ impl<K: Kernel> Grouped<K> {
             kernel,
             states: Gradual::default(),
             failures: Vec::new(),
-            later: None,
         }
     }
 
@@ -204,40 +201,24 @@ impl<K: Kernel> Aggregate for Grouped<K> {
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
-        let states = self.states.read();
-        state.value(&states.len().div_ceil(PIECE))?;
-        states
-            .chunks(PIECE)
-            .try_for_each(|piece| self.kernel.save(piece, state))
+        self.states
+            .snapshot(state, |piece, state| self.kernel.save(piece, state))
     }
 
     fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
-        state.value(&self.states.begin_copy())?;
-        self.later = Some(state.later());
-        Ok(())
+        self.states.begin_snapshot(state)
     }
 
     fn continue_snapshot(&mut self, bytes: usize) -> usize {
-        let copied = self.states.copy(bytes);
-        if copied < bytes
-            && let (Some(pieces), Some(later)) = (self.states.take_copy(), self.later.take())
-        {
-            let unwritten = pieces.into_iter().map(|piece| {
-                let kernel = self.kernel.clone();
-                StatePart::unwritten(move |state| kernel.save(&piece, state))
-            });
-            later.give(unwritten.collect());
-        }
-        copied
+        let kernel = &self.kernel;
+        self.states.continue_snapshot(bytes, || {
+            let kernel = kernel.clone();
+            move |piece: &[K::State], state: &mut StateWriter| kernel.save(piece, state)
+        })
     }
 
     fn restore(&mut self, state: &mut StateReader) -> Result<()> {
-        let pieces: usize = state.value()?;
-        let mut states = Vec::new();
-        for _ in 0..pieces {
-            states.append(&mut self.kernel.load(state)?);
-        }
-        self.states = Gradual::of(states);
+        self.states = Gradual::restored(state, |state| self.kernel.load(state))?;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde::{Deserialize, Serialize};
 
-use crate::support::send_in_batches;
+use crate::support::{cases, send_in_batches};
 use oracle::{Found, oracle};
 
 /// An event: its number, what it is, key, value, time in ms.
@@ -101,18 +101,15 @@ const CASES: u32 = 600;
 
 #[test]
 fn patterns_find_what_their_definition_says() {
-    let cases = std::env::var("EVENTFLUX_PATTERN_CASES")
-        .ok()
-        .and_then(|cases| cases.parse().ok());
     let config = Config {
-        cases: cases.unwrap_or(CASES),
+        cases: cases("EVENTFLUX_PATTERN_CASES", CASES),
         failure_persistence: None,
         max_shrink_iters: 4_000,
         ..Config::default()
     };
     let (mut matches, mut skipped) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
-    let cases = (tree::spec(), events(), prop::collection::vec(1_usize..20, 1..4));
-    let result = TestRunner::new(config).run(&cases, |(spec, events, sizes)| {
+    let drawn = (tree::spec(), events(), prop::collection::vec(1_usize..20, 1..4));
+    let result = TestRunner::new(config).run(&drawn, |(spec, events, sizes)| {
         let Some(expected) = oracle(&spec, &events) else {
             skipped.set(skipped.get() + 1);
             return Ok(());

@@ -42,6 +42,10 @@ impl Walk<'_> {
 
     /// A part has become impossible.
     pub(super) fn fail(&self, attempt: &mut Attempt, path: &Path) -> Fails {
+        // What the last alternative had counts for the EVERY around it, though it goes with it.
+        let had_events: Vec<bool> = (0..path.len())
+            .map(|depth| earliest(state_at(&mut attempt.root, &path[..depth])).is_some())
+            .collect();
         for depth in (0..path.len()).rev() {
             let parent = path[..depth].to_vec();
             let index = path[depth];
@@ -72,7 +76,7 @@ impl Walk<'_> {
                         return Fails::Yes(last);
                     }
                 }
-                (Node::Every(_), State::Every { owns: true, body }) if earliest(body).is_some() => {
+                (Node::Every(_), State::Every { owns: true, .. }) if had_events[depth] => {
                     return Fails::Yes(Some(parent));
                 }
                 _ => {}
