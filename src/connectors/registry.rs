@@ -63,7 +63,8 @@ impl Registry {
                 "build with it: cargo build --release --features {feature} (or full)"
             )));
         }
-        find(&self.connectors, &[], name, Code::UnknownConnector, "connector")
+        let more: Vec<&str> = super::OPTIONAL.iter().map(|(optional, _)| *optional).collect();
+        find(&self.connectors, &more, name, Code::UnknownConnector, "connector")
     }
 
     /// A format by name.

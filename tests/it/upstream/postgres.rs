@@ -370,6 +370,40 @@ fn init_writes_the_stream_of_a_table() {
     assert!(scratch.run(wrong).code(2).stderr.contains("knows no catalog"));
 }
 
+#[test]
+fn encrypted_connections() {
+    let (other, _dropped) = (Other::new(), Dropped("pg_tls"));
+    other.run("CREATE TABLE pg_tls (id int PRIMARY KEY, n int); INSERT INTO pg_tls VALUES (1, 1)");
+    let (authority, port) = (
+        Server::shared().authority().display().to_string(),
+        Server::shared().port(),
+    );
+    let at = |host: &str, options: &str| {
+        let sql = copying("pg_tls", "id INT PRIMARY KEY, n INT", options);
+        sql.replace(
+            &Server::shared().url(),
+            &format!("postgresql://postgres@{host}:{port}/postgres"),
+        )
+    };
+    let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'eventflux' AND query LIKE '%pg_tls%'";
+    let trusting = format!(", sslmode = 'verify-full', sslrootcert = '{authority}'");
+    for (n, options) in [(2, ", sslmode = 'require'"), (3, trusting.as_str())] {
+        let app = start(&at("localhost", options));
+        other.run(&format!("UPDATE pg_tls SET n = {n}"));
+        comes(&app, &[&format!("1|{n}")]);
+        assert_eq!(other.run(encrypted), ["t"]);
+        app.shutdown().unwrap();
+    }
+    // Another name than the certificate's, and an authority that did not make it.
+    let system = ", sslmode = 'verify-full'";
+    for (host, options) in [("127.0.0.1", trusting.as_str()), ("localhost", system)] {
+        let sql = at(host, options);
+        let scratch = Scratch::with(&[("app.sql", sql.split("CREATE TABLE").next().unwrap())]);
+        let got = scratch.run(["validate", "--connect", "app.sql"]).code(2).stderr;
+        assert!(got.contains("certificate"), "{got}");
+    }
+}
+
 /// A transaction of random changes.
 fn change(other: &Other, table: &str, random: &mut SmallRng) {
     let mut sql = String::from("BEGIN;");
