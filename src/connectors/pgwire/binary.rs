@@ -175,12 +175,18 @@ fn uuid(out: &mut String, raw: [u8; 16]) -> Option<()> {
 pub(crate) fn numeric(out: &mut String, raw: &[u8]) -> Option<()> {
     let word = |at: usize| Some(u16::from_be_bytes(raw.get(at * 2..at * 2 + 2)?.try_into().ok()?));
     let (groups, weight, sign, scale) = (word(0)?, word(1)? as i16, word(2)?, word(3)?);
-    match sign {
-        0xC000 => return Some(out.push_str("NaN")),
-        0xD000 => return Some(out.push_str("Infinity")),
-        0xF000 => return Some(out.push_str("-Infinity")),
-        0x4000 => out.push('-'),
-        _ => {}
+    let special = match sign {
+        0xC000 => "NaN",
+        0xD000 => "Infinity",
+        0xF000 => "-Infinity",
+        _ => "",
+    };
+    out.push_str(special);
+    if !special.is_empty() {
+        return Some(());
+    }
+    if sign == 0x4000 {
+        out.push('-');
     }
     let group = |at: i32| match u16::try_from(at) {
         Ok(at) if at < groups => word(usize::from(at) + 4),
@@ -226,7 +232,8 @@ fn array(out: &mut String, item: &Type, raw: &[u8]) -> Option<()> {
         let _first = int(&mut raw)?;
     }
     if lengths.is_empty() {
-        return Some(out.push_str("{}"));
+        out.push_str("{}");
+        return Some(());
     }
     items(out, item, &mut raw, &lengths)
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::risingwave;
 use super::sql::{after, begins, name, select, words};
-use super::wire::{Column, Refusal, Request, Session};
+use super::wire::{Column, Portal, Refusal, Request, Session};
 use super::world::{Row, World, apply};
 
 /// The OID of `mz_timestamp`.
@@ -90,7 +90,7 @@ fn serve(stream: TcpStream, world: &Arc<World>, password: Option<&str>) -> io::R
             Request::Query(text) => {
                 let done = match risingwave::run(&mut session, world, &mut cursor, &text) {
                     Some(done) => done,
-                    None => run(&mut session, world, &text, &[], false),
+                    None => run(&mut session, world, &text, &[]),
                 };
                 if let Err(refusal) = done? {
                     session.error(&refusal);
@@ -140,15 +140,14 @@ fn extended(session: &mut Session, world: &Arc<World>, request: Request) -> io::
             portal,
             statement,
             parameters,
-            binary,
         } => {
-            session.portals.insert(portal, (statement, parameters, binary));
+            session.portals.insert(portal, Portal { statement, parameters });
             session.message(b'2', &[]);
         }
         Request::Execute { portal } => {
-            let (statement, parameters, binary) = session.portals.get(&portal).cloned().unwrap_or_default();
-            let text = session.statements.get(&statement).cloned().unwrap_or_default();
-            return run(session, world, &text, &parameters, binary);
+            let portal = session.portals.get(&portal).cloned().unwrap_or_default();
+            let text = session.statements.get(&portal.statement).cloned().unwrap_or_default();
+            return run(session, world, &text, &portal.parameters);
         }
         _ => session.message(b'3', &[]),
     }
@@ -207,7 +206,6 @@ fn run(
     world: &Arc<World>,
     text: &str,
     parameters: &[Option<Vec<u8>>],
-    _binary: bool,
 ) -> io::Result<Result<(), Refusal>> {
     let words = words(text);
     if begins(&words, &["copy", "(", "subscribe"]) {

@@ -20,7 +20,6 @@ pub enum Request {
         portal: String,
         statement: String,
         parameters: Vec<Option<Vec<u8>>>,
-        binary: bool,
     },
     /// Runs a portal.
     Execute { portal: String },
@@ -55,6 +54,13 @@ impl Refusal {
     }
 }
 
+/// A statement with its parameters.
+#[derive(Debug, Clone, Default)]
+pub struct Portal {
+    pub statement: String,
+    pub parameters: Vec<Option<Vec<u8>>>,
+}
+
 /// One connection.
 pub struct Session {
     stream: TcpStream,
@@ -63,7 +69,7 @@ pub struct Session {
     budget: Option<u64>,
     sent: Arc<AtomicU64>,
     pub statements: HashMap<String, String>,
-    pub portals: HashMap<String, (String, Vec<Option<Vec<u8>>>, bool)>,
+    pub portals: HashMap<String, Portal>,
     pub startup: HashMap<String, String>,
 }
 
@@ -169,12 +175,10 @@ impl Session {
                     let _ = body.u16();
                 }
                 let parameters = (0..body.u16()).map(|_| body.value()).collect();
-                let binary = (0..body.u16()).map(|_| body.u16()).any(|format| format == 1);
                 Request::Bind {
                     portal,
                     statement,
                     parameters,
-                    binary,
                 }
             }
             b'E' => Request::Execute { portal: body.text() },
