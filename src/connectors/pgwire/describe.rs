@@ -138,12 +138,11 @@ pub(crate) fn discover(
         let found = columns(&client, server, relation).await?;
         let key = match key {
             None => Vec::new(),
-            Some(key) => server
-                .answered(client.query(key, &[]))
-                .await?
-                .iter()
-                .map(|row| row.get(0))
-                .collect(),
+            Some(key) => {
+                let rows = server.answered(client.query(key, &[])).await?;
+                let names: Result<_, tokio_postgres::Error> = rows.iter().map(|row| row.try_get(0)).collect();
+                names?
+            }
         };
         Ok((found, key))
     });

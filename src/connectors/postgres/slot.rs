@@ -20,7 +20,7 @@ pub(super) async fn publication(client: &Client, server: &Server, name: &str, re
         literal(relation)
     );
     let row = server.answered(client.query_one(&known, &[])).await?;
-    let (is_there, has_table): (bool, bool) = (row.get(0), row.get(1));
+    let (is_there, has_table): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
     if !is_there {
         let make = format!(
             "CREATE PUBLICATION {} FOR TABLE {relation} WITH (publish_via_partition_root = true)",
@@ -53,7 +53,8 @@ pub(super) async fn slot(client: &Client, server: &Server, wire: &mut Wire, name
         literal(name)
     );
     if let Some(row) = server.answered(client.query_opt(&known, &[])).await? {
-        let (plugin, status, confirmed): (Option<String>, String, String) = (row.get(0), row.get(1), row.get(2));
+        let (plugin, status, confirmed): (Option<String>, String, String) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         if plugin.as_deref() != Some("pgoutput") {
             return Err(Trouble::Fatal(Error::failed(format!(
                 "the slot '{name}' is there, but not for the plug-in pgoutput: name another one by slot"

@@ -41,8 +41,8 @@ pub(super) async fn inspect(
         literal(relation)
     );
     let row = server.answered(client.query_one(&text, &[])).await?;
-    let (oid, kind, identity): (u32, String, String) = (row.get(0), row.get(1), row.get(2));
-    let (level, naming): (String, Vec<String>) = (row.get(3), row.get(4));
+    let (oid, kind, identity): (u32, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let (level, naming): (String, Vec<String>) = (row.try_get(3)?, row.try_get(4)?);
     let refuse = |message: String, hint: &str| {
         let error = Diagnostic::new(Code::OptionValue, message).hint(hint);
         Err(Trouble::Fatal(Error::from(error)))
@@ -93,5 +93,9 @@ pub(super) async fn current(
         conditions.join(" AND ")
     );
     let row = server.answered(client.query_opt(&text, &[])).await?;
-    Ok(row.map(|row| (0..columns.len()).map(|at| row.get(at)).collect()))
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let values: Result<_, tokio_postgres::Error> = (0..columns.len()).map(|at| row.try_get(at)).collect();
+    Ok(Some(values?))
 }

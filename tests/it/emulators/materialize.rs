@@ -235,7 +235,7 @@ fn run(
     }
     if text.contains("rw_catalog.rw_columns") {
         // The first column is the key of every relation here.
-        let relation = after(&words, &["name", "="])
+        let relation = after(&words, &["r.name", "="])
             .and_then(|rest| rest.first())
             .map(|word| word.trim_matches('\'').to_string());
         let key = relation.and_then(|relation| world.state().relations.get(&relation)?.columns.first().cloned());
