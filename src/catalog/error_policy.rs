@@ -99,6 +99,18 @@ pub struct Retry {
     pub jitter: f64,
 }
 
+impl Default for Retry {
+    fn default() -> Self {
+        Retry {
+            max_attempts: 10,
+            initial_delay: 100_000,
+            max_delay: 30_000_000,
+            multiplier: 2.0,
+            jitter: 0.2,
+        }
+    }
+}
+
 impl Retry {
     /// How long to wait after `attempts` attempts have failed, given a random number from 0 to 1; `None` when that was the last.
     ///

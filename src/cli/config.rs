@@ -230,8 +230,8 @@ fn put(tables: &mut Map<String, Value>, name: &str, spec: &OptionSpec) {
     let Some(Value::Object(inner)) = inner else {
         return;
     };
-    if rest.starts_with("<column>") {
-        // Columns have any name.
+    if rest.starts_with('<') {
+        // They have any name.
         inner.insert("additionalProperties".to_string(), json!(true));
         return;
     }

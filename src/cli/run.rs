@@ -189,12 +189,8 @@ fn run_to_end(app: &App, printed: &[String], quiet: bool) -> Result<Ended> {
 fn print_rows(app: &App, query: &str, queries: usize) -> Result<()> {
     let prefix = if queries > 1 { query } else { "" };
     let prefix = RawOption::new("prefix".to_string(), prefix.to_string());
-    let spec = SinkSpec {
-        stream: query.to_string(),
-        schema: app.stream(query)?.schema.clone(),
-        options: Options::check("log", SinkConnector::options(&Log), &[prefix])?,
-        encoder: None,
-    };
+    let options = Options::check("log", SinkConnector::options(&Log), &[prefix])?;
+    let spec = SinkSpec::new(query, app.stream(query)?.schema.clone(), options, None);
     // On a thread of its own, which flushes whenever it has caught up.
     app.tap(query, Tap::Thread(SinkThread::start(query, Log.build(spec)?, None)?))
 }

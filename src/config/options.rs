@@ -15,8 +15,7 @@ use crate::event::Micros;
 /// One option of a connector, a format or a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct OptionSpec {
-    /// The name without the owner's prefix. `<column>` stands for the name of any column of the stream, as in
-    /// `fields.<column>.kind`.
+    /// The name without the owner's prefix. What stands in angle brackets is any name, as in `fields.<column>.kind`.
     pub name: &'static str,
     /// What values it takes.
     pub kind: OptionKind,
@@ -61,9 +60,16 @@ impl OptionSpec {
         self
     }
 
-    /// Whether `key` names this option: equal, or equal around a `<column>` placeholder.
+    /// The parts of the name before and after a placeholder, if it has one.
+    fn placeholder(&self) -> Option<(&'static str, &'static str)> {
+        let (before, rest) = self.name.split_once('<')?;
+        let (_, after) = rest.split_once('>')?;
+        Some((before, after))
+    }
+
+    /// Whether `key` names this option: equal, or equal around a placeholder.
     fn matches(&self, key: &str) -> bool {
-        match self.name.split_once("<column>") {
+        match self.placeholder() {
             None => self.name == key,
             Some((before, after)) => key
                 .strip_prefix(before)

@@ -7,9 +7,11 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use crossbeam_channel::Receiver;
 
+use crate::catalog::error_policy::Retry;
 use crate::config::options::{OptionSpec, Options};
-use crate::error::{Code, Diagnostic, Error, Result};
+use crate::error::{Code, Diagnostic, Error, Result, RowError};
 use crate::event::EventBatch;
 use crate::formats::{DecodeSchema, Decoder, Encoder, Framer};
 
@@ -23,6 +25,8 @@ mod testing;
 pub mod blackhole;
 pub mod datagen;
 pub mod file;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod log;
 #[cfg(feature = "materialize")]
 pub mod materialize;
@@ -123,6 +127,10 @@ pub trait SinkConnector: Send + Sync {
     fn options(&self) -> &'static [OptionSpec];
     /// Whether it needs a format.
     fn format(&self) -> FormatUse;
+    /// Whether its sinks try again by themselves, as the stream's `error.retry.…` say, whatever its strategy.
+    fn retries(&self) -> bool {
+        false
+    }
     /// Makes a sink. Checks all that can be checked without starting: no side effects.
     fn build(&self, spec: SinkSpec) -> Result<Box<dyn Sink>, Diagnostic>;
 }
@@ -175,6 +183,10 @@ pub struct SinkSpec {
     pub stream: String,
     /// The stream's columns.
     pub schema: SchemaRef,
+    /// The columns of its PRIMARY KEY.
+    pub primary_key: Vec<usize>,
+    /// How the outside is tried again, for those that do it by themselves.
+    pub retry: Retry,
     /// The connector's options, checked.
     pub options: Options,
     /// For connectors of bytes.
@@ -188,6 +200,25 @@ pub enum Unfit {
     Unreachable(Diagnostic),
     /// What it reads is not there, or does not fit the stream.
     Wrong(Diagnostic),
+}
+
+impl SinkSpec {
+    /// For a stream without a key, with the usual retries.
+    pub fn new(
+        stream: impl Into<String>,
+        schema: SchemaRef,
+        options: Options,
+        encoder: Option<Box<dyn Encoder>>,
+    ) -> Self {
+        SinkSpec {
+            stream: stream.into(),
+            schema,
+            primary_key: Vec::new(),
+            retry: Retry::default(),
+            options,
+            encoder,
+        }
+    }
 }
 
 /// A running source. It has a thread of its own.
@@ -268,6 +299,18 @@ pub trait Sink: Send {
     fn restore(&mut self, _position: &Position) -> Result<()> {
         Ok(())
     }
+    /// No event will come any more: waits for what the sink still does by itself, when the app is being stopped not for ever.
+    fn finish(&mut self, _stop: &StopSignal) -> Result<()> {
+        self.flush()
+    }
+    /// The events that it has given up by itself, after the call that took them had returned.
+    fn given_up(&mut self) -> Vec<RowError> {
+        Vec::new()
+    }
+    /// Becomes ready when [`Sink::given_up`] has something to say, for a sink that gives up between calls.
+    fn news(&self) -> Option<Receiver<()>> {
+        None
+    }
     /// Flushes and closes. Called once, last.
     fn close(&mut self) -> Result<()> {
         self.flush()
@@ -276,6 +319,7 @@ pub trait Sink: Send {
 
 /// The connectors that are part of a build only with a cargo feature, and its name.
 pub(crate) const OPTIONAL: &[(&str, &str)] = &[
+    ("http", "http"),
     ("materialize", "materialize"),
     ("postgres", "postgres-cdc"),
     ("risingwave", "risingwave"),
@@ -287,6 +331,8 @@ pub fn builtin() -> Vec<Arc<dyn Connector>> {
         Arc::new(blackhole::Blackhole),
         Arc::new(datagen::Datagen),
         Arc::new(file::File),
+        #[cfg(feature = "http")]
+        Arc::new(http::Http),
         Arc::new(log::Log),
         #[cfg(feature = "materialize")]
         Arc::new(materialize::Materialize),

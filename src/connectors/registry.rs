@@ -141,6 +141,8 @@ impl Registry {
         sink.build(SinkSpec {
             stream,
             schema,
+            primary_key: def.primary_key.clone(),
+            retry: def.settings.errors.retry,
             options,
             encoder,
         })

@@ -182,12 +182,8 @@ pub fn sink(connector: &dyn Connector, schema: SchemaRef, given: &[(&str, &str)]
         FormatUse::Bytes { .. } => Some(Lines.encoder(&schema, &Options::default())?),
         FormatUse::Rows => None,
     };
-    side.build(SinkSpec {
-        stream: "S".to_string(),
-        schema,
-        options: options(connector.name(), side.options(), given)?,
-        encoder,
-    })
+    let options = options(connector.name(), side.options(), given)?;
+    side.build(SinkSpec::new("S", schema, options, encoder))
 }
 
 /// A source on its thread.

@@ -31,7 +31,7 @@ mod poison;
 #[cfg(feature = "protobuf")]
 pub mod protobuf;
 mod records;
-mod template;
+pub(crate) mod template;
 #[cfg(test)]
 mod testing;
 pub mod text;
@@ -228,6 +228,10 @@ pub trait Encoder: Send {
     /// Whether an output can be read only when it is finished, so that nothing can be appended to it nor cut off.
     fn is_whole_when_finished(&self) -> bool {
         false
+    }
+    /// What an output is called on the web.
+    fn media_type(&self) -> &'static str {
+        "application/octet-stream"
     }
     /// Whether every row ends with a line end, so that an output that does not was cut off.
     fn writes_lines(&self) -> bool {

@@ -89,13 +89,13 @@ impl Template {
             return Ok(None);
         };
         let template = Template::compile(text, schema, syntax);
-        template.map(Some).map_err(|(reason, hint)| {
-            let error = options.invalid(TEMPLATE, reason);
-            match hint {
-                Some(hint) => error.hint(hint),
-                None => error,
-            }
-        })
+        template.map(Some).map_err(|wrong| invalid(options, TEMPLATE, wrong))
+    }
+
+    /// The template of plain text that an option holds.
+    #[cfg(feature = "http")]
+    pub(crate) fn plain(options: &Options, option: &str, text: &str, schema: &SchemaRef) -> Result<Self, Diagnostic> {
+        Template::compile(text, schema, Syntax::Plain).map_err(|wrong| invalid(options, option, wrong))
     }
 
     fn compile(text: &str, schema: &SchemaRef, syntax: Syntax) -> Result<Self, Wrong> {
@@ -180,6 +180,40 @@ impl Template {
         }
     }
 
+    /// Whether it says the same of every row.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.steps.iter().all(|step| matches!(step, Step::Text(_)))
+    }
+
+    /// Its text with one value for all, as if all conditions held.
+    #[cfg(feature = "http")]
+    pub(crate) fn sample(&self, value: &str) -> String {
+        let mut out = Vec::new();
+        self.run(&mut out, |_| true, |out, _, _| out.extend_from_slice(value.as_bytes()));
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// The text of each row; `put` appends the text of a value. NULL is nothing.
+    #[cfg(feature = "http")]
+    pub(crate) fn texts(&self, batch: &EventBatch, put: impl Fn(&mut Vec<u8>, &[u8])) -> Result<Vec<String>> {
+        let columns = self.columns_of(batch)?;
+        let cells = scalar_writer::cells(&self.schema, columns.columns())?;
+        let text = |row| {
+            let mut out = Vec::new();
+            let value = |out: &mut Vec<u8>, column: usize, _| {
+                if !cells[column].is_null(row) {
+                    let mut text = Vec::new();
+                    scalar_writer::write(&mut text, &cells[column].values, row);
+                    put(out, &text);
+                }
+            };
+            self.run(&mut out, |column| holds(&cells[column], row), value);
+            String::from_utf8_lossy(&out).into_owned()
+        };
+        Ok((0..batch.num_rows()).map(text).collect())
+    }
+
     /// Appends a line for each row; `value` writes one value.
     pub(crate) fn encode(
         &self,
@@ -189,10 +223,7 @@ impl Template {
         out: &mut Vec<u8>,
         mut value: impl FnMut(&mut Vec<u8>, &Cells, usize, Spot),
     ) -> Result<()> {
-        let columns = match self.of_event {
-            true => self.event_columns(batch)?,
-            false => batch.columns().clone(),
-        };
+        let columns = self.columns_of(batch)?;
         let mut cells = scalar_writer::cells(&self.schema, columns.columns())?;
         if let Some(dates) = dates {
             cells.iter_mut().for_each(|cells| cells.set_dates(dates));
@@ -208,7 +239,14 @@ impl Template {
         Ok(())
     }
 
-    /// The columns and what else can be said of the events.
+    /// The columns, and what else can be said of the events if the template does.
+    fn columns_of(&self, batch: &EventBatch) -> Result<RecordBatch> {
+        match self.of_event {
+            true => self.event_columns(batch),
+            false => Ok(batch.columns().clone()),
+        }
+    }
+
     fn event_columns(&self, batch: &EventBatch) -> Result<RecordBatch> {
         let rows = 0..batch.num_rows();
         let ops: StringViewArray = rows.clone().map(|row| Some(batch.op(row).sign())).collect();
@@ -217,6 +255,15 @@ impl Template {
         columns.push(Arc::new(ops));
         columns.push(Arc::new(times));
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
+    }
+}
+
+/// The error of an option that holds no template.
+fn invalid(options: &Options, option: &str, (reason, hint): Wrong) -> Diagnostic {
+    let error = options.invalid(option, reason);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 

@@ -17,9 +17,10 @@ use super::stream_plan::{ErrorFlow, PlanNodeKind, StreamPlan};
 use crate::catalog::error_policy::{Action, ErrorLog, ErrorPolicy, ErrorStrategy, Fallback, LogLevel};
 use crate::catalog::faults::{FAULT, declaration, fault_of, schema};
 use crate::catalog::names::{Resolved, resolve};
-use crate::catalog::streams::StreamDef;
+use crate::catalog::streams::{Role, StreamDef};
 use crate::catalog::types;
 use crate::config::nearest::nearest;
+use crate::connectors::SinkConnector;
 use crate::error::{Code, Diagnostic};
 
 /// Lets `!S` be a name, wherever a statement reads it.
@@ -201,6 +202,12 @@ impl Compiler<'_> {
         self.text.finish(error)
     }
 
+    /// Whether a connector's sinks try again whatever the strategy is.
+    fn retries_by_itself(&self, connector: &str) -> bool {
+        let connector = self.definer.registry.connector(connector).ok();
+        connector.is_some_and(|connector| connector.sink().is_some_and(SinkConnector::retries))
+    }
+
     /// What in the options of streams has no effect.
     pub(super) fn error_warnings(&self) -> Vec<Diagnostic> {
         let mut warnings = Vec::new();
@@ -211,7 +218,12 @@ impl Compiler<'_> {
             .collect();
         for stream in &self.streams {
             let (policy, options) = (&stream.settings.errors, &stream.settings.options);
-            let retries = policy.strategy == Some(ErrorStrategy::Retry)
+            let by_itself = match &stream.role {
+                Role::Sink(connection) => self.retries_by_itself(&connection.connector),
+                _ => false,
+            };
+            let retries = by_itself
+                || policy.strategy == Some(ErrorStrategy::Retry)
                 || policy.queue().is_some() && policy.fallback == Fallback::Retry;
             let mut unused: Vec<(&str, &str)> = Vec::new();
             if !retries {

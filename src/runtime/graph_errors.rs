@@ -89,7 +89,7 @@ impl Graph {
     pub(super) fn flush_node(&mut self, index: NodeIndex, now: Micros) -> Result<()> {
         let lost = match self.nodes[index].spec.error_outputs.is_empty() {
             true => return Ok(()),
-            false => self.of_taps(index, Tap::flush)?,
+            false => self.of_taps(index, Tap::finish)?,
         };
         self.push_errors(index, &lost, now)
     }

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::errors::StreamErrors;
 use crate::catalog::error_policy::Action;
@@ -104,6 +104,7 @@ impl GuardedSink {
     /// Writes a batch. Events that are given up are added to `lost`. *Errors.* When the app shall stop.
     pub fn write(&mut self, batch: &EventBatch, lost: &mut Vec<RowError>) -> Result<()> {
         let Err(failed) = self.attempt("writing", Tries::All, &mut |sink| sink.write(batch)) else {
+            lost.extend(self.sink.given_up());
             return self.doubt(batch, lost);
         };
         if fault(&failed.error) == Fault::Event && self.guard.is_some() {
@@ -117,10 +118,27 @@ impl GuardedSink {
         match self.attempt("writing", Tries::All, &mut |sink| sink.flush()) {
             Ok(()) => {
                 self.certain();
+                lost.extend(self.sink.given_up());
                 Ok(())
             }
             Err(failed) => self.give_up(failed, lost),
         }
+    }
+
+    /// No event will come any more: waits for what the sink does by itself. Events that are given up are added to `lost`.
+    pub fn finish(&mut self, lost: &mut Vec<RowError>) -> Result<()> {
+        self.flush(lost)?;
+        let finished = match &self.guard {
+            Some(guard) => self.sink.finish(&guard.stop),
+            None => self.sink.flush(),
+        };
+        lost.extend(self.sink.given_up());
+        finished.map_err(|error| self.fatal(Failed { error, attempts: 1 }))
+    }
+
+    /// Becomes ready when the sink has given up events by itself: a flush tells which.
+    pub fn news(&self) -> Option<Receiver<()>> {
+        self.sink.news()
     }
 
     /// At a barrier: where the sink stands, if it can go back there.
@@ -132,8 +150,9 @@ impl GuardedSink {
 
     /// Flushes and closes. Events that are given up now are reported at once: nothing flows any more.
     pub fn close(mut self, lost: &mut Vec<RowError>) -> Result<()> {
-        self.flush(lost)?;
+        let finished = self.finish(lost);
         self.report(lost)?;
+        finished?;
         let closed = self.sink.close();
         closed.map_err(|error| self.fatal(Failed { error, attempts: 1 }))
     }

@@ -1,6 +1,6 @@
 //! Taps: who gets a copy of what goes through a stream: sinks, callbacks, subscriptions.
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use super::cut::SinkMark;
 use super::guarded_sink::{Guard, GuardedSink, state_id};
@@ -72,6 +72,22 @@ impl Tap {
         match self {
             Tap::Sink(own) => own.flush(lost),
             _ => Ok(()),
+        }
+    }
+
+    /// No event will come any more: as [`Tap::flush`], and waits for what a sink on this thread does by itself.
+    pub fn finish(&mut self, lost: &mut Vec<RowError>) -> Result<()> {
+        match self {
+            Tap::Sink(own) => own.finish(lost),
+            _ => Ok(()),
+        }
+    }
+
+    /// Becomes ready when a sink on this thread has given up events by itself, which a flush brings out.
+    pub fn news(&self) -> Option<Receiver<()>> {
+        match self {
+            Tap::Sink(own) => own.news(),
+            _ => None,
         }
     }
 
@@ -187,8 +203,15 @@ impl SinkThread {
 
 fn write_all(mut sink: GuardedSink, inbox: &Receiver<ToSink>) -> Result<()> {
     let mut lost = Vec::new();
-    while let Ok(first) = inbox.recv() {
-        let mut next = Some(first);
+    let news = sink.news().unwrap_or_else(never);
+    loop {
+        let mut next = select! {
+            recv(inbox) -> first => match first {
+                Ok(first) => Some(first),
+                Err(_) => break,
+            },
+            recv(news) -> _ => None,
+        };
         while let Some(message) = next {
             match message {
                 ToSink::Batch(batch) => sink.write(&batch, &mut lost)?,

@@ -298,6 +298,7 @@ impl Task {
             self.graph.flush(self.clock.now())?;
         }
         let sinks: Vec<_> = self.graph.taps().filter_map(Tap::ended).collect();
+        let news: Vec<_> = self.graph.taps().filter_map(Tap::news).collect();
         let mut select = Select::new();
         let mut ready = Vec::with_capacity(order.len() + sinks.len() + 3);
         for &index in &order {
@@ -321,6 +322,11 @@ impl Task {
         for sink in &sinks {
             select.recv(sink);
             ready.push(Ready::Sink);
+        }
+        // What they have given up is brought out before the next wait.
+        for sink in &news {
+            select.recv(sink);
+            ready.push(Ready::Timer);
         }
         let selected = match self.graph.next_timer() {
             None => Some(select.ready()),

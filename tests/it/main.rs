@@ -9,6 +9,8 @@ mod emulators;
 mod errors;
 mod examples;
 mod follow;
+#[cfg(feature = "http")]
+mod http;
 mod joins;
 mod partitions;
 mod patterns;

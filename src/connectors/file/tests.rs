@@ -465,12 +465,8 @@ impl Encoder for Ended {
 fn ended(path: &Path, mode: &str) -> Box<dyn Sink> {
     let given = [("path", path.to_str().unwrap()), ("mode", mode)];
     let raw = given.map(|(key, value)| RawOption::new(key, value));
-    let spec = SinkSpec {
-        stream: "S".to_string(),
-        schema: text_schema(),
-        options: Options::check("file", file_options::SINK, &raw).unwrap(),
-        encoder: Some(Box::new(Ended)),
-    };
+    let options = Options::check("file", file_options::SINK, &raw).unwrap();
+    let spec = SinkSpec::new("S", text_schema(), options, Some(Box::new(Ended)));
     File.sink().unwrap().build(spec).unwrap()
 }
 

@@ -28,12 +28,8 @@ impl std::io::Write for Page {
 
 fn printed(batch: &EventBatch, colour: Colour, given: &[(&str, &str)]) -> String {
     let page = Page::default();
-    let spec = SinkSpec {
-        stream: "Alerts".to_string(),
-        schema: batch.schema(),
-        options: options("log", OPTIONS, given).unwrap(),
-        encoder: None,
-    };
+    let options = options("log", OPTIONS, given).unwrap();
+    let spec = SinkSpec::new("Alerts", batch.schema(), options, None);
     let mut sink = LogSink::new(&spec, colour, Box::new(page.clone()));
     sink.open().unwrap();
     sink.write(batch).unwrap();

@@ -9,12 +9,9 @@ use crate::error::Error;
 use crate::formats::Format;
 
 fn writing(output: std::io::PipeWriter) -> StdoutSink {
-    let spec = SinkSpec {
-        stream: "S".to_string(),
-        schema: text_schema(),
-        options: options("stdout", Stdout.options(), &[]).unwrap(),
-        encoder: Some(Lines.encoder(&text_schema(), &Options::default()).unwrap()),
-    };
+    let options = options("stdout", Stdout.options(), &[]).unwrap();
+    let encoder = Lines.encoder(&text_schema(), &Options::default()).unwrap();
+    let spec = SinkSpec::new("S", text_schema(), options, Some(encoder));
     StdoutSink::new(spec, Box::new(output)).unwrap()
 }
 

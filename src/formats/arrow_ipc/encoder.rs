@@ -24,6 +24,10 @@ impl ArrowEncoder {
 }
 
 impl Encoder for ArrowEncoder {
+    fn media_type(&self) -> &'static str {
+        "application/vnd.apache.arrow.stream"
+    }
+
     fn begin(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.header);
     }

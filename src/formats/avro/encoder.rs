@@ -45,6 +45,10 @@ impl AvroEncoder {
 }
 
 impl Encoder for AvroEncoder {
+    fn media_type(&self) -> &'static str {
+        "application/avro"
+    }
+
     fn begin(&mut self, out: &mut Vec<u8>) {
         if let Around::Container { schema, codec, mark } = &self.around {
             container::write_header(out, schema, *codec, mark);

@@ -81,6 +81,10 @@ fn text(out: &mut Vec<u8>, text: &[u8], dialect: &Dialect) {
 }
 
 impl Encoder for CsvEncoder {
+    fn media_type(&self) -> &'static str {
+        "text/csv; charset=utf-8"
+    }
+
     fn begin(&mut self, out: &mut Vec<u8>) {
         if self.dialect.header == Header::Absent || self.template.is_some() {
             return;

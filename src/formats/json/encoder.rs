@@ -141,6 +141,10 @@ fn label(first: u8, name: &str) -> Vec<u8> {
 }
 
 impl Encoder for JsonEncoder {
+    fn media_type(&self) -> &'static str {
+        "application/json"
+    }
+
     fn encode(&mut self, batch: &EventBatch, out: &mut Vec<u8>) -> Result<()> {
         let mut cells = scalar_writer::cells(&self.schema, batch.columns().columns())?;
         if let Some(dates) = &self.dates {
@@ -182,6 +186,10 @@ struct TemplateEncoder {
 }
 
 impl Encoder for TemplateEncoder {
+    fn media_type(&self) -> &'static str {
+        "application/json"
+    }
+
     fn encode(&mut self, batch: &EventBatch, out: &mut Vec<u8>) -> Result<()> {
         let value = |out: &mut Vec<u8>, cells: &Cells, row: usize, spot: Spot| match spot {
             Spot::Bare => json_writer::write(out, cells, row),

@@ -51,6 +51,10 @@ fn cannot(error: ParquetError) -> Error {
 }
 
 impl Encoder for ParquetEncoder {
+    fn media_type(&self) -> &'static str {
+        "application/vnd.apache.parquet"
+    }
+
     fn encode(&mut self, batch: &EventBatch, out: &mut Vec<u8>) -> Result<()> {
         let columns = batch.columns().columns().iter().map(intervals::to_text).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

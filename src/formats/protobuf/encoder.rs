@@ -30,6 +30,10 @@ impl ProtobufEncoder {
 }
 
 impl Encoder for ProtobufEncoder {
+    fn media_type(&self) -> &'static str {
+        "application/x-protobuf"
+    }
+
     fn encode(&mut self, batch: &EventBatch, out: &mut Vec<u8>) -> Result<()> {
         let cells = scalar_writer::cells(&self.schema, batch.columns().columns())?;
         for row in 0..batch.num_rows() {

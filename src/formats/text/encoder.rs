@@ -15,9 +15,15 @@ use crate::formats::template::Template;
 pub(super) struct WholeEncoder {
     /// What stands after each value.
     pub(super) end: &'static [u8],
+    /// What it writes.
+    pub(super) media_type: &'static str,
 }
 
 impl Encoder for WholeEncoder {
+    fn media_type(&self) -> &'static str {
+        self.media_type
+    }
+
     fn encode(&mut self, batch: &EventBatch, out: &mut Vec<u8>) -> Result<()> {
         let Some(column) = batch.columns().columns().first() else {
             return Err(Error::failed("a batch without columns has no text"));
@@ -50,6 +56,10 @@ pub(super) struct TextTemplateEncoder {
 }
 
 impl Encoder for TextTemplateEncoder {
+    fn media_type(&self) -> &'static str {
+        "text/plain; charset=utf-8"
+    }
+
     fn encode(&mut self, batch: &EventBatch, out: &mut Vec<u8>) -> Result<()> {
         self.template
             .encode(batch, None, self.end, out, |out, cells, row, _| text(out, cells, row))

@@ -139,7 +139,8 @@ impl Format for TextFormat {
             return Ok(Box::new(TextTemplateEncoder { template, end }));
         }
         one_column("text", schema, &DataType::Utf8View)?;
-        Ok(Box::new(WholeEncoder { end }))
+        let media_type = "text/plain; charset=utf-8";
+        Ok(Box::new(WholeEncoder { end, media_type }))
     }
 }
 
@@ -175,6 +176,7 @@ impl Format for BytesFormat {
     fn encoder(&self, schema: &SchemaRef, options: &Options) -> Result<Box<dyn Encoder>, Diagnostic> {
         one_column("bytes", schema, &DataType::BinaryView)?;
         let end = Framing::of(options).end();
-        Ok(Box::new(WholeEncoder { end }))
+        let media_type = "application/octet-stream";
+        Ok(Box::new(WholeEncoder { end, media_type }))
     }
 }

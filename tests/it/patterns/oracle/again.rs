@@ -51,9 +51,12 @@ impl Walk<'_> {
             let index = path[depth];
             let node = node_at(&self.spec.root, &parent);
             match (node, state_at(&mut attempt.root, &parent)) {
-                (Node::Or(_), State::Or { parts, winner }) => {
+                (Node::Or(nodes), State::Or { parts, winner }) => {
                     parts[index] = None;
-                    if winner.is_none() && parts.iter().any(Option::is_some) {
+                    // One whose places others have in a SEQUENCE will not come.
+                    let may_come =
+                        |(node, part): (&Node, &Option<State>)| part.as_ref().is_some_and(|part| waits(node, part));
+                    if winner.is_none() && nodes.iter().zip(parts.iter()).any(may_come) {
                         return Fails::No;
                     }
                 }
