@@ -347,12 +347,16 @@ fn same_in_any_order(want: &[&str], mut got: Vec<&str>) -> bool {
     found && (got.is_empty() || want.contains(&"…"))
 }
 
-/// Whether a page is of what this build has: some formats are cargo features.
+/// Whether a page is of what this build has: some formats and connectors are cargo features.
 fn is_built(page: &Path) -> bool {
     let optional = ["avro", "parquet", "protobuf"];
     let stem = page.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let of_formats = page.parent().is_some_and(|parent| parent.ends_with("formats"));
-    !of_formats || !optional.contains(&stem) || Registry::builtin().format(stem).is_ok()
+    let of_connectors = page.parent().is_some_and(|parent| parent.ends_with("connectors"));
+    match stem {
+        "materialize" | "risingwave" | "postgres" if of_connectors => Registry::builtin().connector(stem).is_ok(),
+        _ => !of_formats || !optional.contains(&stem) || Registry::builtin().format(stem).is_ok(),
+    }
 }
 
 #[test]

@@ -269,7 +269,11 @@ impl Checkpointer {
     /// Takes a checkpoint and writes it; what goes wrong is reported and counted.
     fn checkpoint(&self, instance: &Instance) {
         let began = Instant::now();
-        let done = instance.snapshot().and_then(|snapshot| self.write(&snapshot, began));
+        let done = instance.snapshot().and_then(|snapshot| {
+            self.write(&snapshot, began)?;
+            instance.keep(&snapshot);
+            Ok(())
+        });
         if let Err(error) = done {
             // The app goes on: the checkpoint before is still there.
             tracing::error!(%error, "a checkpoint could not be written");

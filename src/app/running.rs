@@ -131,6 +131,12 @@ impl App {
         if self.inner.running.get().is_some() {
             return Err(Error::usage("the app has been started already"));
         }
+        if self.inner.connect {
+            self.inner.compiled.check_outside(&self.inner.registry, |error| {
+                tracing::warn!(hint = error.hint.as_deref().unwrap_or_default(), "{error}");
+                Ok(())
+            })?;
+        }
         let mut tapped: BTreeSet<String> = waiting.taps.iter().map(|(stream, _)| stream.clone()).collect();
         tapped.extend(self.kept());
         let columns = match self.inner.connect {
@@ -186,6 +192,14 @@ impl App {
         };
         let started = self.inner.running.set(running);
         started.map_err(|_| Error::usage("the app has been started already"))
+    }
+
+    /// Asks every source whether what it reads is there and fits its stream, without starting anything.
+    ///
+    /// # Errors
+    /// The first that does not, or cannot be reached.
+    pub fn check_sources(&self) -> Result<()> {
+        Ok(self.inner.compiled.check_outside(&self.inner.registry, Err)?)
     }
 
     /// Opens the tables, with the rows of a snapshot.

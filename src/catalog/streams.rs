@@ -37,6 +37,21 @@ impl StreamDef {
     pub fn state_id(&self) -> &str {
         self.settings.id.as_deref().unwrap_or(&self.name)
     }
+
+    /// Whether its events have event time: from its WATERMARK, or else from its source.
+    pub fn has_event_time(&self) -> bool {
+        self.watermark.is_some() || self.source_tells_time()
+    }
+
+    /// Whether it goes by the time that its source tells.
+    pub fn source_tells_time(&self) -> bool {
+        self.watermark.is_none() && matches!(&self.role, Role::Source(connection) if connection.tells_time)
+    }
+
+    /// Whether its source gives the changes of a relation that stands elsewhere.
+    pub fn copies_relation(&self) -> bool {
+        matches!(&self.role, Role::Source(connection) if connection.relation)
+    }
 }
 
 /// `CREATE WINDOW`: a stream of the changes of a window's content.
@@ -105,6 +120,10 @@ pub struct Connection {
     pub format_options: Options,
     /// As written, for messages.
     pub raw: Vec<RawOption>,
+    /// Of a source: whether its rows are changes of a relation that stands elsewhere.
+    pub relation: bool,
+    /// Of a source: whether it tells event time by itself.
+    pub tells_time: bool,
 }
 
 /// Options of any stream.

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 const EXAMPLES: &str = "\
 Examples:
   eventflux validate app.sql
+  eventflux validate app.sql --connect
   eventflux validate app.sql --config production.toml --format json | jq .error";
 
 /// Check an app without running it.
@@ -26,6 +27,9 @@ pub struct Validate {
     /// How to print the result: for people, or as one JSON object.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    /// Also ask every source whether what it reads is there and fits its stream: databases are connected to, nothing is read.
+    #[arg(long)]
+    connect: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -37,7 +41,13 @@ enum Format {
 impl Validate {
     /// Checks the app; the exit code.
     pub fn execute(self) -> u8 {
-        let result = self.app.build();
+        let mut result = self.app.build();
+        if self.connect
+            && let Ok(app) = &result
+            && let Err(error) = app.check_sources()
+        {
+            result = Err(error);
+        }
         let code = if result.is_ok() { exit::OK } else { exit::BAD_INPUT };
         match (self.format, &result) {
             (Format::Json, result) => {

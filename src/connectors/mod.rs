@@ -11,7 +11,7 @@ use crossbeam_channel::Receiver;
 
 use crate::catalog::error_policy::Retry;
 use crate::config::options::{OptionSpec, Options};
-use crate::error::{Diagnostic, Error, Result, RowError};
+use crate::error::{Code, Diagnostic, Error, Result, RowError};
 use crate::event::EventBatch;
 use crate::formats::{DecodeSchema, Decoder, Encoder, Framer};
 
@@ -30,12 +30,20 @@ pub mod http;
 #[cfg(feature = "server")]
 pub mod live;
 pub mod log;
+#[cfg(feature = "materialize")]
+pub mod materialize;
 pub mod nexmark;
+#[cfg(feature = "pg-client")]
+pub(crate) mod pgwire;
+#[cfg(feature = "postgres-cdc")]
+pub mod postgres;
+#[cfg(feature = "risingwave")]
+pub mod risingwave;
 pub mod stdin;
 pub mod stdout;
 pub mod timer;
 
-pub use output::{Emitted, Flow, SourceOutput, StopSignal};
+pub use output::{Around, DurablePosition, Emitted, Flow, Kept, SourceOutput, StopSignal};
 pub use registry::Registry;
 
 /// A connector: what `extension = '…'` names.
@@ -66,6 +74,25 @@ pub enum FormatUse {
     Rows,
 }
 
+/// What a catalog tells of a relation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovered {
+    /// The columns: their names, and their types as a stream declares them.
+    pub columns: Vec<(String, String)>,
+    /// Those of the primary key, if it is known.
+    pub key: Vec<String>,
+}
+
+/// What the rows of a source are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceRows {
+    /// Events: each is one more.
+    Events,
+    /// Changes of a relation that stands elsewhere: its batches may have deletes, and there are [`crate::event::Mark`]s around them.
+    /// The option `max_rows` bounds what is kept of it, and `deletes` says what they are to a stream without PRIMARY KEY.
+    Relation,
+}
+
 /// The source side of a connector.
 pub trait SourceConnector: Send + Sync {
     /// Its options.
@@ -75,6 +102,22 @@ pub trait SourceConnector: Send + Sync {
     /// Whether only one stream of an app can read it: two would take each other's events away.
     fn is_exclusive(&self) -> bool {
         false
+    }
+    /// What its rows are.
+    fn rows(&self) -> SourceRows {
+        SourceRows::Events
+    }
+    /// Whether it tells event time by itself: its batches have the events' times, and watermarks come with them. A stream that declares
+    /// a WATERMARK does not go by them.
+    fn tells_time(&self) -> bool {
+        false
+    }
+    /// Asks what it would read for its columns.
+    ///
+    /// *Errors.* When nobody can be asked; always, for connectors without a catalog.
+    fn discover(&self, _options: &Options) -> Result<Discovered, Diagnostic> {
+        let error = Diagnostic::new(Code::Unsupported, "this connector knows no catalog that tells columns");
+        Err(error.hint("there are: materialize, postgres, risingwave"))
     }
     /// Makes a source. Checks all that can be checked without starting: no side effects.
     fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, Diagnostic>;
@@ -100,6 +143,8 @@ pub struct SourceSpec {
     pub stream: String,
     /// The stream's columns, and which of them are read. Batches must have the schema [`DecodeSchema::decoded`].
     pub schema: DecodeSchema,
+    /// The columns of the stream's PRIMARY KEY.
+    pub key: Vec<usize>,
     /// The connector's options, checked.
     pub options: Options,
     /// For connectors of bytes.
@@ -150,6 +195,15 @@ pub struct SinkSpec {
     pub encoder: Option<Box<dyn Encoder>>,
 }
 
+/// Why a source cannot read, as [`Source::check`] finds it.
+#[derive(Debug)]
+pub enum Unfit {
+    /// There is no way to what it reads, at present.
+    Unreachable(Diagnostic),
+    /// What it reads is not there, or does not fit the stream.
+    Wrong(Diagnostic),
+}
+
 impl SinkSpec {
     /// For a stream without a key, with the usual retries.
     pub fn new(
@@ -182,6 +236,14 @@ pub trait Source: Send {
     /// sources in event-time order waits for it.
     fn is_bounded(&self) -> bool {
         false
+    }
+
+    /// Looks whether what it reads is there and fits the stream, without reading it. Called before the app starts.
+    ///
+    /// # Errors
+    /// [`Unfit::Unreachable`] when nobody can tell now; then the app starts all the same, and the source waits.
+    fn check(&mut self) -> Result<(), Unfit> {
+        Ok(())
     }
 
     /// Continues after `position`, which an earlier run emitted. Called before [`Source::run`].
@@ -257,6 +319,17 @@ pub trait Sink: Send {
     }
 }
 
+/// The connectors that are part of a build only with a cargo feature, and its name.
+pub(crate) const OPTIONAL: &[(&str, &str)] = &[
+    ("graphql", "server"),
+    ("http", "http"),
+    ("materialize", "materialize"),
+    ("postgres", "postgres-cdc"),
+    ("risingwave", "risingwave"),
+    ("sse", "server"),
+    ("websocket", "server"),
+];
+
 /// The connectors that come with the engine.
 pub fn builtin() -> Vec<Arc<dyn Connector>> {
     vec![
@@ -272,7 +345,13 @@ pub fn builtin() -> Vec<Arc<dyn Connector>> {
         #[cfg(feature = "server")]
         Arc::new(live::Live::WebSocket),
         Arc::new(log::Log),
+        #[cfg(feature = "materialize")]
+        Arc::new(materialize::Materialize),
         Arc::new(nexmark::Nexmark),
+        #[cfg(feature = "postgres-cdc")]
+        Arc::new(postgres::Postgres),
+        #[cfg(feature = "risingwave")]
+        Arc::new(risingwave::RisingWave),
         Arc::new(stdin::Stdin),
         Arc::new(stdout::Stdout),
         Arc::new(timer::Timer),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, select};
+use parking_lot::Mutex;
 
 use super::Position;
 use crate::error::{ErrorKind, RowError};
-use crate::event::{Clock, EventBatch, Micros, Times};
+use crate::event::{Clock, EventBatch, Mark, Micros, Times};
 use crate::formats::Decoded;
 
 /// Whether to go on.
@@ -30,17 +31,43 @@ pub struct Emitted {
     pub errors: Vec<RowError>,
     /// Where the source stands after them.
     pub position: Option<Position>,
+    /// What stands around them.
+    pub around: Around,
+}
+
+/// What a source says before and after the events that it hands over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Around {
+    /// Before them.
+    pub before: Option<Mark>,
+    /// After them.
+    pub after: Option<Mark>,
+    /// After them: no event older than this will come. Only from sources that tell event time by themselves.
+    pub watermark: Option<Micros>,
 }
 
 impl Emitted {
     /// Whether no event came with it, good or bad.
     pub fn is_nothing(&self) -> bool {
-        self.batch.is_empty() && self.errors.iter().all(|error| error.kind == ErrorKind::Source)
+        let marks = self.around.before.is_some() || self.around.after.is_some();
+        !marks && self.batch.is_empty() && self.errors.iter().all(|error| error.kind == ErrorKind::Source)
     }
 }
 
 /// Told when to stop: the channel disconnects.
 pub type StopSignal = Receiver<std::convert::Infallible>;
+
+/// The position of a source that the newest checkpoint holds.
+pub type DurablePosition = Arc<Mutex<Option<Position>>>;
+
+/// What of the positions that a source has emitted will be there after a crash.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kept {
+    /// None ever: there are no checkpoints.
+    Nowhere,
+    /// This one; nothing before it is asked for again.
+    UpTo(Option<Position>),
+}
 
 /// A source's way into the app.
 pub struct SourceOutput {
@@ -48,6 +75,7 @@ pub struct SourceOutput {
     stop: StopSignal,
     clock: Arc<dyn Clock>,
     progress: Option<Progress>,
+    durable: Option<DurablePosition>,
 }
 
 /// How far a source has come, where that is asked for.
@@ -67,6 +95,21 @@ impl SourceOutput {
             stop,
             clock,
             progress: None,
+            durable: None,
+        }
+    }
+
+    /// With checkpoints: where the position of the newest is told.
+    pub fn with_durable(mut self, durable: Option<DurablePosition>) -> Self {
+        self.durable = durable;
+        self
+    }
+
+    /// What will be there after a crash.
+    pub fn kept(&self) -> Kept {
+        match &self.durable {
+            None => Kept::Nowhere,
+            Some(durable) => Kept::UpTo(durable.lock().clone()),
         }
     }
 
@@ -87,6 +130,7 @@ impl SourceOutput {
             batch,
             errors: Vec::new(),
             position,
+            around: Around::default(),
         })
     }
 
@@ -110,6 +154,7 @@ impl SourceOutput {
             batch,
             errors,
             position,
+            around: Around::default(),
         })
     }
 

@@ -9,9 +9,6 @@ use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
 use crate::formats::{DecodeSchema, Format, OPTIONAL};
 
-/// The connectors of the HTTP server, which is a cargo feature.
-const SERVED: &[&str] = &["graphql", "sse", "websocket"];
-
 /// Connectors and formats by name.
 #[derive(Clone, Default)]
 pub struct Registry {
@@ -53,14 +50,21 @@ impl Registry {
     }
 
     /// A connector by name.
+    ///
+    /// *Errors.* For a connector that is a cargo feature and not built in: how to build it.
     pub fn connector(&self, name: &str) -> Result<&Arc<dyn Connector>, Diagnostic> {
-        let served = SERVED.iter().find(|served| served.eq_ignore_ascii_case(name));
-        if let Some(served) = served.filter(|served| !self.connectors.contains_key(**served)) {
-            let message = format!("the connector '{served}' is not part of this build");
+        let optional = super::OPTIONAL
+            .iter()
+            .find(|(optional, _)| optional.eq_ignore_ascii_case(name));
+        if let Some((optional, feature)) = optional.filter(|(optional, _)| !self.connectors.contains_key(*optional)) {
+            let message = format!("the connector '{optional}' is not part of this build");
             let error = Diagnostic::new(Code::UnknownConnector, message);
-            return Err(error.hint("build with the server: cargo build --release --features server (or full)"));
+            return Err(error.hint(format!(
+                "build with it: cargo build --release --features {feature} (or full)"
+            )));
         }
-        find(&self.connectors, &[], name, Code::UnknownConnector, "connector")
+        let more: Vec<&str> = super::OPTIONAL.iter().map(|(optional, _)| *optional).collect();
+        find(&self.connectors, &more, name, Code::UnknownConnector, "connector")
     }
 
     /// A format by name.
@@ -109,6 +113,7 @@ impl Registry {
             .build(SourceSpec {
                 stream: def.name.clone(),
                 schema,
+                key: def.primary_key.clone(),
                 options,
                 format,
             })

@@ -167,6 +167,7 @@ pub fn source_in(
     let side = connector.source().expect("has a source");
     let format = matches!(side.format(), FormatUse::Bytes { .. }).then_some(format);
     side.build(SourceSpec {
+        key: Vec::new(),
         stream: "S".to_string(),
         schema,
         options: options(connector.name(), side.options(), given)?,

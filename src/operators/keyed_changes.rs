@@ -3,13 +3,14 @@
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, RowParser, Rows, SortField};
+use hashbrown::HashSet;
 
 use super::aggregates::GroupId;
 use super::group_table::GroupTable;
 use super::state::{StateReader, StateWriter};
 use super::{Operator, OperatorPlan, Output, Port};
 use crate::error::{Error, Result};
-use crate::event::{EventBatch, Micros, Op, Times};
+use crate::event::{EventBatch, Mark, Micros, Op, Times};
 use crate::windows::gather::batch_of;
 
 /// Makes a changelog of events that may say no more than how the row of a key is now.
@@ -17,6 +18,9 @@ use crate::windows::gather::batch_of;
 /// *Semantics.* The first row of a key is `+I`; another one `-U` of the old row and `+U` of the new; the same one again is
 /// nothing. `-D` takes the row as it was, whatever columns came with it; of a key that is not there it is nothing. `-U` says
 /// nothing by itself, but when the `+U` behind it has another key: then the row of its own is deleted.
+///
+/// Of a snapshot of a relation only what differs goes on: rows of other values, and when it is whole `-D` of the keys that did not
+/// come in it. One that is given up takes nothing away.
 ///
 /// *Ops.* Takes any, gives a changelog whose updates are whole. *State.* The row of each live key, encoded. *Cost.* O(1) an
 /// event: a probe, and encoding the row.
@@ -26,6 +30,10 @@ pub struct KeyedChanges {
     /// The row of each key, by its number.
     rows: Vec<Option<Box<[u8]>>>,
     converter: RowConverter,
+    /// How many keys are alive.
+    live: usize,
+    /// The keys alive that have not come yet in the snapshot that is open.
+    unseen: Option<HashSet<GroupId>>,
 }
 
 /// What a [`KeyedChanges`] does.
@@ -35,6 +43,8 @@ pub struct KeyedChangesPlan {
     pub schema: SchemaRef,
     /// Those of the key.
     pub key: Vec<usize>,
+    /// How many keys may be alive, where that is bounded.
+    pub limit: Option<usize>,
 }
 
 impl OperatorPlan for KeyedChangesPlan {
@@ -61,6 +71,8 @@ impl OperatorPlan for KeyedChangesPlan {
         Ok(Box::new(KeyedChanges {
             keys: GroupTable::new(&types)?,
             rows: Vec::new(),
+            live: 0,
+            unseen: None,
             converter: RowConverter::new(fields.collect())?,
             plan: self.clone(),
         }))
@@ -121,6 +133,33 @@ impl Operator for KeyedChanges {
         if let Some(emitted) = emitted {
             out.emit(emitted);
         }
+        self.check_limit()
+    }
+
+    fn mark(&mut self, mark: Mark, out: &mut Output) -> Result<()> {
+        let time = match mark {
+            Mark::SnapshotBegins => {
+                let live = self.rows.iter().enumerate().filter(|(_, row)| row.is_some());
+                self.unseen = Some(live.map(|(id, _)| id as GroupId).collect());
+                return Ok(());
+            }
+            Mark::SnapshotEnds(time) => time,
+        };
+        let mut gone: Vec<GroupId> = self.unseen.take().unwrap_or_default().into_iter().collect();
+        gone.sort_unstable();
+        let parser = self.converter.parser();
+        let mut changes = Changes {
+            parser: &parser,
+            bytes: Vec::new(),
+            ops: Vec::new(),
+            times: Vec::new(),
+        };
+        gone.iter().for_each(|id| self.remove(*id, time, &mut changes));
+        let emitted = self.decode(changes)?;
+        self.keys.forget(&gone);
+        if let Some(emitted) = emitted {
+            out.emit(emitted);
+        }
         Ok(())
     }
 
@@ -150,6 +189,7 @@ impl Operator for KeyedChanges {
         for (row, id) in ids.into_iter().enumerate() {
             let slot = self.slot(id);
             *slot = Some(encoded.row(row).as_ref().into());
+            self.live += 1;
         }
         Ok(())
     }
@@ -165,9 +205,15 @@ impl KeyedChanges {
 
     fn put(&mut self, encoded: &Rows, row: usize, id: GroupId, time: Micros, changes: &mut Changes) {
         let new: Box<[u8]> = encoded.row(row).as_ref().into();
+        if let Some(unseen) = &mut self.unseen {
+            unseen.remove(&id);
+        }
         let slot = self.slot(id as usize);
         match slot.replace(new.clone()) {
-            None => changes.push(new, Op::Insert, time),
+            None => {
+                changes.push(new, Op::Insert, time);
+                self.live += 1;
+            }
             Some(old) if old == new => {}
             Some(old) => {
                 changes.push(old, Op::UpdateBefore, time);
@@ -177,8 +223,21 @@ impl KeyedChanges {
     }
 
     fn remove(&mut self, id: GroupId, time: Micros, changes: &mut Changes) {
+        if let Some(unseen) = &mut self.unseen {
+            unseen.remove(&id);
+        }
         if let Some(old) = self.slot(id as usize).take() {
+            self.live -= 1;
             changes.push(old, Op::Delete, time);
+        }
+    }
+
+    fn check_limit(&self) -> Result<()> {
+        match self.plan.limit {
+            Some(limit) if self.live > limit => Err(Error::failed(format!(
+                "the relation has more than {limit} rows, and each takes memory: raise max_rows, or read less of it"
+            ))),
+            _ => Ok(()),
         }
     }
 

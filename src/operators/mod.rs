@@ -4,7 +4,7 @@
 //! produces goes to its [`Output`]. The runtime owns it on one thread.
 
 use crate::error::{Result, RowError};
-use crate::event::{EventBatch, Micros};
+use crate::event::{EventBatch, Mark, Micros};
 
 pub mod aggregate_plan;
 pub mod aggregates;
@@ -31,11 +31,13 @@ pub mod output_events;
 pub mod output_rate;
 pub mod over;
 pub mod partition_keys;
+pub mod relation_rows;
 pub mod route;
 pub mod row_errors;
 pub mod running_aggregate;
 pub mod session_aggregate;
 pub mod slice_aggregate;
+pub mod source_time;
 pub mod split_rows;
 pub mod state;
 pub mod table_query_join;
@@ -77,6 +79,11 @@ pub trait Operator: Send {
     /// Learns that time has moved. Called before the watermark is passed on downstream, so that what the operator emits
     /// now goes ahead of it.
     fn advance(&mut self, _time: TimeUpdate, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// Learns what a source that copies a relation says between its rows. Only the operator at the entry of its stream hears it.
+    fn mark(&mut self, _mark: Mark, _out: &mut Output) -> Result<()> {
         Ok(())
     }
 

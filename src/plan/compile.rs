@@ -163,6 +163,7 @@ pub fn compile(source: SourceText, environment: &Environment) -> Result<Compiled
         text: &text,
         environment: environment.variables,
         layers: environment.layers,
+        outside: environment.outside,
     };
     let mut functions = environment.functions.clone();
     sql_functions::declare(&statements, &mut functions, &text)?;

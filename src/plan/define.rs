@@ -9,6 +9,7 @@ use eventflux_sqlparser::{
     TriggerSchedule as Schedule,
 };
 
+use super::compile::Outside;
 use super::stream_options::{STREAM_OPTIONS, of_stream, settings};
 use super::text::Text;
 use super::window_args::window_kind;
@@ -20,7 +21,7 @@ use crate::config::environment::substitute;
 use crate::config::layers::Layers;
 use crate::config::nearest::nearest;
 use crate::config::options::{OptionKind, OptionSpec, Options, RawOption};
-use crate::connectors::{FormatUse, Registry};
+use crate::connectors::{FormatUse, Registry, SourceConnector, SourceRows};
 use crate::error::{Code, Diagnostic};
 use crate::event::Micros;
 use crate::event::cron::CronSchedule;
@@ -42,6 +43,8 @@ pub struct Definer<'a> {
     pub environment: &'a dyn Fn(&str) -> Option<String>,
     /// Options from outside the app.
     pub layers: &'a Layers,
+    /// Whether sources will bring their own time.
+    pub outside: Outside,
 }
 
 impl Definer<'_> {
@@ -473,12 +476,15 @@ impl Definer<'_> {
         }
         let connector_raw = self.with_directories(name, specs, connector_raw)?;
         let format_raw = self.with_directories(format_name.unwrap_or_default(), format_specs, format_raw)?;
+        let side = connector.source().filter(|_| kind == "source");
         let connection = Connection {
             connector: name.to_string(),
             options: Options::check(name, specs, &connector_raw)?,
             format: format_name.map(str::to_string),
             format_options: Options::check(format_name.unwrap_or_default(), format_specs, &format_raw)?,
             raw: others,
+            relation: side.is_some_and(|source| source.rows() == SourceRows::Relation),
+            tells_time: side.is_some_and(SourceConnector::tells_time) && self.outside == Outside::Connected,
         };
         let role = match kind {
             "source" => Role::Source(connection),

@@ -56,6 +56,8 @@ pub struct StreamPlanStream {
     pub entry: NodeId,
     /// The node of the stream itself.
     pub node: NodeId,
+    /// Of a stream that copies a relation: the node that hears what its source says between rows.
+    pub relation: Option<NodeId>,
     /// For a named window: the node that gives all changes of its content.
     pub content: Option<NodeId>,
     /// For a named window: the node that holds it.

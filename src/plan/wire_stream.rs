@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 
 use super::lower::Flow;
 use super::lower_window::named_window;
@@ -10,11 +10,13 @@ use super::partition::block_of;
 use super::stream_plan::{NodeId, PlanNodeKind, StreamPlan, StreamPlanStream};
 use super::text::Text;
 use super::watermark::bound_of;
-use crate::catalog::streams::{Role, StreamDef};
+use crate::catalog::streams::{Connection, Role, StreamDef};
 use crate::error::Diagnostic;
 use crate::operators::OperatorPlan;
 use crate::operators::event_time_order::EventTimeOrderPlan;
 use crate::operators::keyed_changes::KeyedChangesPlan;
+use crate::operators::relation_rows::{Deletes, RelationRowsPlan};
+use crate::operators::source_time::SourceTimePlan;
 use crate::operators::split_rows::SplitRowsPlan;
 use crate::operators::trigger::TriggerPlan;
 use crate::operators::watermark::WatermarkPlan;
@@ -33,6 +35,37 @@ impl Chain<'_> {
     fn add(&mut self, what: &str, operator: Arc<dyn OperatorPlan>) -> NodeId {
         let id = format!("{}/{what}", self.def.state_id());
         self.push(PlanNodeKind::Operator(operator), id)
+    }
+
+    /// The columns of the PRIMARY KEY among those that are wanted.
+    fn key(&self, wanted: &[usize]) -> Vec<usize> {
+        let key = self.def.primary_key.iter();
+        key.filter_map(|column| wanted.binary_search(column).ok()).collect()
+    }
+
+    /// What makes events of the changes of a relation. It comes first: they are in the order in which they were made.
+    fn relation(&mut self, wanted: &[usize], schema: &SchemaRef) -> NodeId {
+        if self.def.source_tells_time() {
+            let idle = self.def.settings.idle_timeout;
+            self.add("time", Arc::new(SourceTimePlan { idle }));
+        }
+        let (Role::Source(Connection { options, .. }) | Role::Sink(Connection { options, .. })) = &self.def.role else {
+            return self.add("relation", Arc::new(SplitRowsPlan));
+        };
+        let limit = options
+            .integer("max_rows")
+            .map_or(usize::MAX, |rows| rows.unsigned_abs() as usize);
+        let schema = schema.clone();
+        if self.def.primary_key.is_empty() {
+            let deletes = match options.text("deletes") {
+                Some("ignore") => Deletes::Ignored,
+                _ => Deletes::Refused,
+            };
+            return self.add("relation", Arc::new(RelationRowsPlan { schema, deletes, limit }));
+        }
+        let key = self.key(wanted);
+        let limit = Some(limit);
+        self.add("changes", Arc::new(KeyedChangesPlan { key, schema, limit }))
     }
 
     fn push(&mut self, kind: PlanNodeKind, id: String) -> NodeId {
@@ -72,6 +105,7 @@ pub(super) fn add_stream(
         };
         chain.add("trigger", Arc::new(operator));
     }
+    let relation = def.copies_relation().then(|| chain.relation(&wanted, &schema));
     if let Some(watermark) = &def.watermark {
         let operator = WatermarkPlan {
             column: wanted.binary_search(&watermark.column).unwrap_or_default(),
@@ -86,10 +120,10 @@ pub(super) fn add_stream(
         let schema = schema.clone();
         chain.add("order", Arc::new(EventTimeOrderPlan { schema }));
     }
-    if !def.primary_key.is_empty() {
-        let key = def.primary_key.iter();
-        let key = key.filter_map(|column| wanted.binary_search(column).ok()).collect();
-        chain.add("changes", Arc::new(KeyedChangesPlan { key, schema }));
+    if !def.primary_key.is_empty() && relation.is_none() {
+        let key = chain.key(&wanted);
+        let limit = None;
+        chain.add("changes", Arc::new(KeyedChangesPlan { key, schema, limit }));
     }
     // What a window gives for one event is several changes, of which each goes its ways before the next.
     let (split, split_behind) = match &def.window {
@@ -134,6 +168,7 @@ pub(super) fn add_stream(
         def: def.clone(),
         entry,
         node,
+        relation,
         content,
         held_by,
         wanted,

@@ -20,7 +20,7 @@ use super::text::Text;
 use super::watermark::bound_is_computed;
 use super::wire_stream::add_stream;
 use crate::catalog::streams::{Connection, LatePolicy, Role, StreamDef};
-use crate::connectors::Registry;
+use crate::connectors::{Registry, Unfit};
 use crate::error::{Code, Diagnostic};
 use crate::formats::DecodeSchema;
 use crate::operators::output_events::{OutputEventsPlan, OutputForm};
@@ -49,6 +49,31 @@ impl Compiled {
         self.check_exclusive(environment.registry, text)?;
         // Lowering finds what only it can: circles, watermarks that are not TIMESTAMPs.
         self.stream_plan(Columns::All).map(|_| ())
+    }
+
+    /// Asks every source whether what it reads is there and fits. Those that cannot be asked now are told to `unreachable`.
+    pub fn check_outside(
+        &self,
+        registry: &Registry,
+        mut unreachable: impl FnMut(Diagnostic) -> Result<(), Diagnostic>,
+    ) -> Result<(), Diagnostic> {
+        let text = Text::new(&self.source);
+        for stream in &self.streams {
+            let at = |mut error: Diagnostic| {
+                if error.span.is_none() {
+                    error.span.clone_from(&stream.span);
+                }
+                text.finish(error)
+            };
+            let schema = DecodeSchema::all(stream.schema.clone());
+            let source = registry.build_source(stream, schema).map_err(at)?;
+            match source.map_or(Ok(()), |mut source| source.check()) {
+                Ok(()) => {}
+                Err(Unfit::Unreachable(error)) => unreachable(at(error))?,
+                Err(Unfit::Wrong(error)) => return Err(at(error)),
+            }
+        }
+        Ok(())
     }
 
     /// Connectors that only one stream can read are read by one.
@@ -144,7 +169,7 @@ impl Compiled {
     /// The streams with a WATERMARK, and those that only such streams feed.
     fn event_time_streams(&self) -> BTreeSet<String> {
         let mut found: BTreeSet<String> = BTreeSet::new();
-        let declared = self.streams.iter().filter(|stream| stream.watermark.is_some());
+        let declared = self.streams.iter().filter(|stream| stream.has_event_time());
         found.extend(declared.map(|stream| stream.name.clone()));
         loop {
             let mut fed: BTreeMap<&str, bool> = BTreeMap::new();

@@ -1,5 +1,6 @@
 //! From a plan to graphs with their sources, sinks and ways to each other: one for each task.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -16,7 +17,7 @@ use super::source_thread::{SourceRetry, SourceThread};
 use super::tap::{SinkThread, Tap};
 use super::task::{Joining, Resumed};
 use crate::catalog::streams::{Role, StreamDef};
-use crate::connectors::{Position, Registry, Sink, Source, StopSignal};
+use crate::connectors::{DurablePosition, Position, Registry, Sink, Source, StopSignal};
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::formats::DecodeSchema;
 use crate::operators::Watermark;
@@ -53,6 +54,10 @@ pub struct BuiltSource {
     pub id: String,
     /// Where its events enter.
     pub entry: NodeIndex,
+    /// What hears its marks.
+    pub relation: Option<NodeIndex>,
+    /// Whether the stream goes by the time that the source tells.
+    pub tells_time: bool,
     /// Its thread.
     pub thread: SourceThread,
     /// Whether it has event time and will certainly bring something or end.
@@ -96,6 +101,8 @@ pub struct Builder<'a> {
     /// By sending and receiving task.
     channels: Vec<Channel>,
     keeps_last_parts: bool,
+    /// With checkpoints, by the id of a source: where it is told what is durable.
+    pub durable: BTreeMap<String, DurablePosition>,
 }
 
 /// An edge from one part to another. Those of a part, and those into it, have nodes after its own: first what comes in.
@@ -148,6 +155,7 @@ impl<'a> Builder<'a> {
             event_time: event_time_nodes(plan),
             crossings: Vec::new(),
             channels: Vec::new(),
+            durable: BTreeMap::new(),
         };
         builder.connect();
         builder
@@ -342,13 +350,19 @@ impl<'a> Builder<'a> {
                     if let Some(position) = &resumed.position {
                         source.seek(position)?;
                     }
-                    let waited_for = stream.def.watermark.is_some() && source.is_bounded();
+                    let waited_for = stream.def.has_event_time() && source.is_bounded();
                     let retry = self.source_retry(&stream.def, schema, &resumed);
-                    let thread = self.start_source(&stream.def.name, source, retry)?;
+                    let id = stream.def.state_id();
+                    let durable = self.setup.opened.is_some().then(DurablePosition::default);
+                    self.durable
+                        .extend(durable.clone().map(|durable| (id.to_string(), durable)));
+                    let thread = self.start_source(&stream.def.name, source, retry, durable)?;
                     built.sources.push(BuiltSource {
                         stream: stream.def.name.clone(),
                         id: stream.def.state_id().to_string(),
                         entry,
+                        relation: stream.relation.and_then(|node| nodes.binary_search(&node).ok()),
+                        tells_time: stream.def.source_tells_time(),
                         thread,
                         waited_for,
                         resumed,
@@ -389,8 +403,15 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn start_source(&self, name: &str, source: Box<dyn Source>, retry: Option<SourceRetry>) -> Result<SourceThread> {
-        SourceThread::start(name, source, retry, self.stop.clone(), self.setup.clock.clone())
+    fn start_source(
+        &self,
+        name: &str,
+        source: Box<dyn Source>,
+        retry: Option<SourceRetry>,
+        durable: Option<DurablePosition>,
+    ) -> Result<SourceThread> {
+        let (stop, clock) = (self.stop.clone(), self.setup.clock.clone());
+        SourceThread::start(name, source, retry, durable, stop, clock)
     }
 
     /// How a source that has failed begins again, if it does: a new one where the last one was.
@@ -442,7 +463,7 @@ impl<'a> Builder<'a> {
         };
         let mut inputs: Vec<Watermark> = node.inputs.iter().enumerate().map(input).collect();
         if let Some(stream) = entry_of {
-            let outside = self.plan.streams[stream].def.watermark.is_some();
+            let outside = self.plan.streams[stream].def.has_event_time();
             inputs.push(initial(
                 outside && matches!(self.plan.streams[stream].def.role, Role::Source(_)),
             ));
@@ -603,7 +624,7 @@ fn event_time_nodes(plan: &StreamPlan) -> Vec<bool> {
         let begins = plan
             .streams
             .iter()
-            .any(|stream| stream.entry == id && stream.def.watermark.is_some())
+            .any(|stream| stream.entry == id && stream.def.has_event_time())
             || matches!(&plan.nodes[id].kind, PlanNodeKind::Operator(operator) if operator.begins_event_time());
         let mut inputs = plan.nodes[id].inputs.iter().enumerate();
         let timed = |(port, &from): (usize, &NodeId)| {

@@ -22,7 +22,7 @@ use super::graph_errors::ErrorOutput;
 use super::metrics::{QueryMetrics, StreamMetrics};
 use super::tap::Tap;
 use crate::error::Result;
-use crate::event::{EventBatch, Micros};
+use crate::event::{EventBatch, Mark, Micros};
 use crate::operators::state::{State, StateReader, StateWriter};
 use crate::operators::{BEGINNING_OF_TIME, CONTROL, END_OF_TIME, Operator, Outcome, Output, TimeUpdate, Watermark};
 
@@ -171,6 +171,26 @@ impl Graph {
 
     /// Takes a watermark from another task.
     pub fn receive_time(&mut self, node: NodeIndex, port: usize, watermark: Watermark, now: Micros) -> Result<()> {
+        self.work.push(Work::Time { node, port, watermark });
+        self.run(now)
+    }
+
+    /// A source says something between its rows; `node` is the operator of its stream that hears it.
+    pub fn mark(&mut self, node: NodeIndex, mark: Mark, now: Micros) -> Result<()> {
+        let Stage::Operator(operator) = &mut self.nodes[node].spec.stage else {
+            return Ok(());
+        };
+        self.output.set_now(now);
+        operator.mark(mark, &mut self.output)?;
+        let outcome = self.output.take();
+        self.settle(node, outcome, None, now)?;
+        self.run(now)
+    }
+
+    /// A source tells that no event older than `watermark` will come.
+    pub fn tell_time(&mut self, node: NodeIndex, watermark: Micros, now: Micros) -> Result<()> {
+        let port = self.external_port(node);
+        let watermark = Watermark::At(watermark);
         self.work.push(Work::Time { node, port, watermark });
         self.run(now)
     }

@@ -21,7 +21,7 @@ use super::snapshot::Snapshot;
 use super::source_thread::Ended;
 use super::tap::Tap;
 use super::task::{Control, Inputs, LastPart, Sent, SourceInput, Task, more_after_the_end, window_rows, written};
-use crate::connectors::{Emitted, Position, Registry, StopSignal};
+use crate::connectors::{Around, DurablePosition, Emitted, Position, Registry, StopSignal};
 use crate::error::{Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros, VirtualClock};
 use crate::plan::stream_plan::{StreamId, StreamPlan};
@@ -70,6 +70,8 @@ pub type Opened = Box<dyn FnOnce(&Snapshot, Option<&Snapshot>) -> Result<()>>;
 
 /// A running app.
 pub struct Instance {
+    /// With checkpoints, by the id of a source: where it is told what is durable.
+    durable: BTreeMap<String, DurablePosition>,
     driver: Driver,
     /// By stream: its task, and its entry and own node there.
     places: Vec<Place>,
@@ -180,6 +182,7 @@ impl Instance {
             Mode::Inline => start_inline(parts, &lifecycle, &clock)?,
         };
         Ok(Instance {
+            durable: std::mem::take(&mut builder.durable),
             driver,
             places,
             workers,
@@ -219,10 +222,20 @@ impl Instance {
                         batch,
                         errors,
                         position: None,
+                        around: Around::default(),
                     },
                     now,
                 );
                 done.inspect_err(|_| self.lifecycle.stop())
+            }
+        }
+    }
+
+    /// A snapshot is where it survives a crash: tells the sources.
+    pub fn keep(&self, snapshot: &Snapshot) {
+        for (id, durable) in &self.durable {
+            if let Some(position) = snapshot.positions.get(id) {
+                *durable.lock() = Some(position.clone());
             }
         }
     }
@@ -515,8 +528,10 @@ fn start_task(
         stream: source.stream,
         id: source.id,
         node: source.entry,
+        relation: source.relation,
         events: source.thread.events,
         ended: source.thread.ended,
+        tells_time: source.tells_time,
         waited_for: source.waited_for,
         resumed: source.resumed,
     });
@@ -606,7 +621,18 @@ fn carry_source(source: &BuiltSource, inline: &Mutex<Inline>, clock: &Arc<dyn Cl
         }
         let mut inline = inline.lock();
         let position = emitted.position.take();
+        let around = emitted.around;
+        if let (Some(mark), Some(relation)) = (around.before, source.relation) {
+            inline.graph.mark(relation, mark, clock.now())?;
+        }
         inline.take(source.entry, emitted, clock.now())?;
+        if let (Some(mark), Some(relation)) = (around.after, source.relation) {
+            inline.graph.mark(relation, mark, clock.now())?;
+        }
+        if let Some(watermark) = around.watermark.filter(|_| source.tells_time) {
+            inline.graph.tell_time(source.entry, watermark, clock.now())?;
+        }
+        inline.graph.flush(clock.now())?;
         if let Some(position) = position {
             inline.positions.insert(source.id.clone(), position);
         }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::errors::StreamErrors;
 use crate::catalog::error_policy::Retry;
-use crate::connectors::{Emitted, Flow, Position, Source, SourceOutput, StopSignal};
+use crate::connectors::{Around, DurablePosition, Emitted, Flow, Position, Source, SourceOutput, StopSignal};
 use crate::error::{Error, ErrorKind, Result, RowError};
 use crate::event::{Clock, EventBatch, Times};
 
@@ -42,6 +42,7 @@ impl SourceThread {
         stream: &str,
         source: Box<dyn Source>,
         retry: Option<SourceRetry>,
+        durable: Option<DurablePosition>,
         stop: StopSignal,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
@@ -52,7 +53,7 @@ impl SourceThread {
         std::thread::Builder::new()
             .name(format!("source {stream}"))
             .spawn(move || {
-                let mut output = SourceOutput::new(sender, stop, clock);
+                let mut output = SourceOutput::new(sender, stop, clock).with_durable(durable);
                 let run = std::panic::AssertUnwindSafe(|| match retry {
                     Some(retry) => retry.run(source, &mut output),
                     None => run(source, &mut output),
@@ -140,6 +141,7 @@ impl SourceRetry {
                 attempts,
             }],
             position: None,
+            around: Around::default(),
         })
     }
 }

@@ -33,7 +33,7 @@ use super::joined::Joined;
 use super::snapshot::Snapshot;
 use super::source_thread::Ended;
 use super::tap::Tap;
-use crate::connectors::{Emitted, Position, StopSignal};
+use crate::connectors::{Around, Emitted, Position, StopSignal};
 use crate::error::{Error, Result, RowError};
 use crate::event::{Clock, EventBatch, Micros};
 use crate::tables::slot::TableSlot;
@@ -47,10 +47,14 @@ pub struct SourceInput {
     pub id: String,
     /// Where its events enter.
     pub node: NodeIndex,
+    /// What hears its marks.
+    pub relation: Option<NodeIndex>,
     /// Its events.
     pub events: Receiver<Emitted>,
     /// How it ended.
     pub ended: Arc<Mutex<Option<Ended>>>,
+    /// Whether its watermarks count.
+    pub tells_time: bool,
     /// Whether it has event time and will certainly bring something or end.
     pub waited_for: bool,
     /// Where it goes on, if it does.
@@ -477,11 +481,27 @@ impl Task {
         let mut errors = first.errors;
         let mut joined = Joined::new(first.batch);
         let mut position = first.position;
-        while self.joining == Joining::Yes && joined.wants_more() {
-            let Ok(next) = source.input.events.try_recv() else {
+        let mut around = first.around;
+        // What stands around events parts them from the others.
+        let alone = around != Around::default();
+        if let (Some(mark), Some(relation)) = (around.before.take(), source.input.relation) {
+            self.graph.mark(relation, mark, self.clock.now())?;
+        }
+        while self.joining == Joining::Yes && !alone && joined.wants_more() {
+            let Ok(mut next) = source.input.events.try_recv() else {
                 break;
             };
             errors.extend(next.errors);
+            if next.around != Around::default() {
+                let before = std::mem::replace(&mut joined, Joined::new(next.batch));
+                self.graph.send(node, before.finish()?, self.clock.now())?;
+                if let (Some(mark), Some(relation)) = (next.around.before.take(), source.input.relation) {
+                    self.graph.mark(relation, mark, self.clock.now())?;
+                }
+                position = next.position.or(position);
+                around = next.around;
+                break;
+            }
             position = next.position.or(position);
             if let Some(full) = joined.add(next.batch) {
                 self.graph.send(node, full.finish()?, self.clock.now())?;
@@ -489,10 +509,23 @@ impl Task {
         }
         self.graph.report(node, errors, self.clock.now())?;
         self.graph.send(node, joined.finish()?, self.clock.now())?;
+        self.after_events(index, around)?;
         if position.is_some() {
             self.sources[index].position = position;
         }
         Ok(())
+    }
+
+    /// What a source says after events.
+    fn after_events(&mut self, index: usize, around: Around) -> Result<()> {
+        let input = &self.sources[index].input;
+        if let (Some(mark), Some(relation)) = (around.after, input.relation) {
+            self.graph.mark(relation, mark, self.clock.now())?;
+        }
+        match around.watermark.filter(|_| input.tells_time) {
+            Some(watermark) => self.graph.tell_time(input.node, watermark, self.clock.now()),
+            None => Ok(()),
+        }
     }
 
     fn end_source(&mut self, index: usize) -> Result<()> {

@@ -27,8 +27,16 @@ or without. `--features full` builds in the formats of which the default build h
 /// What is in no build without its cargo feature.
 const OPTIONAL: [&str; 3] = ["Format `avro`", "Format `parquet`", "Format `protobuf`"];
 
-/// The connectors of the server, which are in builds with it.
-const SERVED: [&str; 3] = ["graphql", "sse", "websocket"];
+/// The same of connectors.
+const OPTIONAL_CONNECTORS: [&str; 7] = [
+    "Connector `graphql`, sink",
+    "Connector `http`, sink",
+    "Connector `materialize`, source",
+    "Connector `postgres`, source",
+    "Connector `risingwave`, source",
+    "Connector `sse`, sink",
+    "Connector `websocket`, sink",
+];
 
 fn table(prefix: &str, options: &[OptionSpec]) -> String {
     let mut text = String::from("\n| option | type | default | meaning |\n|---|---|---|---|\n");
@@ -64,15 +72,13 @@ fn sections() -> Vec<(String, String)> {
     ];
     let registry = Registry::builtin();
     let there = fs::read_to_string(root().join(PAGE)).unwrap_or_default();
-    let mut of_connectors: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-    for name in SERVED {
-        let title = format!("Connector `{name}`, sink");
-        let text = written(&there, &title);
-        of_connectors.insert(name.to_string(), vec![(title, text)]);
-    }
+    let mut connectors: BTreeMap<String, String> = OPTIONAL_CONNECTORS
+        .iter()
+        .filter(|title| there.contains(**title))
+        .map(|title| (title.to_string(), written(&there, title)))
+        .collect();
     for connector in registry.connectors() {
         let name = connector.name();
-        let mut own = Vec::new();
         let sides = [
             ("source", connector.source().map(|side| side.options())),
             ("sink", connector.sink().map(|side| side.options())),
@@ -80,12 +86,17 @@ fn sections() -> Vec<(String, String)> {
         for (side, options) in sides {
             if let Some(options) = options {
                 let title = format!("Connector `{name}`, {side}");
-                own.push((title, table(&format!("{name}."), options)));
+                connectors.insert(title, table(&format!("{name}."), options));
             }
         }
-        of_connectors.insert(name.to_string(), own);
     }
-    sections.extend(of_connectors.into_values().flatten());
+    // A connector's source before its sink.
+    let mut connectors: Vec<_> = connectors.into_iter().collect();
+    connectors.sort_by_key(|(title, _)| {
+        let name = title.split('`').nth(1).unwrap_or_default().to_string();
+        (name, title.ends_with("sink"))
+    });
+    sections.extend(connectors);
     let mut formats: BTreeMap<String, Option<String>> =
         OPTIONAL.iter().map(|title| (title.to_string(), None)).collect();
     for format in registry.formats() {

@@ -142,7 +142,12 @@ fn the_stronger_layer_gives_each_option() {
                     base += ", format = 'json'";
                 }
                 for required in options.iter().filter(|other| other.required && other.name != spec.name) {
-                    base += &format!(", \"{}\" = '1'", required.name);
+                    let value = if required.kind == OptionKind::Text { "x" } else { "1" };
+                    base += &format!(", \"{}\" = '{value}'", required.name);
+                }
+                // One of two must be given.
+                if connector.name() == "materialize" && !["relation", "query"].contains(&spec.name) {
+                    base += ", relation = 'x'";
                 }
                 pairs += check_option(STREAM, COLUMNS, &base, connector.name(), spec);
             }

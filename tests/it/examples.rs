@@ -11,6 +11,9 @@ use super::support::{Finished, Running, Scratch, repository};
 /// Every example, so that a new one is not forgotten here.
 const TESTED: &[&str] = &["datagen", "error-handling", "follow", "quickstart", "stdin"];
 
+/// Those that need a cargo feature.
+const OPTIONAL: &[(&str, bool)] = &[("materialize", cfg!(feature = "materialize"))];
+
 #[test]
 fn every_example_is_tested_and_has_a_readme() {
     let mut found: Vec<String> = Vec::new();
@@ -26,12 +29,16 @@ fn every_example_is_tested_and_has_a_readme() {
         }
     }
     found.sort();
-    assert_eq!(found, TESTED);
+    let optional = OPTIONAL.iter().map(|(example, _)| *example);
+    let mut tested: Vec<&str> = TESTED.iter().copied().chain(optional).collect();
+    tested.sort_unstable();
+    assert_eq!(found, tested);
 }
 
 #[test]
 fn every_example_validates_and_explains() {
-    for example in TESTED {
+    let built = OPTIONAL.iter().filter(|(_, built)| *built).map(|(example, _)| example);
+    for example in TESTED.iter().chain(built) {
         let scratch = Scratch::copy_of(&format!("examples/{example}"));
         let validated = scratch.run(["validate", "app.sql"]).code(0);
         assert!(validated.stdout.starts_with("ok: "), "{validated:?}");

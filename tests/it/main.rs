@@ -4,6 +4,8 @@ mod cases;
 mod cli;
 mod config;
 mod diagnostics;
+#[cfg(feature = "materialize")]
+mod emulators;
 mod errors;
 mod examples;
 mod follow;
@@ -19,4 +21,6 @@ mod runtime;
 mod server;
 mod support;
 mod tables;
+#[cfg(feature = "materialize")]
+mod upstream;
 mod windows;

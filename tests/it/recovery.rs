@@ -10,7 +10,7 @@ mod formats;
 #[path = "recovery/ids.rs"]
 mod ids;
 #[path = "recovery/kills.rs"]
-mod kills;
+pub mod kills;
 #[cfg(feature = "s3")]
 #[path = "recovery/s3.rs"]
 mod s3;

@@ -9,7 +9,7 @@ mod model;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
-mod server;
+pub mod server;
 mod snapshots;
 #[cfg(feature = "sqlite")]
 mod sqlite;

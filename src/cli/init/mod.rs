@@ -1,5 +1,7 @@
 //! `eventflux init`: a small project that runs.
 
+mod from;
+
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,7 +12,8 @@ use crate::error::{Error, Result};
 const EXAMPLES: &str = "\
 Examples:
   eventflux init my-app
-  eventflux run my-app/app.sql";
+  eventflux run my-app/app.sql
+  eventflux init --from postgres --url postgresql://me@localhost/shop --relation orders > app.sql";
 
 /// Write a small app that runs: SQL, data and a test.
 ///
@@ -18,9 +21,11 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Init {
-    /// The directory.
-    #[arg(value_name = "DIR")]
-    directory: PathBuf,
+    /// The directory. With --from it may be left out: then the app is printed.
+    #[arg(value_name = "DIR", required_unless_present = "from")]
+    directory: Option<PathBuf>,
+    #[command(flatten)]
+    from: from::From,
 }
 
 /// What is written.
@@ -34,7 +39,19 @@ const FILES: &[(&str, &str)] = &[
 impl Init {
     /// Writes the project; the exit code.
     pub fn execute(self) -> u8 {
-        let directory = &self.directory;
+        let app = match self.from.from.as_deref().map(|connector| self.from.app(connector)) {
+            None => None,
+            Some(Ok(app)) => Some(app),
+            Some(Err(error)) => {
+                output::report(&error);
+                return exit::BAD_INPUT;
+            }
+        };
+        let (directory, files) = match (&self.directory, &app) {
+            (Some(directory), None) => (directory, FILES),
+            (Some(directory), Some(app)) => (directory, &[("app.sql", app.as_str())][..]),
+            (None, app) => return output::print(app.as_deref().unwrap_or_default()),
+        };
         match is_taken(directory) {
             Ok(false) => {}
             Ok(true) => {
@@ -49,14 +66,20 @@ impl Init {
                 return exit::BAD_INPUT;
             }
         }
-        if let Err(error) = write_all(directory) {
+        if let Err(error) = write_all(directory, files) {
             output::report(&error);
             return exit::FAILED;
         }
         let shown = directory.display();
         let mut text = String::new();
-        for (name, _) in FILES {
+        for (name, _) in files {
             text.push_str(&format!("wrote {}\n", directory.join(name).display()));
+        }
+        if app.is_some() {
+            text.push_str(&format!(
+                "\nNext:\n  eventflux validate --connect {shown}/app.sql  see whether it fits\n  eventflux run {shown}/app.sql                 run it\n"
+            ));
+            return output::print(&text);
         }
         text.push_str(&format!(
             "\nNext:\n  eventflux run {shown}/app.sql      run it\n  eventflux test {shown}             test it\n  \
@@ -74,10 +97,10 @@ fn is_taken(directory: &Path) -> Result<bool> {
     }
 }
 
-fn write_all(directory: &Path) -> Result<()> {
+fn write_all(directory: &Path, files: &[(&str, &str)]) -> Result<()> {
     let cannot = |path: &Path, error| Error::io(format!("cannot write {}", path.display()), error);
     std::fs::create_dir_all(directory).map_err(|error| cannot(directory, error))?;
-    for (name, content) in FILES {
+    for (name, content) in files {
         let path = directory.join(name);
         // Never over a file that somebody has put there meanwhile.
         let file = OpenOptions::new().write(true).create_new(true).open(&path);

@@ -11,6 +11,7 @@ use crate::formats::DecodeSchema;
 fn reading(input: std::io::PipeReader) -> Box<dyn Source> {
     let schema = DecodeSchema::all(text_schema());
     let spec = SourceSpec {
+        key: Vec::new(),
         stream: "S".to_string(),
         options: options("stdin", Stdin.options(), &[]).unwrap(),
         format: Some(FormatSource::new(Arc::new(Lines), schema.clone(), Options::default())),

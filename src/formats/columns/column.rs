@@ -211,6 +211,16 @@ impl Column {
         Ok(())
     }
 
+    /// Appends a value that nobody will look at: NULL where that is allowed.
+    #[cfg(feature = "pg-client")]
+    pub(crate) fn push_filler(&mut self) {
+        let nulls = self.nulls.len();
+        self.push_default();
+        if !self.field.is_nullable() {
+            self.nulls.truncate(nulls);
+        }
+    }
+
     /// Appends a NULL whatever the field says: what lies under a NULL struct may be NOT NULL itself.
     fn push_default(&mut self) {
         self.nulls.push(self.len());

@@ -18,11 +18,11 @@ mod temporal;
 mod views;
 
 pub(crate) use column::{Column, Values, finish};
-#[cfg(feature = "parquet")]
+#[cfg(any(feature = "parquet", feature = "pg-client"))]
 pub(crate) use interval::parse as parse_interval;
 #[cfg(any(test, feature = "parquet"))]
 pub(crate) use interval::write as write_interval;
-#[cfg(any(feature = "avro", feature = "protobuf"))]
+#[cfg(any(feature = "avro", feature = "protobuf", feature = "pg-client"))]
 pub(crate) use reject::Reject;
 pub(crate) use reject::shorten;
 pub(crate) use temporal::parse_timestamp;

@@ -80,6 +80,7 @@ impl Server {
             "--no-sync",
         ]);
         run(initdb);
+        certificates(folder.path());
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         drop(listener);
@@ -109,6 +110,17 @@ impl Server {
         format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// The certificate of the authority by which it proves that it is localhost.
+    #[cfg(feature = "postgres-cdc")]
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    #[cfg(feature = "postgres-cdc")]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -119,7 +131,9 @@ impl Server {
         start.arg("-D").arg(self.data());
         start.arg("-l").arg(self.folder.path().join("data/log"));
         let options = format!(
-            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300",
+            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300 \
+             -c wal_level=logical -c max_replication_slots=100 -c max_wal_senders=100 \
+             -c ssl=on -c ssl_cert_file=../server.pem -c ssl_key_file=../server.key",
             self.port,
             self.data().display()
         );
@@ -130,6 +144,52 @@ impl Server {
     /// Stops it at once, as a crash would.
     pub fn crash(&self) {
         run(stop(&self.data()));
+    }
+}
+
+/// Makes an authority, `ca.pem`, and a certificate by it for the name localhost.
+fn certificates(folder: &Path) {
+    let at = |name: &str| folder.join(name).display().to_string();
+    std::fs::write(folder.join("names"), "subjectAltName = DNS:localhost\n").expect("a file");
+    let (ca, ca_key) = (at("ca.pem"), at("ca.key"));
+    let (pem, key, request, names) = (at("server.pem"), at("server.key"), at("server.csr"), at("names"));
+    let new = ["req", "-newkey", "rsa:2048", "-nodes"];
+    let steps: [&[&str]; 3] = [
+        &[
+            "-x509",
+            "-days",
+            "3650",
+            "-subj",
+            "/CN=An authority of the tests",
+            "-keyout",
+            &ca_key,
+            "-out",
+            &ca,
+        ],
+        &["-subj", "/CN=localhost", "-keyout", &key, "-out", &request],
+        &[
+            "x509",
+            "-req",
+            "-days",
+            "3650",
+            "-in",
+            &request,
+            "-CA",
+            &ca,
+            "-CAkey",
+            &ca_key,
+            "-CAcreateserial",
+            "-out",
+            &pem,
+            "-extfile",
+            &names,
+        ],
+    ];
+    for (step, arguments) in steps.into_iter().enumerate() {
+        // As the user who runs the server, whose key it must be.
+        let mut openssl = command("openssl");
+        openssl.args(if step < 2 { &new[..] } else { &[] }).args(arguments);
+        run(openssl);
     }
 }
 
