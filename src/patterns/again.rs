@@ -183,8 +183,11 @@ impl Step<'_> {
         let leading = program.leading_every == Some(part);
         again.begun = !leading;
         let was = std::mem::replace(&mut self.beginning, leading);
+        let matched = std::mem::take(&mut self.matched);
         self.begin(&mut again, part);
         self.go_on_after_rounds(&mut again, part);
+        again.set_whole(self.matched);
+        self.matched = matched;
         self.beginning = was;
         self.by_time = by_time;
         let timers = std::mem::replace(&mut self.timers, own_timers);

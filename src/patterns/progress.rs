@@ -47,6 +47,9 @@ pub struct Slots {
     pub inside: u64,
     /// Those of them that are complete but may still take events.
     pub complete: u64,
+    /// It began again complete as it is: what it takes next makes it a match.
+    #[serde(default)]
+    pub whole: bool,
     /// The WITHIN parts that are complete but may still take events, by their number.
     pub ended: u64,
     /// The counters, the marks, the deadlines, the times of guards.
@@ -168,6 +171,18 @@ impl Attempt {
         if let Some(slots) = &mut self.slots {
             slots.inside &= !everies;
             slots.complete &= !everies;
+        }
+    }
+
+    /// Whether it began again complete as it is.
+    pub fn is_whole(&self) -> bool {
+        self.slots.as_ref().is_some_and(|slots| slots.whole)
+    }
+
+    /// Says so, or not.
+    pub fn set_whole(&mut self, whole: bool) {
+        if let Some(slots) = &mut self.slots {
+            slots.whole = whole;
         }
     }
 

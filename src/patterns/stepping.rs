@@ -131,6 +131,7 @@ impl<'a> Step<'a> {
             true => self.take(attempt, first, event),
             false => self.offer_to(attempt, 0, present, event),
         };
+        self.matched |= self.took != 0 && attempt.is_whole();
     }
 
     /// A time without what must not come is over.
@@ -139,6 +140,7 @@ impl<'a> Step<'a> {
         self.by_time = true;
         self.complete(attempt, self.program.elements[element].part);
         self.by_time = false;
+        self.matched |= attempt.is_whole();
     }
 
     /// Offers to a part; whether it took the event. Of a chain the last that can take it does.
@@ -251,13 +253,15 @@ impl<'a> Step<'a> {
                 continue;
             }
             // What that does to the step is not the attempt's own.
-            let (matched, renewed, decided) = (self.matched, self.renewed, self.scratch.decided.len());
+            let matched = std::mem::take(&mut self.matched);
+            let (renewed, decided) = (self.renewed, self.scratch.decided.len());
             let taken_out = &mut self.scratch.begun[index];
             let mut fork = taken_out.0.clone();
             let own_timers = std::mem::replace(&mut self.timers, std::mem::take(&mut taken_out.1));
             fork.waits &= !guards;
             self.complete(&mut fork, and);
             let timers = std::mem::replace(&mut self.timers, own_timers);
+            fork.set_whole(self.matched);
             self.scratch.begun[index] = (fork, timers);
             self.scratch.decided.truncate(decided);
             (self.matched, self.renewed) = (matched, renewed);
