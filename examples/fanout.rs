@@ -83,13 +83,13 @@ fn main() -> Result<(), Failure> {
     let before = memory();
     println!("{kind}: {clients} clients, {rate} changes/s, each to 1/{groups} of them, {seconds} s");
     for client in 0..clients {
-        let (seen, kind) = (seen.clone(), kind.clone());
+        let (own, kind) = (seen.clone(), kind.clone());
         runtime.spawn(async move {
-            if watch(&kind, address, client as usize, client % groups, &seen, began)
+            if watch(&kind, address, client as usize, client % groups, &own, began)
                 .await
                 .is_err()
             {
-                seen.failed.fetch_add(1, Ordering::Relaxed);
+                own.failed.fetch_add(1, Ordering::Relaxed);
             }
         });
         // Not all at once: the queue of connections that wait is short.
