@@ -142,7 +142,11 @@ fn the_stronger_layer_gives_each_option() {
                     base += ", format = 'json'";
                 }
                 for required in options.iter().filter(|other| other.required && other.name != spec.name) {
-                    let value = if required.kind == OptionKind::Text { "x" } else { "1" };
+                    let value = match (required.kind, connector.name()) {
+                        (OptionKind::Text, "http") => "https://example.com/",
+                        (OptionKind::Text, _) => "x",
+                        _ => "1",
+                    };
                     base += &format!(", \"{}\" = '{value}'", required.name);
                 }
                 // One of two must be given.

@@ -39,7 +39,7 @@ pub const SINK: &[OptionSpec] = &[
     )
     .secret(),
     OptionSpec::new(
-        "id",
+        "event-id",
         OptionKind::Text,
         "The column with the event's id, sent as webhook-id. By default one is made, the same whenever the event is sent again.",
     ),

@@ -65,7 +65,7 @@ impl Requests {
             let encoded = self.encoded(&part)?;
             let id = match self.making.id {
                 Some(column) if batch.column(column).is_null(first) => {
-                    return Err(Error::refused("the column of http.id is NULL"));
+                    return Err(Error::refused("the column of http.event-id is NULL"));
                 }
                 Some(column) => pretty::cell(batch.column(column).as_ref(), first),
                 None => self.id(&encoded),

@@ -261,16 +261,16 @@ fn column(options: &Options, option: &str, name: &str, schema: &SchemaRef) -> Re
 }
 
 fn id(options: &Options, schema: &SchemaRef, batch: usize) -> Result<Option<usize>, Diagnostic> {
-    let Some(name) = options.text("id") else {
+    let Some(name) = options.text("event-id") else {
         return Ok(None);
     };
     if batch > 1 {
         return Err(options.invalid(
-            "id",
+            "event-id",
             "a request of several events has an id of its own: leave batch.max-events out",
         ));
     }
-    column(options, "id", name.trim(), schema).map(Some)
+    column(options, "event-id", name.trim(), schema).map(Some)
 }
 
 fn key(spec: &SinkSpec) -> Result<Vec<usize>, Diagnostic> {

@@ -86,7 +86,7 @@ fn rows_say_where_to_with_what_and_when() {
         ("header.X-Kind", "{{#if n}}{{k}}{{else}}none{{/if}}"),
         ("header.X-Fixed", "yes"),
         ("key", "K"),
-        ("id", "n"),
+        ("event-id", "n"),
     ]);
     let entries = requests.of(&batch().slice(0, 3)).unwrap();
     let urls: Vec<&str> = entries.iter().map(|entry| entry.url.as_deref().unwrap()).collect();
@@ -110,7 +110,7 @@ fn rows_say_where_to_with_what_and_when() {
             .of(&batch())
             .unwrap_err()
             .to_string()
-            .contains("http.id is NULL")
+            .contains("http.event-id is NULL")
     );
     assert_eq!(requests.sequence, 3);
 }
@@ -134,7 +134,7 @@ fn rows_of_one_key_go_together_up_to_so_many() {
 
 #[test]
 fn an_envelope_says_what_it_is() {
-    let mut requests = requests(&[("envelope", "true"), ("id", "n")]);
+    let mut requests = requests(&[("envelope", "true"), ("event-id", "n")]);
     let entries = requests.of(&batch().slice(1, 2)).unwrap();
     assert_eq!(
         bodies(&entries),
@@ -163,7 +163,7 @@ fn wrong_options_are_refused_and_no_secret_is_shown() {
         ),
         (&[("basic.password", "hush")], "there is no basic.user"),
         (&[("key", "k, z")], "no column 'z'"),
-        (&[("id", "n"), ("batch.max-events", "2")], "an id of its own"),
+        (&[("event-id", "n"), ("batch.max-events", "2")], "an id of its own"),
     ] {
         let mut all = vec![("url", "https://example.com/")];
         all.retain(|(key, _)| given.iter().all(|(other, _)| key != other));
