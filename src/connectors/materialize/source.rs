@@ -125,17 +125,7 @@ impl MaterializeSource {
                 }
                 Trouble::Refused(_, why) | Trouble::Lost(why) => why,
             };
-            let Some(wait) = backoff.next() else {
-                return Err(Error::io("Materialize cannot be reached", std::io::Error::other(why)));
-            };
-            tracing::warn!(
-                stream = self.stream,
-                error = why,
-                attempt = backoff.attempts(),
-                ?wait,
-                "connecting to Materialize again"
-            );
-            if out.wait(wait) == Flow::Stop {
+            if backoff.pause(out, &self.stream, "Materialize", why)? == Flow::Stop {
                 return Ok(());
             }
         }

@@ -15,7 +15,8 @@ use super::duration;
 use super::tls::{SslMode, client_config};
 use crate::catalog::error_policy::Retry;
 use crate::config::options::Options;
-use crate::error::{Diagnostic, Error};
+use crate::connectors::{Flow, SourceOutput};
+use crate::error::{Diagnostic, Error, Result};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -232,8 +233,24 @@ impl Backoff {
         self.failing_since = None;
     }
 
+    /// Waits for the next attempt, having said why there is one. *Errors.* When it has been tried in vain for long enough.
+    pub fn pause(&mut self, out: &mut SourceOutput, stream: &str, server: &str, why: String) -> Result<Flow> {
+        let Some(wait) = self.next() else {
+            let context = format!("{server} cannot be reached");
+            return Err(Error::io(context, std::io::Error::other(why)));
+        };
+        tracing::warn!(
+            stream,
+            error = why,
+            attempt = self.attempts,
+            ?wait,
+            "connecting to {server} again"
+        );
+        Ok(out.wait(wait))
+    }
+
     /// How long to wait before the next attempt; `None` when it has been tried in vain for long enough.
-    pub fn next(&mut self) -> Option<Duration> {
+    fn next(&mut self) -> Option<Duration> {
         let since = *self.failing_since.get_or_insert_with(Instant::now);
         if self.give_up_after.is_some_and(|limit| since.elapsed() >= limit) {
             return None;
@@ -241,10 +258,5 @@ impl Backoff {
         self.attempts = self.attempts.saturating_add(1);
         let micros = self.retry.delay(self.attempts, rand::random())?;
         Some(Duration::from_micros(micros.max(0).unsigned_abs()))
-    }
-
-    /// How often it has been tried in vain.
-    pub fn attempts(&self) -> u32 {
-        self.attempts
     }
 }

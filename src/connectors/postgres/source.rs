@@ -114,17 +114,7 @@ impl PostgresSource {
                 }
                 Err(Trouble::Refused(_, why) | Trouble::Lost(why)) => why,
             };
-            let Some(wait) = backoff.next() else {
-                return Err(Error::io("PostgreSQL cannot be reached", std::io::Error::other(why)));
-            };
-            tracing::warn!(
-                stream = self.stream,
-                error = why,
-                attempt = backoff.attempts(),
-                ?wait,
-                "connecting to PostgreSQL again"
-            );
-            if out.wait(wait) == Flow::Stop {
+            if backoff.pause(out, &self.stream, "PostgreSQL", why)? == Flow::Stop {
                 return Ok(());
             }
         }

@@ -87,17 +87,7 @@ impl RisingWaveSource {
                 }
                 Err(Trouble::Refused(_, why) | Trouble::Lost(why)) => why,
             };
-            let Some(wait) = backoff.next() else {
-                return Err(Error::io("RisingWave cannot be reached", std::io::Error::other(why)));
-            };
-            tracing::warn!(
-                stream = self.stream,
-                error = why,
-                attempt = backoff.attempts(),
-                ?wait,
-                "connecting to RisingWave again"
-            );
-            if out.wait(wait) == Flow::Stop {
+            if backoff.pause(out, &self.stream, "RisingWave", why)? == Flow::Stop {
                 return Ok(());
             }
         }

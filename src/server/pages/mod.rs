@@ -17,6 +17,10 @@ const INDEX: &str = include_str!("index.html");
 const LIVE: &str = include_str!("live.html");
 const GRAPHIQL: &str = include_str!("graphiql.html");
 
+/// What all pages look like, and where it stands in them.
+const LOOKS: &str = include_str!("style.css");
+const STYLE: &str = "/*STYLE*/";
+
 /// Where a page has what it shows, as JSON.
 const DATA: &str = "/*DATA*/null";
 
@@ -73,5 +77,6 @@ fn page(shared: &Shared, html: &str, data: &serde_json::Value) -> Result<Respons
              form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
         ),
     ];
+    let html = html.replacen(STYLE, LOOKS.trim_end(), 1);
     Ok((headers, html.replacen(DATA, &data, 1)).into_response())
 }
