@@ -5,6 +5,8 @@ mod clients;
 mod graphql;
 mod hostile;
 mod http;
+#[cfg(feature = "materialize")]
+mod upstream;
 mod websocket;
 
 use std::net::SocketAddr;
