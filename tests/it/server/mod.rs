@@ -5,6 +5,7 @@ mod clients;
 mod graphql;
 mod hostile;
 mod http;
+mod tls;
 #[cfg(feature = "materialize")]
 mod upstream;
 mod websocket;
