@@ -5,6 +5,9 @@ mod clients;
 mod graphql;
 mod hostile;
 mod http;
+mod tls;
+#[cfg(feature = "materialize")]
+mod upstream;
 mod websocket;
 
 use std::net::SocketAddr;
