@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::project;
 use super::watch::{Watched, Watcher};
+use super::watchers::Watchers;
 use super::{Access, Matches, Probe, Table, TableWriter};
 use crate::catalog::tables::TableDef;
 use crate::error::{Error, Result};
@@ -43,7 +44,6 @@ mod ordered;
 mod places;
 mod retention;
 mod store;
-mod watching;
 mod writer;
 
 pub use backend::{Cache, Memory};
@@ -55,7 +55,6 @@ pub(super) use loaded::Loaded;
 use places::Position;
 use retention::{Limits, Retention};
 use store::{Counting, Store};
-use watching::Watchers;
 use writer::MemoryWriter;
 
 /// A table in memory.
