@@ -155,6 +155,16 @@ pub trait Table: Send + Sync + Debug {
         Ok(())
     }
 
+    /// Whether rows go by themselves when their time is over.
+    fn ages(&self) -> bool {
+        false
+    }
+
+    /// Frees the rows whose time is over, and tells watchers that they are gone. Waits for the writer whose turn it is.
+    fn free_aged(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Writes the rows of a table whose rows live in this process; others write nothing.
     fn snapshot(&self, state: &mut StateWriter) -> Result<()>;
 

@@ -491,15 +491,7 @@ impl TableWriter for MemoryWriter<'_> {
         if let Some(told) = &mut told {
             told.evicted = retention.take_evicted();
         }
-        // Removing rows pays for moving as many at most.
-        for _ in 0..=deleted.len() / 1024 {
-            let moved = store.tidy()?;
-            if moved.is_empty() {
-                break;
-            }
-            retention.moved(&store.places, &moved);
-        }
-        store.settle();
+        guard.tidy(deleted.len())?;
         drop(guard);
         // It is still this writer's turn.
         if let Some(batch) = told
