@@ -55,6 +55,7 @@ mod physical;
 mod point_query;
 mod refuse;
 mod resolve;
+pub mod claims;
 pub mod row_filter;
 mod row_pattern;
 mod row_pattern_aggregate;
