@@ -196,13 +196,9 @@ fn element(list: &mut Vec<u8>, text: &[u8]) {
     list.extend_from_slice(text);
 }
 
-fn end(why: &Closed) -> String {
-    let reason = match why {
-        Closed::TooSlow => "too slow",
-        Closed::Ended => "the server ends",
-        Closed::Failed(_) => "failed",
-    };
-    format!("{{\"reason\":\"{reason}\"}}")
+/// What an `end` says.
+pub fn end(why: &Closed) -> String {
+    format!("{{\"reason\":\"{}\",\"code\":\"{}\"}}", why.reason(), why.kind().code())
 }
 
 /// One event. Lines of the data are lines of data.

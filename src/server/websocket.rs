@@ -503,12 +503,8 @@ fn changes_text(id: &str, changes: &str, token: Option<&str>) -> String {
 }
 
 fn complete(id: &str, why: &Closed) -> String {
-    let reason = match why {
-        Closed::TooSlow => "too slow",
-        Closed::Ended => "the server ends",
-        Closed::Failed(_) => "failed",
-    };
-    format!(r#"{{"type":"complete","id":{id},"reason":"{reason}"}}"#)
+    let (reason, code) = (why.reason(), why.kind().code());
+    format!(r#"{{"type":"complete","id":{id},"reason":"{reason}","code":"{code}"}}"#)
 }
 
 fn element(list: &mut String, text: &[u8]) {
