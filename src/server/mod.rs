@@ -4,7 +4,7 @@
 //! server depends on the app and never the other way round: it watches relations ([`live`]), asks on-demand queries, and sends into
 //! inputs. `feat/server/README.md` says why it is built like this and what it costs.
 
-pub mod access;
+mod access;
 mod audit;
 mod body;
 mod counters;

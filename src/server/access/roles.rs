@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::claims::Claims;
 use super::principal::Hidden;
-use super::{Action, ROWS};
+use super::ROWS;
 use crate::catalog::names::{Resolved, resolve};
 use crate::config::access::{RoleOptions, ViewOptions};
 use crate::config::nearest::nearest;
@@ -45,7 +45,7 @@ pub struct Roles {
 struct Role {
     admin: bool,
     metrics: bool,
-    /// What it may do with what, in the order of [`Action`].
+    /// What it may do with what, in the order of [`super::Action`].
     allowed: [BTreeSet<String>; 4],
     views: HashMap<String, View>,
 }
@@ -73,7 +73,7 @@ pub enum Rights {
 /// What somebody may do with a relation.
 #[derive(Debug, Clone, Default)]
 pub struct Right {
-    /// In the order of [`Action`].
+    /// In the order of [`super::Action`].
     pub may: [bool; 4],
     /// The rows it sees.
     pub filter: Option<String>,

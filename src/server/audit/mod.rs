@@ -217,3 +217,13 @@ fn line(event: Event, who: &Principal, relation: &str, code: &str, more: Value) 
     text.push_str("}\n");
     text
 }
+
+/// What is told of rows that are sent: how many, and the texts if they are given.
+pub fn sent<T: AsRef<[u8]>>(count: usize, texts: &[T]) -> Value {
+    let mut more = json!({"rows": count});
+    if !texts.is_empty() {
+        let rows = texts.iter().map(|text| serde_json::from_slice(text.as_ref()).unwrap_or_default());
+        more["data"] = Value::Array(rows.collect());
+    }
+    more
+}
