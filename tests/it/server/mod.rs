@@ -5,6 +5,7 @@ mod clients;
 mod graphql;
 mod hostile;
 mod http;
+mod restart;
 mod tls;
 #[cfg(feature = "materialize")]
 mod upstream;
