@@ -5,10 +5,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use super::access::is_claim;
 use super::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, of_the_app};
 use super::nearest::nearest;
 use super::options::{OptionSpec, RawOption};
-use super::access::is_claim;
 use super::server::{server_option, server_options};
 use crate::error::{Code, Diagnostic, SourceText};
 
@@ -222,7 +222,9 @@ impl Reader<'_> {
                 DeValue::Float(number) => number.as_str().to_string(),
                 DeValue::Boolean(boolean) => boolean.to_string(),
                 DeValue::Datetime(time) => time.to_string(),
-                DeValue::Array(items) if *scope == Scope::Server && server_option(&name).is_some_and(|spec| spec.list) => {
+                DeValue::Array(items)
+                    if *scope == Scope::Server && server_option(&name).is_some_and(|spec| spec.list) =>
+                {
                     self.list(&name, items, value.span())?
                 }
                 DeValue::Integer(_) | DeValue::Array(_) => {
@@ -299,12 +301,24 @@ impl Reader<'_> {
                 return Err(self.at_span(error.hint("add name = \"…\" to [[server.auth.keys]]"), item.span()));
             };
             let prefix = format!("{KEYS}.{name}");
-            if self.layer.options.iter().any(|known| known.option.key.starts_with(&format!("{prefix}."))) {
+            if self
+                .layer
+                .options
+                .iter()
+                .any(|known| known.option.key.starts_with(&format!("{prefix}.")))
+            {
                 let error = Diagnostic::new(Code::Duplicate, format!("there is an API key '{name}' already"));
                 return Err(self.at_span(error, item.span()));
             }
             let mut rest = table.clone();
             rest.remove("name");
+            if rest.is_empty() {
+                let error = Diagnostic::new(
+                    Code::MissingOption,
+                    format!("the API key '{name}' has neither 'key' nor 'sha256'"),
+                );
+                return Err(self.at_span(error.hint("such as key = \"${API_KEY}\""), item.span()));
+            }
             self.options(&Scope::Server, &prefix, &rest)?;
         }
         Ok(())
@@ -327,9 +341,7 @@ impl Reader<'_> {
                 Some(why) => Err(self.at(not_configured(name).hint(why), key)),
                 None => Ok(()),
             },
-            Scope::Server if server_option(name).is_none() => {
-                Err(self.at(unknown_of_server(name), key))
-            }
+            Scope::Server if server_option(name).is_none() => Err(self.at(unknown_of_server(name), key)),
             Scope::Application if !APPLICATION_OPTIONS.contains(&name) => {
                 let error = Diagnostic::new(Code::UnknownOption, format!("[application] has no option '{name}'"));
                 let of_the_app = APP_OPTIONS.iter().map(|spec| spec.name);

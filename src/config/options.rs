@@ -80,7 +80,9 @@ impl OptionSpec {
         let Some(mut rest) = parts.next().and_then(|first| key.strip_prefix(first)) else {
             return false;
         };
-        let mut parts = parts.map(|part| part.split_once('>').map_or("", |(_, after)| after)).peekable();
+        let mut parts = parts
+            .map(|part| part.split_once('>').map_or("", |(_, after)| after))
+            .peekable();
         if parts.peek().is_none() {
             return rest.is_empty();
         }

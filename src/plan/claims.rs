@@ -59,7 +59,8 @@ impl ClaimCondition {
                 let error = Diagnostic::new(Code::Syntax, "'claims' needs a name behind it");
                 return Err(error.hint("such as claims.account"));
             }
-            let is = |at: Option<usize>, token: &Token| at.and_then(|at| tokens.get(at)).is_some_and(|t| t.token == *token);
+            let is =
+                |at: Option<usize>, token: &Token| at.and_then(|at| tokens.get(at)).is_some_and(|t| t.token == *token);
             let in_list = first >= 2
                 && word(&tokens, first - 2).is_some_and(|word| word.eq_ignore_ascii_case("in"))
                 && is(first.checked_sub(1), &Token::LParen)
@@ -151,14 +152,20 @@ mod tests {
         for (condition, expected) in [
             ("account = claims.a", Some("account = 'x'' OR ''1''=''1'")),
             ("account = claims.b", Some("account = '\\'' OR 1=1 --'")),
-            ("n > claims.n AND f < CLAIMS.f", Some("n > (-5) AND f < CAST('1.5e0' AS DOUBLE)")),
+            (
+                "n > claims.n AND f < CLAIMS.f",
+                Some("n > (-5) AND f < CAST('1.5e0' AS DOUBLE)"),
+            ),
             ("ok = claims.t", Some("ok = TRUE")),
             ("a IN (claims.list) OR b", Some("a IN ('p', 'q''r') OR b")),
             ("a NOT IN ( claims.none )", Some("a NOT IN ( NULL )")),
             ("'ö' = x AND a = claims.o.p", Some("'ö' = x AND a = 'deep'")),
             ("a = claims.\"https://x/y\"", Some("a = 'url'")),
             ("a = claims.ö\n  AND b = claims.t", Some("a = 'umlaut'\n  AND b = TRUE")),
-            ("a = 'claims.a' AND \"x\".claims = 1", Some("a = 'claims.a' AND \"x\".claims = 1")),
+            (
+                "a = 'claims.a' AND \"x\".claims = 1",
+                Some("a = 'claims.a' AND \"x\".claims = 1"),
+            ),
             // Nothing that could stand there.
             ("a = claims.list", None),
             ("a IN (claims.list, 'x')", None),

@@ -211,7 +211,9 @@ impl Wanted {
             None => (0..names.len()).filter(|column| !hidden.contains(column)).collect(),
             Some(fields) => {
                 let asked = fields.split(',').map(str::trim).filter(|name| !name.is_empty());
-                asked.map(|name| exposed.column(name, principal)).collect::<Result<_, _>>()?
+                asked
+                    .map(|name| exposed.column(name, principal))
+                    .collect::<Result<_, _>>()?
             }
         };
         let missing: Vec<usize> = key.iter().copied().filter(|column| !columns.contains(column)).collect();

@@ -152,7 +152,8 @@ impl Kind {
     }
 
     fn status(self) -> StatusCode {
-        self.row().map_or(StatusCode::INTERNAL_SERVER_ERROR, |(_, _, status, _)| *status)
+        self.row()
+            .map_or(StatusCode::INTERNAL_SERVER_ERROR, |(_, _, status, _)| *status)
     }
 }
 

@@ -70,6 +70,13 @@ impl Shared {
     }
 }
 
+/// The codes of all refusals and failures that clients are told of, whatever the protocol: the code, the HTTP status, and what it means.
+pub fn error_codes() -> impl Iterator<Item = (&'static str, u16, &'static str)> {
+    failure::ERRORS
+        .iter()
+        .map(|(_, code, status, meaning)| (*code, status.as_u16(), *meaning))
+}
+
 /// A running server. Dropping it shuts it down.
 ///
 /// ```no_run
@@ -125,7 +132,11 @@ impl Server {
             publish: &options.publish,
             hub: &hub,
         };
-        let gate = options.auth.as_ref().map(|auth| access::Gate::new(auth, there)).transpose()?;
+        let gate = options
+            .auth
+            .as_ref()
+            .map(|auth| access::Gate::new(auth, there))
+            .transpose()?;
         let audit = audit::Audit::new(options.audit.as_ref())?;
         let (stop, stopping) = watch::channel(false);
         let shared = Arc::new(Shared {

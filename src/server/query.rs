@@ -53,7 +53,9 @@ pub async fn rows(
         true => "*".to_string(),
         false => {
             let seen = (0..relation.schema.fields().len()).filter(|column| !hidden.contains(column));
-            let seen: Vec<String> = seen.map(|column| quoted(relation.schema.field(column).name())).collect();
+            let seen: Vec<String> = seen
+                .map(|column| quoted(relation.schema.field(column).name()))
+                .collect();
             seen.join(", ")
         }
     };

@@ -268,7 +268,10 @@ impl Json {
 
 /// Ends a connection whose client should have signed in first.
 fn nobody(core: &mut Core<Sub>, id: Option<&str>) {
-    let failure = Failure::new(Kind::Unauthenticated, "sign in first: {\"type\":\"authenticate\",\"token\":\"…\"}");
+    let failure = Failure::new(
+        Kind::Unauthenticated,
+        "sign in first: {\"type\":\"authenticate\",\"token\":\"…\"}",
+    );
     core.principal.note_refusal("", &failure);
     core.rejected();
     core.send(error_of(id, &failure));

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use eventflux::config::access::ACCESS_OPTIONS;
 use eventflux::config::app_options::APP_OPTIONS;
 use eventflux::config::options::OptionSpec;
-use eventflux::config::access::ACCESS_OPTIONS;
 use eventflux::config::server::SERVER_OPTIONS;
 use eventflux::connectors::Registry;
 use eventflux::plan::define_table::TABLE_OPTIONS;

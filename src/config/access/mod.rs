@@ -212,11 +212,9 @@ pub(super) fn auth(
     let keys = keys(&raw, &options, lookup)?;
     let jwt = jwt(&raw, &options)?;
     if keys.is_empty() && jwt.is_none() {
-        let error = Diagnostic::new(
-            Code::MissingOption,
-            "[server.auth] says nobody who may sign in",
-        );
-        let hint = "it needs [[server.auth.keys]] or [server.auth.jwt]; without [server.auth] everybody may do everything";
+        let error = Diagnostic::new(Code::MissingOption, "[server.auth] says nobody who may sign in");
+        let hint =
+            "it needs [[server.auth.keys]] or [server.auth.jwt]; without [server.auth] everybody may do everything";
         return Err(error.hint(hint));
     }
     let roles = roles(&options)?;
@@ -320,11 +318,14 @@ fn keys(
                 Some(hash) => KeyText::Hash(hash),
                 None => return Err(options.invalid(&of("sha256"), "it is 64 hexadecimal digits, as sha256sum prints")),
             },
-            (Some(_), Some(_)) => return Err(options.invalid(&of("sha256"), "there is 'key' already: keep one of them")),
+            (Some(_), Some(_)) => {
+                return Err(options.invalid(&of("sha256"), "there is 'key' already: keep one of them"));
+            }
             (None, None) => {
                 let message = format!("the API key '{name}' has neither 'key' nor 'sha256'");
-                return Err(Diagnostic::new(Code::MissingOption, message)
-                    .hint(format!("under [[server.auth.keys]] with name = \"{name}\", add key = \"${{API_KEY}}\"")));
+                return Err(Diagnostic::new(Code::MissingOption, message).hint(format!(
+                    "under [[server.auth.keys]] with name = \"{name}\", add key = \"${{API_KEY}}\""
+                )));
             }
         };
         let prefix = of("claims.");
@@ -345,11 +346,7 @@ fn keys(
 
 /// A claim of a key: JSON, as files are read, or else a text. Its variables are replaced here, where nothing in them can be syntax.
 fn claim_of(option: &RawOption, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Value, Diagnostic> {
-    fn filled(
-        value: Value,
-        option: &RawOption,
-        lookup: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Value, Diagnostic> {
+    fn filled(value: Value, option: &RawOption, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Value, Diagnostic> {
         Ok(match value {
             Value::String(text) => {
                 let one = RawOption {
@@ -371,7 +368,8 @@ fn claim_of(option: &RawOption, lookup: &dyn Fn(&str) -> Option<String>) -> Resu
 
 /// Whether the variables in a value are replaced when it is understood, not before.
 pub(super) fn is_claim(key: &str) -> bool {
-    key.strip_prefix("auth.keys.").is_some_and(|rest| rest.contains(".claims."))
+    key.strip_prefix("auth.keys.")
+        .is_some_and(|rest| rest.contains(".claims."))
 }
 
 fn hex(text: &str) -> Option<[u8; 32]> {
@@ -415,7 +413,8 @@ fn jwt(raw: &[RawOption], options: &Options) -> Result<Option<JwtOptions>, Diagn
     ];
     let mut given = given.into_iter().flatten();
     let (keys, None) = (given.next(), given.next()) else {
-        let message = "[server.auth.jwt]: tokens are verified by one of 'secret', 'public-key', 'jwks.file' and 'jwks.url'";
+        let message =
+            "[server.auth.jwt]: tokens are verified by one of 'secret', 'public-key', 'jwks.file' and 'jwks.url'";
         return Err(Diagnostic::new(Code::OptionValue, message).hint("keep one of them"));
     };
     let Some(keys) = keys else {
@@ -447,7 +446,13 @@ fn jwt(raw: &[RawOption], options: &Options) -> Result<Option<JwtOptions>, Diagn
 
 fn roles(options: &Options) -> Result<BTreeMap<String, RoleOptions>, Diagnostic> {
     const ENDS: &[&str] = &[
-        ".read", ".subscribe", ".publish", ".trigger", ".metrics", ".admin", ".relations.",
+        ".read",
+        ".subscribe",
+        ".publish",
+        ".trigger",
+        ".metrics",
+        ".admin",
+        ".relations.",
     ];
     let mut roles = BTreeMap::new();
     for name in named(options, "auth.roles.", ENDS) {
@@ -488,9 +493,11 @@ fn known_roles(
     jwt: Option<&JwtOptions>,
     roles: &BTreeMap<String, RoleOptions>,
 ) -> Result<(), Diagnostic> {
-    let of_keys = keys
-        .iter()
-        .flat_map(|key| key.roles.iter().map(|role| (format!("auth.keys.{}.roles", key.name), role)));
+    let of_keys = keys.iter().flat_map(|key| {
+        key.roles
+            .iter()
+            .map(|role| (format!("auth.keys.{}.roles", key.name), role))
+    });
     let of_tokens = jwt
         .into_iter()
         .flat_map(|jwt| jwt.roles.iter().map(|role| ("auth.jwt.roles".to_string(), role)));

@@ -224,4 +224,3 @@ pub const ACCESS_OPTIONS: &[OptionSpec] = &[
     )
     .default("9"),
 ];
-

@@ -12,7 +12,7 @@ fn of(text: &str) -> Result<ServerOptions, Diagnostic> {
         "ACCOUNT" => Some("a\"1\", \"b".to_string()),
         _ => None,
     };
-    Ok(layers.server(&lookup)?.unwrap())
+    Ok(layers.server(&lookup)?.unwrap_or_else(|| panic!("nothing in {text}")))
 }
 
 #[test]
@@ -81,16 +81,32 @@ fn wrong_options_are_told_without_secrets() {
         ("[server.auth]", "[server.auth] is empty", "everybody may do everything"),
         ("[server.auth.jwt]", "[server.auth.jwt] is empty", ""),
         ("[server.auth]\nkeys = []", "[server.auth.keys] is empty", ""),
-        ("[server.auth]\nopen = []", "says nobody who may sign in", "[[server.auth.keys]]"),
+        (
+            "[server.auth]\nopen = []",
+            "says nobody who may sign in",
+            "[[server.auth.keys]]",
+        ),
         ("[server.auth]\nopen = ['x']", "says nobody who may sign in", ""),
-        ("[[server.auth.keys]]\nkey = 'hunter2hunter2hunter2'", "has a name", "name ="),
+        (
+            "[[server.auth.keys]]\nkey = 'hunter2hunter2hunter2'",
+            "has a name",
+            "name =",
+        ),
         (
             "[[server.auth.keys]]\nname = 'a'\nkey = 'hunter2'",
             "16 bytes or more",
             "",
         ),
-        ("[[server.auth.keys]]\nname = 'a'", "neither 'key' nor 'sha256'", "key ="),
-        ("[[server.auth.keys]]\nname = 'a.b'\nkey = 'hunter2hunter2hunter2'", "without dots", ""),
+        (
+            "[[server.auth.keys]]\nname = 'a'",
+            "neither 'key' nor 'sha256'",
+            "key =",
+        ),
+        (
+            "[[server.auth.keys]]\nname = 'a.b'\nkey = 'hunter2hunter2hunter2'",
+            "without dots",
+            "",
+        ),
         (
             "[[server.auth.keys]]\nname = 'a'\nkey = 'hunter2hunter2hunter2'\nroles = ['x']",
             "no role 'x'",
@@ -125,7 +141,11 @@ fn wrong_options_are_told_without_secrets() {
         ),
         ("[server.audit]\nsent = 'rows'", "needs the option 'file'", ""),
         ("[server.audit]\nfile = 'a'\nevents = ['x']", "'x' is none of", ""),
-        ("[server.auth]\nquery-tokens = true", "no option 'auth.query-tokens'", "did you mean 'auth.query-token'?"),
+        (
+            "[server.auth]\nquery-tokens = true",
+            "no option 'auth.query-tokens'",
+            "did you mean 'auth.query-token'?",
+        ),
     ] {
         let error = of(text).map(|_| ()).unwrap_err();
         let shown = error.render(Colour::Never);

@@ -55,7 +55,11 @@ impl ApiKeys {
         let hash = sha256(&[presented.as_bytes()]);
         let mut found = None;
         for key in &self.0 {
-            let differs = key.hash.iter().zip(&hash).fold(0, |differs, (one, other)| differs | (one ^ other));
+            let differs = key
+                .hash
+                .iter()
+                .zip(&hash)
+                .fold(0, |differs, (one, other)| differs | (one ^ other));
             if std::hint::black_box(differs) == 0 {
                 found = Some(key);
             }
@@ -82,7 +86,10 @@ mod tests {
             key("empty", KeyText::Hash(sha256(&[b"0123456789", b"abcdef"]))),
             key("none", KeyText::Hash([0; 32])),
         ]);
-        assert_eq!(keys.find("0123456789abcdef").map(|key| key.name.as_str()), Some("empty"));
+        assert_eq!(
+            keys.find("0123456789abcdef").map(|key| key.name.as_str()),
+            Some("empty")
+        );
         assert!(keys.find("0123456789abcdeF").is_none());
         assert!(keys.find("").is_none());
     }

@@ -68,7 +68,10 @@ mod tests {
         assert_eq!(claims.name("sub").as_deref(), Some("ann"));
         assert_eq!(claims.name("n").as_deref(), Some("7"));
         assert_eq!(claims.name("https://x/y.z").as_deref(), Some("url"));
-        assert_eq!((claims.name("long"), claims.name("no"), claims.name("scope.x")), (None, None, None));
+        assert_eq!(
+            (claims.name("long"), claims.name("no"), claims.name("scope.x")),
+            (None, None, None)
+        );
         assert_eq!(claims.words("realm_access.roles"), ["a", "b"]);
         assert_eq!(claims.words("scope"), ["c", "d"]);
         assert!(claims.words("n").is_empty());

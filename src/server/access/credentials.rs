@@ -84,7 +84,10 @@ pub fn in_payload(payload: &Value) -> Result<Option<String>, Failure> {
             };
             return match found {
                 Some(found) => Ok(Some(found.to_string())),
-                None => Err(Failure::new(Kind::TokenInvalid, "write \"Authorization\": \"Bearer …\"")),
+                None => Err(Failure::new(
+                    Kind::TokenInvalid,
+                    "write \"Authorization\": \"Bearer …\"",
+                )),
             };
         }
     }
@@ -101,16 +104,25 @@ mod tests {
     fn headers() {
         let of = |pairs: &[(&'static str, &'static str)]| {
             let headers = pairs.iter().map(|(name, value)| {
-                (header::HeaderName::from_static(name), header::HeaderValue::from_static(value))
+                (
+                    header::HeaderName::from_static(name),
+                    header::HeaderValue::from_static(value),
+                )
             });
             in_headers(&headers.collect()).map_err(|failure| failure.kind)
         };
         assert_eq!(of(&[]), Ok(None));
         assert_eq!(of(&[("authorization", "bEARER  a.b ")]), Ok(Some("a.b".into())));
         assert_eq!(of(&[("x-api-key", "k")]), Ok(Some("k".into())));
-        assert_eq!(of(&[("authorization", "Bearer a"), ("x-api-key", "k")]), Ok(Some("a".into())));
+        assert_eq!(
+            of(&[("authorization", "Bearer a"), ("x-api-key", "k")]),
+            Ok(Some("a".into()))
+        );
         for wrong in ["Basic YTpi", "Bearer", "Bearer ", "a.b.c"] {
-            assert_eq!(of(&[("authorization", wrong), ("x-api-key", "k")]), Err(Kind::TokenInvalid));
+            assert_eq!(
+                of(&[("authorization", wrong), ("x-api-key", "k")]),
+                Err(Kind::TokenInvalid)
+            );
         }
     }
 

@@ -6,13 +6,13 @@ use axum::extract::Request;
 use axum::http::{Method, header};
 use serde_json::json;
 
+use super::Principal;
 use super::api_keys::{ApiKeys, Hash, sha256};
 use super::cache::Cache;
 use super::credentials::{in_headers, in_url};
 use super::jwt::Jwt;
 use super::principal::At;
 use super::roles::{Roles, There};
-use super::Principal;
 use crate::config::access::AuthOptions;
 use crate::error::Result;
 use crate::server::audit::Event;
@@ -148,7 +148,10 @@ impl Gate {
         roles.sort();
         roles.dedup();
         let rights = self.roles.rights(&roles, &claims);
-        Ok((Principal::known(name, roles, rights, Some(end(verified.until))), "token"))
+        Ok((
+            Principal::known(name, roles, rights, Some(end(verified.until))),
+            "token",
+        ))
     }
 }
 
@@ -167,7 +170,15 @@ fn hash(credential: &str, at: &At) -> Hash {
 /// The name of what a path is, as the audit has it.
 pub fn endpoint(path: &str) -> &'static str {
     const ALL: [&str; 9] = [
-        "/graphql", "/events", "/ws", "/publish", "/graphiql", "/live", "/metrics", "/health", "/ready",
+        "/graphql",
+        "/events",
+        "/ws",
+        "/publish",
+        "/graphiql",
+        "/live",
+        "/metrics",
+        "/health",
+        "/ready",
     ];
     let first = path.split('/').nth(1).unwrap_or_default();
     match ALL.iter().find(|known| &known[1..] == first) {

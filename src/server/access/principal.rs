@@ -194,7 +194,10 @@ impl Principal {
     /// Notes that something was refused. Whether that can be noted or not, it is.
     pub fn note_refusal(&self, relation: &str, failure: &Failure) {
         let more = serde_json::json!({"message": failure.message});
-        let _ = self.at.audit.note(Event::Refusal, self, relation, failure.kind.code(), more);
+        let _ = self
+            .at
+            .audit
+            .note(Event::Refusal, self, relation, failure.kind.code(), more);
     }
 
     pub(super) fn may(&self, action: Action, name: &str) -> Result<(), Forbidden> {
@@ -222,9 +225,10 @@ impl Principal {
     pub(super) fn hidden(&self, relation: &str) -> Hidden {
         match &self.who.rights {
             Rights::All => Hidden::default(),
-            Rights::Some { relations, .. } => {
-                relations.get(relation).map(|right| right.hidden.clone()).unwrap_or_default()
-            }
+            Rights::Some { relations, .. } => relations
+                .get(relation)
+                .map(|right| right.hidden.clone())
+                .unwrap_or_default(),
         }
     }
 }

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::ROWS;
 use super::claims::Claims;
 use super::principal::Hidden;
-use super::ROWS;
 use crate::catalog::names::{Resolved, resolve};
 use crate::config::access::{RoleOptions, ViewOptions};
 use crate::config::nearest::nearest;
@@ -84,7 +84,9 @@ pub struct Right {
 impl Roles {
     /// As configured. *Errors.* For names that are none, filters that are none, and columns that cannot be hidden.
     pub fn new(options: &BTreeMap<String, RoleOptions>, there: &There<'_>) -> Result<Self> {
-        let roles = options.iter().map(|(name, role)| Ok((name.clone(), Role::new(name, role, there)?)));
+        let roles = options
+            .iter()
+            .map(|(name, role)| Ok((name.clone(), Role::new(name, role, there)?)));
         Ok(Roles {
             roles: roles.collect::<Result<_>>()?,
             hub: there.hub.clone(),
@@ -145,13 +147,20 @@ fn hidden(views: &[Option<&View>]) -> Hidden {
         return Hidden::default();
     };
     let rest: Vec<_> = views.collect();
-    let by_all = |column: &&String| rest.iter().all(|view| view.is_some_and(|hidden| hidden.contains(*column)));
+    let by_all = |column: &&String| {
+        rest.iter()
+            .all(|view| view.is_some_and(|hidden| hidden.contains(*column)))
+    };
     Hidden::new(first.iter().filter(by_all).cloned().collect())
 }
 
 impl Role {
     fn new(name: &str, options: &RoleOptions, there: &There<'_>) -> Result<Self> {
-        let relations: Vec<&str> = there.exposed.iter().map(|exposed| exposed.relation.name.as_str()).collect();
+        let relations: Vec<&str> = there
+            .exposed
+            .iter()
+            .map(|exposed| exposed.relation.name.as_str())
+            .collect();
         let with_messages: Vec<&str> = relations.iter().copied().chain([messages::NAME]).collect();
         let publish: Vec<&str> = there.publish.iter().map(String::as_str).collect();
         let of = |what: &str, names: &[String], known: &[&str]| {
@@ -191,7 +200,8 @@ impl Role {
     }
 
     fn sees(&self, relation: &str) -> bool {
-        ROWS.iter().any(|action| self.allowed[*action as usize].contains(relation))
+        ROWS.iter()
+            .any(|action| self.allowed[*action as usize].contains(relation))
     }
 }
 

@@ -116,7 +116,10 @@ mod tests {
         }
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
         assert_eq!(read("audit.jsonl"), "666666666\n");
-        assert_eq!((read("audit.jsonl.1"), read("audit.jsonl.2")), ("555\n".to_string(), "333\n444\n".to_string()));
+        assert_eq!(
+            (read("audit.jsonl.1"), read("audit.jsonl.2")),
+            ("555\n".to_string(), "333\n444\n".to_string())
+        );
         assert!(!folder.path().join("audit.jsonl.3").exists());
         #[cfg(unix)]
         {

@@ -32,6 +32,7 @@ pub enum Event {
     /// Something was refused.
     Refusal,
     /// A trigger was made, changed or removed.
+    #[allow(dead_code)]
     Trigger,
     /// A client was sent rows.
     Sent,
@@ -113,7 +114,9 @@ impl Audit {
 
     /// Whether an event is noted at all.
     pub fn notes(&self, event: Event) -> bool {
-        self.0.as_ref().is_some_and(|inner| inner.events.iter().any(|name| name == event.name()))
+        self.0
+            .as_ref()
+            .is_some_and(|inner| inner.events.iter().any(|name| name == event.name()))
     }
 
     /// Whether rows are noted that are sent.
@@ -146,7 +149,10 @@ impl Audit {
         }
         inner.state.dropped.fetch_add(1, Ordering::Relaxed);
         match inner.refuse {
-            true => Err(Failure::new(Kind::AuditFailed, "it cannot be noted, and is not done therefore")),
+            true => Err(Failure::new(
+                Kind::AuditFailed,
+                "it cannot be noted, and is not done therefore",
+            )),
             false => Ok(()),
         }
     }
@@ -222,7 +228,9 @@ fn line(event: Event, who: &Principal, relation: &str, code: &str, more: Value) 
 pub fn sent<T: AsRef<[u8]>>(count: usize, texts: &[T]) -> Value {
     let mut more = json!({"rows": count});
     if !texts.is_empty() {
-        let rows = texts.iter().map(|text| serde_json::from_slice(text.as_ref()).unwrap_or_default());
+        let rows = texts
+            .iter()
+            .map(|text| serde_json::from_slice(text.as_ref()).unwrap_or_default());
         more["data"] = Value::Array(rows.collect());
     }
     more

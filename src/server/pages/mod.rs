@@ -37,7 +37,10 @@ pub async fn index(State(shared): State<Arc<Shared>>, Extension(principal): Exte
             "websocket": exposed.by.websocket,
         })
     };
-    let relations = shared.exposed.iter().filter(|exposed| principal.sees(&exposed.relation.name));
+    let relations = shared
+        .exposed
+        .iter()
+        .filter(|exposed| principal.sees(&exposed.relation.name));
     let relations: Vec<_> = relations.map(relation).collect();
     page(&shared, INDEX, &json!(relations))
 }

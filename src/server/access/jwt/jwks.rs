@@ -55,7 +55,8 @@ impl Jwks {
         let place = match &options.place {
             JwksPlace::File(path) => Place::File(path.clone()),
             JwksPlace::Url(url) => {
-                let url = checked(url, options.insecure).map_err(|why| Error::usage(format!("auth.jwt.jwks.url: {why}")))?;
+                let url =
+                    checked(url, options.insecure).map_err(|why| Error::usage(format!("auth.jwt.jwks.url: {why}")))?;
                 Place::Url(client(&url, options.timeout)?, url)
             }
         };
@@ -220,12 +221,13 @@ fn origin(url: &Url) -> (String, Option<String>, Option<u16>) {
 
 fn client(url: &Url, timeout: Duration) -> Result<Client> {
     let own = origin(url);
-    let policy = Policy::custom(move |attempt| {
-        match origin(attempt.url()) == own && attempt.previous().len() <= REDIRECTS {
-            true => attempt.follow(),
-            false => attempt.error("it leads to another server"),
-        }
-    });
+    let policy =
+        Policy::custom(
+            move |attempt| match origin(attempt.url()) == own && attempt.previous().len() <= REDIRECTS {
+                true => attempt.follow(),
+                false => attempt.error("it leads to another server"),
+            },
+        );
     let client = Client::builder().redirect(policy).timeout(timeout).build();
     client.map_err(Error::failed)
 }
@@ -237,7 +239,8 @@ fn checked(text: &str, insecure: bool) -> std::result::Result<Url, String> {
         Some("localhost") => true,
         Some(host) => {
             let host = host.trim_start_matches('[').trim_end_matches(']');
-            host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            host.parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
         }
         None => false,
     };

@@ -143,7 +143,9 @@ impl Material {
     /// The algorithm is one of the key's.
     fn verifies(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
         let by = |parameters: &'static dyn signature::VerificationAlgorithm, key: &[u8]| {
-            UnparsedPublicKey::new(parameters, key).verify(message, signature).is_ok()
+            UnparsedPublicKey::new(parameters, key)
+                .verify(message, signature)
+                .is_ok()
         };
         match self {
             Material::Secret(secret) => {
@@ -153,8 +155,11 @@ impl Material {
                 // In constant time.
                 hmac::verify(&hmac::Key::new(digest, secret), message, signature).is_ok()
             }
-            Material::Rsa(n, e) => rsa(algorithm)
-                .is_some_and(|parameters| RsaPublicKeyComponents { n, e }.verify(parameters, message, signature).is_ok()),
+            Material::Rsa(n, e) => rsa(algorithm).is_some_and(|parameters| {
+                RsaPublicKeyComponents { n, e }
+                    .verify(parameters, message, signature)
+                    .is_ok()
+            }),
             Material::RsaDer(der) => rsa(algorithm).is_some_and(|parameters| by(parameters, der)),
             Material::P256(point) => by(&signature::ECDSA_P256_SHA256_FIXED, point),
             Material::P384(point) => by(&signature::ECDSA_P384_SHA384_FIXED, point),

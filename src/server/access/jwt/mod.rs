@@ -76,11 +76,15 @@ impl Jwt {
         let options = options.clone();
         if let Source::Fixed(keys) = &source
             && !options.algorithms.is_empty()
-            && !["HS256", "HS384", "HS512"].iter().any(|name| options.algorithms.iter().any(|own| own == name))
+            && !["HS256", "HS384", "HS512"]
+                .iter()
+                .any(|name| options.algorithms.iter().any(|own| own == name))
             && matches!(options.keys, JwtKeys::Secret(_))
             && !keys.is_empty()
         {
-            return Err(Error::usage("auth.jwt.algorithms: a secret signs by HS256, HS384 or HS512"));
+            return Err(Error::usage(
+                "auth.jwt.algorithms: a secret signs by HS256, HS384 or HS512",
+            ));
         }
         Ok(Jwt { options, source })
     }
@@ -113,7 +117,10 @@ impl Jwt {
             }
         }
         let claims = token.claims()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         self.check(claims, now)
     }
 
