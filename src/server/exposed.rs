@@ -189,10 +189,10 @@ impl Wanted {
             principal.may_be(self.user.as_deref())?;
         }
         let own = self.filter.as_deref().unwrap_or_default();
-        let compiled = access::allowed_filter(hub, principal, exposed, own)?;
+        access::allowed_filter(hub, principal, exposed, own)?;
         let own = both(own, &self.target(&exposed.targets));
         let subscribe = Subscribe {
-            filter: access::restricted(principal, name, &own, compiled.as_ref()),
+            filter: access::restricted(principal, name, &own),
             selection: self.selection(exposed, principal)?,
             policy: exposed.policy(self.policy.as_deref())?,
             queue: self.queue.unwrap_or(default_queue).clamp(1, MOST),

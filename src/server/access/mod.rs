@@ -30,7 +30,7 @@ use super::Shared;
 pub use credentials::{API_KEY, in_payload};
 pub use gate::Gate;
 pub use principal::{At, Hidden, Principal};
-pub use restriction::{allowed_filter, restricted};
+pub use restriction::{allowed_filter, comes_after, restricted};
 pub use roles::There;
 
 /// What is asked for.

@@ -27,17 +27,12 @@ pub fn allowed_filter(
 
 /// The condition on the rows that a client gets: its own, and what it may see. `own` has been let through by [`allowed_filter`], or was made
 /// here.
-///
-/// A condition that has no value for some row makes a query fail, and who sees that learns of the row: such a one is evaluated only for
-/// rows that are seen.
-pub fn restricted(principal: &Principal, relation: &str, own: &str, compiled: Option<&RowFilter>) -> String {
-    let Some(seen) = row_filter(principal, relation) else {
-        return own.to_string();
-    };
-    match compiled {
-        Some(compiled) if compiled.may_fail() => {
-            format!("({seen}) AND CASE WHEN {seen} THEN ({own}) ELSE FALSE END")
-        }
-        _ => both(&seen, own),
-    }
+pub fn restricted(principal: &Principal, relation: &str, own: &str) -> String {
+    both(&row_filter(principal, relation).unwrap_or_default(), own)
+}
+
+/// Whether a client's condition is to be evaluated only after what it may see: it may have no value for some row, a query then fails, and
+/// who sees that learns of a row that it does not see.
+pub fn comes_after(principal: &Principal, relation: &str, own: Option<&RowFilter>) -> bool {
+    own.is_some_and(RowFilter::may_fail) && row_filter(principal, relation).is_some()
 }

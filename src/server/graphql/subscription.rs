@@ -269,9 +269,9 @@ impl Noted {
     ) -> Result<(Paced, Payloads), Failure> {
         let name = &self.exposed.relation.name;
         access::may(principal, Action::Subscribe, name)?;
-        let compiled = access::allowed_filter(&shared.hub, principal, &self.exposed, &self.filter)?;
+        access::allowed_filter(&shared.hub, principal, &self.exposed, &self.filter)?;
         let subscribe = Subscribe {
-            filter: access::restricted(principal, name, &self.filter, compiled.as_ref()),
+            filter: access::restricted(principal, name, &self.filter),
             selection: self.selection,
             policy: self.exposed.policy(self.policy.as_deref())?,
             queue: self.queue.unwrap_or(shared.options.queue),

@@ -27,27 +27,20 @@ fn rsa(scratch: &Scratch, name: &str, bits: usize) -> (RsaKeyPair, String) {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     };
     let path = |end: &str| scratch.path(&format!("{name}.{end}")).display().to_string();
+    let bits = format!("rsa_keygen_bits:{bits}");
+    openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", &bits, "-out", &path("key")]);
     openssl(&[
-        "genpkey",
-        "-algorithm",
-        "RSA",
-        "-pkeyopt",
-        &format!("rsa_keygen_bits:{bits}"),
+        "pkcs8",
+        "-topk8",
+        "-nocrypt",
+        "-in",
+        &path("key"),
         "-outform",
         "DER",
         "-out",
         &path("der"),
     ]);
-    openssl(&[
-        "pkey",
-        "-inform",
-        "DER",
-        "-in",
-        &path("der"),
-        "-pubout",
-        "-out",
-        &path("pem"),
-    ]);
+    openssl(&["pkey", "-in", &path("key"), "-pubout", "-out", &path("pem")]);
     let pem = std::fs::read_to_string(path("pem")).unwrap();
     let pair = RsaKeyPair::from_pkcs8(&std::fs::read(path("der")).unwrap()).unwrap();
     (pair, pem)
@@ -129,21 +122,30 @@ fn a_public_key_is_no_secret() {
 fn keys_of_other_kinds() {
     let scratch = Scratch::new();
     let random = SystemRandom::new();
-    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-    let ec = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap();
-    let ed_document = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
-    let ed = Ed25519KeyPair::from_pkcs8(ed_document.as_ref()).unwrap();
-    for (name, document) in [("ec", document.as_ref()), ("ed", ed_document.as_ref())] {
-        scratch.write(&format!("{name}.der"), document);
-        let from = scratch.path(&format!("{name}.der"));
-        let made = Command::new("openssl")
-            .args(["pkey", "-inform", "DER", "-pubout", "-in"])
-            .arg(from)
-            .output()
-            .unwrap();
+    let openssl = |arguments: &[&str]| {
+        let made = Command::new("openssl").args(arguments).output().expect("openssl");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        scratch.write(&format!("{name}.pem"), made.stdout);
-    }
+    };
+    let private = |name: &str, arguments: &[&str]| {
+        let path = |end: &str| scratch.path(&format!("{name}.{end}")).display().to_string();
+        openssl(&[&["genpkey", "-out", &path("key")], arguments].concat());
+        openssl(&[
+            "pkcs8",
+            "-topk8",
+            "-nocrypt",
+            "-in",
+            &path("key"),
+            "-outform",
+            "DER",
+            "-out",
+            &path("der"),
+        ]);
+        openssl(&["pkey", "-in", &path("key"), "-pubout", "-out", &path("pem")]);
+        std::fs::read(path("der")).unwrap()
+    };
+    let ec = private("ec", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let ec = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &ec, &random).unwrap();
+    let ed = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&private("ed", &["-algorithm", "ED25519"])).unwrap();
     assert_eq!(ec.public_key().as_ref().len(), 65);
     let es256 = signed(&json!({"alg": "ES256"}), &claims(), |message| {
         ec.sign(&random, message).unwrap().as_ref().to_vec()

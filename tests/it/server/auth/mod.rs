@@ -180,6 +180,7 @@ fn code_of(value: &Value) -> Option<&str> {
         "/errors/0/extensions/code",
         "/payload/0/extensions/code",
         "/payload/extensions/code",
+        "/payload/errors/0/extensions/code",
         "/code",
     ];
     places.iter().find_map(|place| value.pointer(place)?.as_str())
