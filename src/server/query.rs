@@ -81,7 +81,10 @@ pub async fn rows(
     if !order.is_empty() {
         sql += &format!(" ORDER BY {}", order.join(", "));
     }
-    let most = ask.limit.unwrap_or(shared.options.max_rows).min(shared.options.max_rows);
+    let most = ask
+        .limit
+        .unwrap_or(shared.options.max_rows)
+        .min(shared.options.max_rows);
     if after.is_none() {
         sql += &format!(" LIMIT {most}");
         if ask.offset > 0 {
