@@ -39,7 +39,7 @@ enum Source {
     /// Keys that stay as they are.
     Fixed(KeySet),
     /// Keys that change.
-    Jwks(Jwks),
+    Jwks(Box<Jwks>),
 }
 
 /// What a token says, when it is what it should be.
@@ -71,20 +71,11 @@ impl Jwt {
                 let keys = KeySet::pem(&text, &options.algorithms);
                 Source::Fixed(keys.map_err(|why| Error::usage(format!("auth.jwt.public-key: {shown}: {why}")))?)
             }
-            JwtKeys::Jwks(jwks) => Source::Jwks(Jwks::new(jwks, &options.algorithms)?),
+            JwtKeys::Jwks(jwks) => Source::Jwks(Box::new(Jwks::new(jwks, &options.algorithms)?)),
         };
         let options = options.clone();
-        if let Source::Fixed(keys) = &source
-            && !options.algorithms.is_empty()
-            && !["HS256", "HS384", "HS512"]
-                .iter()
-                .any(|name| options.algorithms.iter().any(|own| own == name))
-            && matches!(options.keys, JwtKeys::Secret(_))
-            && !keys.is_empty()
-        {
-            return Err(Error::usage(
-                "auth.jwt.algorithms: a secret signs by HS256, HS384 or HS512",
-            ));
+        if matches!(&source, Source::Fixed(keys) if !keys.verifies_anything()) {
+            return Err(Error::usage("auth.jwt.algorithms: none of them fits the key"));
         }
         Ok(Jwt { options, source })
     }
@@ -177,7 +168,7 @@ fn seconds(value: Option<&Value>) -> std::result::Result<Option<u64>, Failure> {
         None => Ok(None),
         Some(value) => match (value.as_u64(), value.as_f64()) {
             (Some(whole), _) => Ok(Some(whole)),
-            (None, Some(number)) if number >= 0.0 && number < 1e15 => Ok(Some(number as u64)),
+            (None, Some(number)) if (0.0..1e15).contains(&number) => Ok(Some(number as u64)),
             _ => Err(refused("a time in the token is no number of seconds")),
         },
     }

@@ -176,7 +176,7 @@ fn keys_of_other_kinds() {
     };
     let pem = scratch.path("ec.pem").display().to_string();
     assert!(start(&format!("public-key = '{}'", scratch.path("ec.der").display())).contains("BEGIN PUBLIC KEY"));
-    assert!(start(&format!("public-key = '{pem}'\nalgorithms = ['RS256']")).contains("fits this key"));
+    assert!(start(&format!("public-key = '{pem}'\nalgorithms = ['RS256']")).contains("fits the key"));
     assert!(start("jwks.url = 'http://issuer.example/keys'").contains("use https"));
 }
 
