@@ -82,6 +82,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "error",
             "event",
             "formats",
+            "operators::state",
             "plan",
             "recovery",
             "runtime",

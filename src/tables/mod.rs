@@ -152,6 +152,11 @@ pub trait Table: Send + Sync + Debug {
         Ok(())
     }
 
+    /// A checkpoint is taken, and nobody writes: where the states of watchers that are kept will come.
+    fn marks(&self) -> Vec<watch::WatcherMark> {
+        Vec::new()
+    }
+
     /// Writes the rows of a table whose rows live in this process; others write nothing.
     fn snapshot(&self, state: &mut StateWriter) -> Result<()>;
 

@@ -19,7 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::rows::project;
-use super::watch::{Watched, Watcher};
+use super::watch::{Watched, Watcher, WatcherMark};
 use super::{Access, Matches, Probe, Table, TableWriter};
 use crate::catalog::tables::TableDef;
 use crate::error::{Error, Result};
@@ -287,6 +287,11 @@ impl Table for MemoryTable {
         let _turn = self.turn.lock();
         watcher.tell(Watched::Rows(self.scan(&all)?));
         Ok(())
+    }
+
+    fn marks(&self) -> Vec<WatcherMark> {
+        let _turn = self.turn.lock();
+        self.watchers.marks()
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

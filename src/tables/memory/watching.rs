@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Op, Ops, Times};
-use crate::tables::watch::{Listens, Watched, Watcher};
+use crate::tables::watch::{Listens, Watched, Watcher, WatcherMark};
 
 /// Those who are told what is committed. Told by one writer at a time, so that they hear it in order.
 #[derive(Debug, Default)]
@@ -24,6 +24,12 @@ impl Watchers {
     /// One more.
     pub fn add(&self, watcher: Watcher) {
         self.0.lock().push(watcher);
+    }
+
+    /// A checkpoint is taken here: those that answer with their state.
+    pub fn marks(&self) -> Vec<WatcherMark> {
+        let watchers = self.0.lock().clone();
+        watchers.iter().filter_map(Watcher::mark).collect()
     }
 
     /// Tells all of them, and forgets those that have gone.
