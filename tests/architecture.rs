@@ -100,6 +100,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "app",
             "catalog",
             "config",
+            "connectors::http",
             "error",
             "event",
             "formats",

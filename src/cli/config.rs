@@ -156,7 +156,12 @@ fn schema() -> Value {
     }
     // Lists may be written as such.
     let mut server = json!(server);
-    for list in ["/expose", "/publish", "/cors/properties/origins"] {
+    for list in [
+        "/expose",
+        "/publish",
+        "/cors/properties/origins",
+        "/triggers/properties/allowed-hosts",
+    ] {
         if let Some(leaf) = server.pointer_mut(list) {
             leaf["type"] = json!(["string", "array"]);
         }

@@ -305,7 +305,7 @@ impl Reader<'_> {
 }
 
 /// The options of the server that are lists.
-const SERVER_LISTS: &[&str] = &["expose", "publish", "cors.origins"];
+const SERVER_LISTS: &[&str] = &["expose", "publish", "cors.origins", "triggers.allowed-hosts"];
 
 /// That the server has no such option.
 pub(super) fn unknown_of_server(name: &str) -> Diagnostic {

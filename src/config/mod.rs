@@ -11,3 +11,4 @@ pub mod nearest;
 pub mod options;
 pub mod s3;
 pub mod server;
+pub mod triggers;

@@ -26,6 +26,8 @@ pub enum Kind {
     NotFound,
     /// It is not allowed.
     Forbidden,
+    /// There is one of that name already.
+    Conflict,
     /// The request is larger than allowed.
     TooLarge,
     /// Too many requests, connections or subscriptions.
@@ -45,6 +47,7 @@ impl Kind {
             Kind::BadRequest => "BAD_REQUEST",
             Kind::NotFound => "NOT_FOUND",
             Kind::Forbidden => "FORBIDDEN",
+            Kind::Conflict => "CONFLICT",
             Kind::TooLarge => "TOO_LARGE",
             Kind::TooMany => "TOO_MANY_REQUESTS",
             Kind::Timeout => "TIMEOUT",
@@ -58,6 +61,7 @@ impl Kind {
             Kind::BadRequest => StatusCode::BAD_REQUEST,
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Forbidden => StatusCode::FORBIDDEN,
+            Kind::Conflict => StatusCode::CONFLICT,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Kind::Timeout => StatusCode::REQUEST_TIMEOUT,

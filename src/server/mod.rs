@@ -24,6 +24,7 @@ mod socket;
 mod sse;
 mod timed_io;
 mod tls;
+mod triggers;
 mod websocket;
 
 use std::net::SocketAddr;

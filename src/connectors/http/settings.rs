@@ -24,7 +24,7 @@ use crate::formats::template::Template;
 const SAMPLE: &str = "x";
 
 /// Headers that the connector sets itself.
-const OWN_HEADERS: [&str; 7] = [
+pub const OWN_HEADERS: [&str; 7] = [
     "host",
     "content-length",
     "transfer-encoding",

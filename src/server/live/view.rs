@@ -362,7 +362,7 @@ fn those_in(filter: Option<&RowFilter>, batches: &[Arc<Rows>]) -> Vec<Arc<Rows>>
         return batches.to_vec();
     };
     let rows = batches.iter().filter_map(|rows| {
-        let mask = holds(filter, rows);
+        let mask = holds(filter, rows.batch());
         // The mask is as long as the rows.
         filter_record_batch(rows.batch(), &mask).ok()
     });
