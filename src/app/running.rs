@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::checkpoints::{Checkpointer, Periodic};
 #[cfg(feature = "server")]
 use super::kept::{BeforeStart, KeptStates, bytes_of, kept_in};
+use super::shown::is_told;
 use super::{CheckpointStats, Checkpoints, Input, Subscription};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
@@ -30,6 +31,7 @@ use crate::runtime::tap::Tap;
 use crate::tables::batch_engine::BatchEngine;
 use crate::tables::registry::{Backends, Opening};
 use crate::tables::slot::restore;
+use crate::tables::told::ToldTable;
 
 /// A compiled app. Cheap to clone; all clones are one app.
 ///
@@ -254,7 +256,12 @@ impl App {
             if let Some(bytes) = snapshot.and_then(|snapshot| snapshot.tables.get(slot.def().state_id())) {
                 restore(table.as_ref(), bytes)?;
             }
-            slot.open(table);
+            let name = &slot.def().name;
+            let is_shown = self.inner.shown.iter().any(|shown| shown.source == *name);
+            slot.open(match is_shown && is_told(&slot.def().backend) {
+                true => Arc::new(ToldTable::new(table, self.inner.clock.clone())),
+                false => table,
+            });
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_channel::Receiver;
@@ -68,6 +69,8 @@ pub struct Owner {
     asked: bool,
     /// Whether the overflow of an outbox has been told of.
     told_full: bool,
+    /// Frees rows whose time is over.
+    freeing: Option<JoinHandle<()>>,
 }
 
 /// What there is to do.
@@ -98,6 +101,7 @@ impl Owner {
             beginning: Vec::new(),
             asked: false,
             told_full: false,
+            freeing: None,
         })
     }
 
@@ -146,7 +150,10 @@ impl Owner {
             let done = match next {
                 Next::Heard(heard) => self.hear(heard, now),
                 Next::Order(order) => self.order(order),
-                Next::Time => Ok(()),
+                Next::Time => {
+                    self.free_aged();
+                    Ok(())
+                }
                 Next::End => return,
             };
             if let Err(error) = done {
@@ -347,6 +354,24 @@ impl Owner {
             self.asked = false;
             tracing::error!(%error, "a thread cannot be started");
         }
+    }
+
+    /// Lets rows go whose time is over, when nobody writes; on another thread, for what goes is told to this one.
+    fn free_aged(&mut self) {
+        if self.freeing.as_ref().is_some_and(|freeing| !freeing.is_finished()) {
+            return;
+        }
+        let source = self.relation.source.clone();
+        let Some(app) = self.app.upgrade().filter(|app| app.ages(&source)) else {
+            return;
+        };
+        let free = move || {
+            if let Err(error) = app.free_aged(&source) {
+                tracing::warn!(%error, relation = source, "rows whose time is over cannot be freed");
+            }
+        };
+        let started = std::thread::Builder::new().name("trigger rows".to_string()).spawn(free);
+        self.freeing = started.ok();
     }
 
     /// Sends events of a trigger on their way, as far as there is room for them.
