@@ -92,6 +92,10 @@ impl Table for ToldTable {
         Ok(())
     }
 
+    fn tells_each_change(&self) -> bool {
+        self.watchers.keep()
+    }
+
     fn marks(&self) -> Vec<WatcherMark> {
         let _turn = self.turn.lock();
         self.watchers.marks()

@@ -74,6 +74,11 @@ impl Watcher {
         self
     }
 
+    /// Whether its state is kept.
+    pub fn is_kept(&self) -> bool {
+        self.kept_as.is_some()
+    }
+
     /// A checkpoint is taken here: where the state of a watcher that is kept will come. `None` of one that has gone, too: what was
     /// saved of it before is handed on.
     pub fn mark(&self) -> Option<WatcherMark> {

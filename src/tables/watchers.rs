@@ -26,6 +26,11 @@ impl Watchers {
         self.0.lock().push(watcher);
     }
 
+    /// Whether one of them is kept.
+    pub fn keep(&self) -> bool {
+        self.0.lock().iter().any(Watcher::is_kept)
+    }
+
     /// A checkpoint is taken here: those that answer with their state.
     pub fn marks(&self) -> Vec<WatcherMark> {
         let watchers = self.0.lock().clone();

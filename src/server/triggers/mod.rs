@@ -216,6 +216,10 @@ impl Triggers {
             Ok(()) => trigger.is_made.store(true, Ordering::Release),
             Err(_) => drop(handle.triggers.lock().remove(&trigger.definition.name)),
         }
+        if done.is_ok() && !app.is_durable() {
+            let (relation, trigger) = (&relation.name, &trigger.definition.name);
+            tracing::warn!(relation, trigger, "there is no state directory: the trigger ends with the process");
+        }
         done.map(|()| trigger)
     }
 

@@ -338,6 +338,10 @@ impl Table for MemoryTable {
         Ok(())
     }
 
+    fn tells_each_change(&self) -> bool {
+        self.watchers.keep()
+    }
+
     fn marks(&self) -> Vec<WatcherMark> {
         let _turn = self.turn.lock();
         self.watchers.marks()

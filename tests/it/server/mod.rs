@@ -7,6 +7,7 @@ mod hostile;
 mod http;
 mod restart;
 mod tls;
+mod triggers;
 #[cfg(feature = "materialize")]
 mod upstream;
 mod websocket;
