@@ -200,9 +200,9 @@ pub(super) struct Checkpointer {
     options: Checkpoints,
     clock: Arc<dyn Clock>,
     stats: Mutex<CheckpointStats>,
-    /// What the restored one has of states that are kept beside the app's own.
+    /// What the last one has of states that are kept beside the app's own: handed on while nobody answers for them.
     #[cfg(feature = "server")]
-    carried: BTreeMap<String, State>,
+    carried: Mutex<BTreeMap<String, State>>,
     /// One is taken at a time, so that a later one is the newer. How many have been begun.
     taking: Mutex<u64>,
     begun: AtomicU64,
@@ -240,7 +240,7 @@ impl Checkpointer {
         }
         let checkpointer = Checkpointer {
             #[cfg(feature = "server")]
-            carried: snapshot.as_ref().map(super::kept::kept_in).unwrap_or_default(),
+            carried: Mutex::new(snapshot.as_ref().map(super::kept::kept_in).unwrap_or_default()),
             taking: Mutex::new(0),
             begun: AtomicU64::new(0),
             folder: Mutex::new(Some(folder)),
@@ -307,6 +307,10 @@ impl Checkpointer {
             #[cfg(feature = "server")]
             let snapshot = self.with_carried(snapshot);
             self.write(&snapshot, began)?;
+            #[cfg(feature = "server")]
+            {
+                *self.carried.lock() = super::kept::kept_in(&snapshot);
+            }
             instance.keep(&snapshot);
             Ok(())
         });
@@ -326,7 +330,7 @@ impl Checkpointer {
     /// Hands on what nobody has answered for.
     #[cfg(feature = "server")]
     fn with_carried(&self, mut snapshot: Snapshot) -> Snapshot {
-        for (id, state) in &self.carried {
+        for (id, state) in self.carried.lock().iter() {
             snapshot.tables.entry(id.clone()).or_insert_with(|| state.clone());
         }
         snapshot

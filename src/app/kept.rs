@@ -97,12 +97,15 @@ impl App {
 
     /// Whether the app keeps checkpoints.
     pub(crate) fn is_durable(&self) -> bool {
-        self.running().is_ok_and(|running: &Running| running.checkpoints.is_some())
+        self.running()
+            .is_ok_and(|running: &Running| running.checkpoints.is_some())
     }
 }
 
 /// The bytes of states.
 pub(super) fn bytes_of(states: &BTreeMap<String, State>) -> Result<KeptStates> {
-    let bytes = states.iter().map(|(id, state)| Ok((id.clone(), state.bytes()?.into_owned())));
+    let bytes = states
+        .iter()
+        .map(|(id, state)| Ok((id.clone(), state.bytes()?.into_owned())));
     bytes.collect()
 }

@@ -379,7 +379,10 @@ impl Instance {
         let ended = kept
             .iter()
             .filter(|(stream, _)| !tasks[self.places[*stream].task].is_alive());
-        ended.filter_map(|(_, watcher)| watcher.mark()).map(Mark::Watcher).collect()
+        ended
+            .filter_map(|(_, watcher)| watcher.mark())
+            .map(Mark::Watcher)
+            .collect()
     }
 
     /// Collects the parts of all tasks.

@@ -177,12 +177,18 @@ const OF_TRIGGERS: [OfTrigger; 9] = [
     ("failures_total", "counter", "Calls that failed.", |trigger| {
         trigger.sending.tally.failed.load(Ordering::Relaxed)
     }),
-    ("given_up_total", "counter", "Events that became dead letters.", |trigger| {
-        trigger.sending.tally.given_up.load(Ordering::Relaxed)
-    }),
-    ("left_out_total", "counter", "Rows without a key left out by a cool-down.", |trigger| {
-        trigger.left_out.load(Ordering::Relaxed)
-    }),
+    (
+        "given_up_total",
+        "counter",
+        "Events that became dead letters.",
+        |trigger| trigger.sending.tally.given_up.load(Ordering::Relaxed),
+    ),
+    (
+        "left_out_total",
+        "counter",
+        "Rows without a key left out by a cool-down.",
+        |trigger| trigger.left_out.load(Ordering::Relaxed),
+    ),
     (
         "too_many_total",
         "counter",

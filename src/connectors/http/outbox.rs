@@ -439,7 +439,7 @@ mod tests {
                 calls += 1;
                 prop_assert!(calls < 10_000);
             }
-            prop_assert!(flying.is_empty() && outbox.events == 0 && outbox.bytes == 0 && outbox.on_their_way == 0);
+            prop_assert!(flying.is_empty() && outbox.events == 0 && outbox.bytes == 0 && outbox.flying.is_empty());
             prop_assert_eq!(over.len(), lanes.len());
             for lane in 0..4 {
                 let own: Vec<usize> = over.iter().filter(|(of, _)| *of == lane).map(|(_, number)| *number).collect();

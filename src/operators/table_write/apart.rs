@@ -17,9 +17,7 @@ pub fn by_key(batch: &EventBatch, key: &[usize]) -> Result<Vec<EventBatch>> {
         return Ok(vec![batch.clone()]);
     }
     let columns: Vec<_> = key.iter().map(|column| batch.column(*column).clone()).collect();
-    let fields = columns
-        .iter()
-        .map(|column| SortField::new(column.data_type().clone()));
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone()));
     let keys = RowConverter::new(fields.collect())?.convert_columns(&columns)?;
     let mut seen = HashSet::new();
     let (mut parts, mut start) = (Vec::new(), 0);
@@ -49,35 +47,49 @@ pub fn each(batch: &EventBatch) -> Vec<EventBatch> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    fn sizes(text: &str, key: &[usize]) -> Vec<usize> {
-        let parts = by_key(&EventBatch::from_pretty(text), key).unwrap();
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+
+    use super::*;
+    use crate::event::Times;
+
+    fn batch(rows: &[(Op, i64, i64)]) -> EventBatch {
+        let column = |of: fn(&(Op, i64, i64)) -> i64| -> ArrayRef {
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(of)))
+        };
+        let columns = RecordBatch::try_from_iter([("k", column(|row| row.1)), ("v", column(|row| row.2))]).unwrap();
+        EventBatch::changes(columns, Times::Same(0), rows.iter().map(|row| row.0).collect())
+    }
+
+    fn sizes(parts: &[EventBatch]) -> Vec<usize> {
         parts.iter().map(EventBatch::num_rows).collect()
     }
 
     #[test]
     fn no_part_holds_a_key_twice() {
-        let rows = "ts k v
-                  + 1 a 1
-                  + 2 b 1
-                  + 3 a 2
-                  + 4 a 3
-                  + 5 b 2
-                  + 6 c 1";
-        assert_eq!(sizes(rows, &[0]), [2, 1, 3]);
-        assert_eq!(sizes(rows, &[0, 1]), [6]);
-        assert_eq!(sizes(rows, &[]), [6]);
-        let changes = "ts k v
-                  + 1 a 1
-                  U- 2 a 1
-                  U+ 2 a 2
-                  U- 3 b 1
-                  U+ 3 b 2
-                  - 4 b 2
-                  + 5 b 3";
-        assert_eq!(sizes(changes, &[0]), [1, 4, 1, 1]);
-        let each: Vec<usize> = each(&EventBatch::from_pretty(changes)).iter().map(EventBatch::num_rows).collect();
-        assert_eq!(each, [1, 2, 2, 1, 1]);
+        let insert = |k, v| (Op::Insert, k, v);
+        let rows = batch(&[
+            insert(1, 1),
+            insert(2, 1),
+            insert(1, 2),
+            insert(1, 3),
+            insert(2, 2),
+            insert(3, 1),
+        ]);
+        assert_eq!(sizes(&by_key(&rows, &[0]).unwrap()), [2, 1, 3]);
+        assert_eq!(sizes(&by_key(&rows, &[0, 1]).unwrap()), [6]);
+        assert_eq!(sizes(&by_key(&rows, &[]).unwrap()), [6]);
+        let changes = batch(&[
+            insert(1, 1),
+            (Op::UpdateBefore, 1, 1),
+            (Op::UpdateAfter, 1, 2),
+            (Op::UpdateBefore, 2, 1),
+            (Op::UpdateAfter, 2, 2),
+            (Op::Delete, 2, 2),
+            insert(2, 3),
+        ]);
+        assert_eq!(sizes(&by_key(&changes, &[0]).unwrap()), [1, 4, 1, 1]);
+        assert_eq!(sizes(&each(&changes)), [1, 2, 2, 1, 1]);
     }
 }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_graphql::Value;
 use async_graphql::dynamic::{
-    Field, FieldFuture, FieldValue, InputObject, InputValue, Object, ObjectAccessor, ResolverContext, SchemaBuilder, TypeRef,
+    Field, FieldFuture, FieldValue, InputObject, InputValue, Object, ObjectAccessor, ResolverContext, SchemaBuilder,
+    TypeRef,
 };
 use serde_json::{Map, json};
 
@@ -40,7 +41,9 @@ pub fn shared(builder: SchemaBuilder) -> SchemaBuilder {
     let rate = InputObject::new("TriggerRateInput")
         .description("So many calls in such a time; more wait.")
         .field(InputValue::new("count", TypeRef::named_nn(TypeRef::INT)))
-        .field(InputValue::new("per", TypeRef::named_nn(TypeRef::STRING)).description("A duration, such as '1 minute'."));
+        .field(
+            InputValue::new("per", TypeRef::named_nn(TypeRef::STRING)).description("A duration, such as '1 minute'."),
+        );
     let rate_type = Object::new("TriggerRate")
         .field(member("count", TypeRef::named_nn(TypeRef::INT)))
         .field(member("per", TypeRef::named_nn(TypeRef::STRING)));
@@ -53,11 +56,12 @@ pub fn inputs(exposed: &Exposed, name: &str) -> [InputObject; 1] {
     let optional = |name: &str, kind: &str, text: &str| InputValue::new(name, TypeRef::named(kind)).description(text);
     let input = InputObject::new(format!("{name}TriggerInput"))
         .field(InputValue::new("name", TypeRef::named_nn(TypeRef::STRING)))
-        .field(InputValue::new("webhook", TypeRef::named_nn(TypeRef::STRING)).description("Where to: http://… or https://…."))
-        .field(InputValue::new("fire", TypeRef::named_nn(&expression)).description("When it fires for a row."))
         .field(
-            InputValue::new("headers", TypeRef::named_nn_list("TriggerHeader")).description("Headers of each call."),
+            InputValue::new("webhook", TypeRef::named_nn(TypeRef::STRING))
+                .description("Where to: a URL of HTTP or HTTPS."),
         )
+        .field(InputValue::new("fire", TypeRef::named_nn(&expression)).description("When it fires for a row."))
+        .field(InputValue::new("headers", TypeRef::named_nn_list("TriggerHeader")).description("Headers of each call."))
         .field(optional(
             "secret",
             TypeRef::STRING,
@@ -68,7 +72,11 @@ pub fn inputs(exposed: &Exposed, name: &str) -> [InputObject; 1] {
             TypeRef::STRING,
             "How long after a FIRE its key does not fire again. What still fires then is told then.",
         ))
-        .field(optional("rate_limit", "TriggerRateInput", "How many calls it makes in which time; more wait."))
+        .field(optional(
+            "rate_limit",
+            "TriggerRateInput",
+            "How many calls it makes in which time; more wait.",
+        ))
         .field(optional(
             "initial",
             TypeRef::BOOLEAN,
@@ -76,7 +84,11 @@ pub fn inputs(exposed: &Exposed, name: &str) -> [InputObject; 1] {
         ));
     [match exposed.relation.key.is_empty() {
         true => input,
-        false => input.field(optional("clear", &expression, "When it clears. Default: when it does not fire.")),
+        false => input.field(optional(
+            "clear",
+            &expression,
+            "When it clears. Default: when it does not fire.",
+        )),
     }]
 }
 
@@ -112,11 +124,15 @@ pub fn object(name: &str) -> Object {
 fn member(name: &'static str, kind: TypeRef) -> Field {
     Field::new(name, kind, move |context| {
         FieldFuture::new(async move {
-            let members = context.parent_value.try_downcast_ref::<Map<String, serde_json::Value>>()?;
+            let members = context
+                .parent_value
+                .try_downcast_ref::<Map<String, serde_json::Value>>()?;
             Ok(match members.get(name) {
                 None | Some(serde_json::Value::Null) => None,
                 // What has members of its own is looked at by fields of its own.
-                Some(serde_json::Value::Object(inner)) if name == "rate_limit" => Some(FieldValue::owned_any(inner.clone())),
+                Some(serde_json::Value::Object(inner)) if name == "rate_limit" => {
+                    Some(FieldValue::owned_any(inner.clone()))
+                }
                 Some(value) => Some(FieldValue::value(Value::from_json(value.clone())?)),
             })
         })
@@ -180,16 +196,20 @@ pub fn queries(exposed: &Arc<Exposed>, name: &str, style: Style) -> [Field; 2] {
             }
         })
     });
-    let all = Field::new(format!("{own}_triggers"), TypeRef::named_nn_list_nn(&object), move |context| {
-        let exposed = of_all.clone();
-        FieldFuture::new(async move {
-            let (shared, principal) = asking(&context)?;
-            let triggers = visible(shared, principal, &exposed).map_err(|failure| graphql_error(&failure))?;
-            let durable = shared.triggers.is_durable();
-            let views = triggers.iter().map(|trigger| view(trigger, style, durable));
-            Ok(Some(FieldValue::list(views)))
-        })
-    });
+    let all = Field::new(
+        format!("{own}_triggers"),
+        TypeRef::named_nn_list_nn(&object),
+        move |context| {
+            let exposed = of_all.clone();
+            FieldFuture::new(async move {
+                let (shared, principal) = asking(&context)?;
+                let triggers = visible(shared, principal, &exposed).map_err(|failure| graphql_error(&failure))?;
+                let durable = shared.triggers.is_durable();
+                let views = triggers.iter().map(|trigger| view(trigger, style, durable));
+                Ok(Some(FieldValue::list(views)))
+            })
+        },
+    );
     let name = InputValue::new("name", TypeRef::named_nn(TypeRef::STRING));
     [one.argument(name), all]
 }
@@ -199,28 +219,36 @@ pub fn mutations(exposed: &Arc<Exposed>, name: &str, style: Style) -> [Field; 2]
     let own = graphql_name(&exposed.relation.name);
     let object = format!("{name}Trigger");
     let (of_new, of_old) = (exposed.clone(), exposed.clone());
-    let create = Field::new(format!("create_{own}_trigger"), TypeRef::named_nn(&object), move |context| {
-        let exposed = of_new.clone();
-        FieldFuture::new(async move {
-            let (shared, principal) = asking(&context)?;
-            let hidden = allowed(shared, principal, &exposed).map_err(|failure| graphql_error(&failure))?;
-            let asked = asked(&exposed, &hidden, &context.args.try_get("input")?.object()?)?;
-            let created = create(shared, principal, &exposed, &hidden, asked).await;
-            let trigger = created.map_err(|failure| graphql_error(&failure))?;
-            Ok(Some(view(&trigger, style, shared.triggers.is_durable())))
-        })
-    });
+    let create = Field::new(
+        format!("create_{own}_trigger"),
+        TypeRef::named_nn(&object),
+        move |context| {
+            let exposed = of_new.clone();
+            FieldFuture::new(async move {
+                let (shared, principal) = asking(&context)?;
+                let hidden = allowed(shared, principal, &exposed).map_err(|failure| graphql_error(&failure))?;
+                let asked = asked(&exposed, &hidden, &context.args.try_get("input")?.object()?)?;
+                let created = create(shared, principal, &exposed, &hidden, asked).await;
+                let trigger = created.map_err(|failure| graphql_error(&failure))?;
+                Ok(Some(view(&trigger, style, shared.triggers.is_durable())))
+            })
+        },
+    );
     let input = InputValue::new("input", TypeRef::named_nn(format!("{name}TriggerInput")));
-    let delete = Field::new(format!("delete_{own}_trigger"), TypeRef::named_nn(&object), move |context| {
-        let exposed = of_old.clone();
-        FieldFuture::new(async move {
-            let (shared, principal) = asking(&context)?;
-            let name = context.args.try_get("name")?.string()?.to_string();
-            let deleted = delete(shared, principal, &exposed, &name).await;
-            let trigger = deleted.map_err(|failure| graphql_error(&failure))?;
-            Ok(Some(view(&trigger, style, shared.triggers.is_durable())))
-        })
-    });
+    let delete = Field::new(
+        format!("delete_{own}_trigger"),
+        TypeRef::named_nn(&object),
+        move |context| {
+            let exposed = of_old.clone();
+            FieldFuture::new(async move {
+                let (shared, principal) = asking(&context)?;
+                let name = context.args.try_get("name")?.string()?.to_string();
+                let deleted = delete(shared, principal, &exposed, &name).await;
+                let trigger = deleted.map_err(|failure| graphql_error(&failure))?;
+                Ok(Some(view(&trigger, style, shared.triggers.is_durable())))
+            })
+        },
+    );
     let name = InputValue::new("name", TypeRef::named_nn(TypeRef::STRING));
     [create.argument(input), delete.argument(name)]
 }
@@ -310,13 +338,13 @@ fn note(
     // The path of a webhook is often its secret.
     let to = url.map(|url| url.origin().ascii_serialization());
     let more = json!({"trigger": definition.name, "owner": definition.owner, "to": to});
-    shared.audit.note(Event::Trigger, principal, &exposed.relation.name, what, more)
+    shared
+        .audit
+        .note(Event::Trigger, principal, &exposed.relation.name, what, more)
 }
 
 /// Work that waits for the app and the disk. It goes on if the client does not wait for it.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| Failure::new(Kind::Internal, "it was given up"))?
 }
@@ -332,7 +360,11 @@ fn asked(exposed: &Exposed, hidden: &Hidden, input: &ObjectAccessor<'_>) -> asyn
     if let Some(list) = given("headers") {
         for header in list.list()?.iter() {
             let header = header.object()?;
-            let part = |name: &str| header.try_get(name).and_then(|value| value.string().map(str::to_string));
+            let part = |name: &str| {
+                header
+                    .try_get(name)
+                    .and_then(|value| value.string().map(str::to_string))
+            };
             headers.push((part("name")?, part("value")?));
         }
     }
@@ -340,7 +372,10 @@ fn asked(exposed: &Exposed, hidden: &Hidden, input: &ObjectAccessor<'_>) -> asyn
         None => None,
         Some(rate) => {
             let rate = rate.object()?;
-            Some((rate.try_get("count")?.i64()?, rate.try_get("per")?.string()?.to_string()))
+            Some((
+                rate.try_get("count")?.i64()?,
+                rate.try_get("per")?.string()?.to_string(),
+            ))
         }
     };
     Ok(Asked {

@@ -164,7 +164,8 @@ impl Active {
         let visible = self.conditions.visible.as_ref().map(|visible| seen.mask(visible));
         let is_visible = |row: usize| visible.as_ref().is_none_or(|visible| visible.value(row));
         let all = seen.all.iter();
-        all.filter(|one| !one.gone && fire.value(one.row) && is_visible(one.row)).count()
+        all.filter(|one| !one.gone && fire.value(one.row) && is_visible(one.row))
+            .count()
     }
 
     /// When all rows that are there have been looked at: keys that are fired and not among them have cleared.
@@ -181,7 +182,9 @@ impl Active {
             _ => None,
         };
         let cleared: Vec<(Arc<str>, Told)> = gone.into_iter().filter_map(clear).collect();
-        let entries = cleared.into_iter().map(|(key, told)| self.tell(&key, told, self.key_data(&key), now));
+        let entries = cleared
+            .into_iter()
+            .map(|(key, told)| self.tell(&key, told, self.key_data(&key), now));
         entries.collect()
     }
 
@@ -254,10 +257,12 @@ impl Active {
 
     /// The events of steps; rows that wait for the end of a cool-down are kept.
     fn entries(&mut self, seen: &Seen, steps: &[(One, Step, Shows)], now: Micros) -> Result<Vec<Entry>> {
-        let shown = steps.iter().filter(|(_, step, shows)| {
-            *shows == Shows::Row && matches!(step, Step::Tell(_) | Step::Hold)
-        });
-        let rows = shown.map(|(one, ..)| u32::try_from(one.row).unwrap_or(u32::MAX)).collect();
+        let shown = steps
+            .iter()
+            .filter(|(_, step, shows)| *shows == Shows::Row && matches!(step, Step::Tell(_) | Step::Hold));
+        let rows = shown
+            .map(|(one, ..)| u32::try_from(one.row).unwrap_or(u32::MAX))
+            .collect();
         let mut data = seen.data(rows, &self.columns)?.into_iter();
         let mut entries = Vec::new();
         for (one, step, shows) in steps {
@@ -274,7 +279,10 @@ impl Active {
                     let before = self.shared.too_many.fetch_add(1, Ordering::Relaxed);
                     if before == 0 {
                         let trigger = &self.shared.definition.name;
-                        tracing::error!(trigger, "as many keys are fired as may be: others do not fire meanwhile");
+                        tracing::error!(
+                            trigger,
+                            "as many keys are fired as may be: others do not fire meanwhile"
+                        );
                     }
                 }
             }

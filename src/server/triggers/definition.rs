@@ -129,7 +129,11 @@ impl Definition {
         if let Some(secret) = &asked.secret {
             Signer::new(secret).map_err(|why| Failure::bad(format!("secret: {why}")))?;
         }
-        let cool_down = asked.cool_down.as_deref().map(|text| time("cool_down", text)).transpose()?;
+        let cool_down = asked
+            .cool_down
+            .as_deref()
+            .map(|text| time("cool_down", text))
+            .transpose()?;
         let rate = asked.rate_limit.map(|(count, per)| rate(count, &per)).transpose()?;
         let or_true = |sql: String| match sql.is_empty() {
             true => "TRUE".to_string(),
@@ -243,8 +247,16 @@ fn check_headers(headers: &[(String, String)]) -> Result<(), Failure> {
 }
 
 fn time(what: &str, text: &str) -> Result<Micros, Failure> {
-    let micros = duration::parse(text).filter(|micros| (1_000..=MAX_TIME).contains(micros));
-    micros.ok_or_else(|| Failure::bad(format!("{what}: '{text}' is no duration from 1 ms to 30 days, such as '5 minutes'")))
+    let short = Some(text).filter(|text| text.len() <= MAX_NAME);
+    let micros = short
+        .and_then(duration::parse)
+        .filter(|micros| (1_000..=MAX_TIME).contains(micros));
+    let shown: String = text.chars().take(MAX_NAME).collect();
+    micros.ok_or_else(|| {
+        Failure::bad(format!(
+            "{what}: '{shown}' is no duration from 1 ms to 30 days, such as '5 minutes'"
+        ))
+    })
 }
 
 fn rate(count: i64, per: &str) -> Result<Rate, Failure> {
@@ -276,14 +288,22 @@ mod tests {
     fn refused(change: impl Fn(&mut Asked, &mut TriggerOptions)) -> String {
         let (mut asked, mut options) = (asked(), options());
         change(&mut asked, &mut options);
-        let failure = Definition::new(asked, Owner::default(), &options, 0).err().expect("it is refused");
+        let failure = Definition::new(asked, Owner::default(), &options, 0)
+            .err()
+            .expect("it is refused");
         assert!(!failure.message.contains("hush"), "{}", failure.message);
         failure.message
     }
 
     #[test]
     fn what_is_no_trigger() {
-        for (name, good) in [("", false), ("a b", false), ("a/b", false), ("ü", false), ("a.B-c_1", true)] {
+        for (name, good) in [
+            ("", false),
+            ("a b", false),
+            ("a/b", false),
+            ("ü", false),
+            ("a.B-c_1", true),
+        ] {
             assert_eq!(check_name(name).is_ok(), good, "{name}");
         }
         assert!(check_name(&"a".repeat(65)).is_err());
@@ -304,7 +324,11 @@ mod tests {
         assert!(refused(|asked, _| asked.webhook = long.clone()).contains("2048 bytes at most"));
         for hosts in ["other.com", "*.8.8.8"] {
             let message = refused(|_, options| options.allowed_hosts = vec![hosts.to_string()]);
-            assert_eq!(message.contains("hosts that are allowed"), hosts == "other.com", "{message}");
+            assert_eq!(
+                message.contains("hosts that are allowed"),
+                hosts == "other.com",
+                "{message}"
+            );
             if hosts != "other.com" {
                 break;
             }
@@ -317,7 +341,9 @@ mod tests {
             let message = refused(|asked, _| asked.headers = vec![(name.to_string(), value.to_string())]);
             assert!(message.contains(why), "{message}");
         }
-        assert!(refused(|asked, _| asked.headers = vec![("A".to_string(), "x".to_string()); 21]).contains("20 at most"));
+        assert!(
+            refused(|asked, _| asked.headers = vec![("A".to_string(), "x".to_string()); 21]).contains("20 at most")
+        );
         assert!(refused(|asked, _| asked.secret = Some("hush".to_string())).contains("begins with whsec_"));
         assert!(refused(|asked, _| asked.cool_down = Some("soon".to_string())).contains("no duration"));
         assert!(refused(|asked, _| asked.cool_down = Some("31 days".to_string())).contains("no duration"));

@@ -147,7 +147,11 @@ impl Machine {
 
     /// As it is.
     pub fn saved(&self) -> SavedMachine {
-        let mut keys: Vec<(Arc<str>, State)> = self.keys.iter().map(|(key, state)| (key.clone(), state.clone())).collect();
+        let mut keys: Vec<(Arc<str>, State)> = self
+            .keys
+            .iter()
+            .map(|(key, state)| (key.clone(), state.clone()))
+            .collect();
         // Equal states shall be equal bytes.
         keys.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         SavedMachine { base: self.base, keys }
@@ -356,7 +360,10 @@ mod tests {
         // It survives being saved.
         let mut machine = Machine::restored(rule, machine.saved());
         let (key, fire, data) = machine.pop_due(115).unwrap();
-        assert_eq!((&*key, &*data, told(Step::Tell(fire))), ("a", "second", "FIRE 2".to_string()));
+        assert_eq!(
+            (&*key, &*data, told(Step::Tell(fire))),
+            ("a", "second", "FIRE 2".to_string())
+        );
         assert!(machine.pop_due(1_000).is_none());
         // Held and clear again before the end: nothing is told.
         assert_eq!(told(machine.row("a", Row::Clear, 120)), "CLEAR 2");
@@ -378,7 +385,10 @@ mod tests {
 
     #[test]
     fn quiet_keys_are_forgotten_and_their_numbers_never_come_again() {
-        let mut machine = Machine::new(Rule { cool_down: 0, max_rows: 8 });
+        let mut machine = Machine::new(Rule {
+            cool_down: 0,
+            max_rows: 8,
+        });
         let mut seen = std::collections::HashSet::new();
         for round in 0..50 {
             for key in 0..20 {
@@ -409,7 +419,8 @@ mod tests {
         // When it began to fire, and when that was told.
         let (mut since, mut fired): (Option<Micros>, Option<Micros>) = (None, None);
         for now in 0..=until {
-            let last = |told: &Vec<(Micros, Kind)>| told.iter().rfind(|(_, kind)| *kind == Kind::Fire).map(|(at, _)| *at);
+            let last =
+                |told: &Vec<(Micros, Kind)>| told.iter().rfind(|(_, kind)| *kind == Kind::Fire).map(|(at, _)| *at);
             let may = |told: &Vec<(Micros, Kind)>| last(told).is_none_or(|last| now >= last + cool_down);
             // What is due comes before the rows of that moment.
             if since.is_some() && fired.is_none() && may(&told) {
@@ -450,7 +461,7 @@ mod tests {
             let mut got: HashMap<String, Vec<(Micros, Kind)>> = HashMap::new();
             let mut histories: HashMap<String, Vec<(Micros, Option<Row>)>> = HashMap::new();
             let mut now = 0;
-            let mut due = |machine: &mut Machine, got: &mut HashMap<String, Vec<(Micros, Kind)>>, now: Micros| {
+            let due = |machine: &mut Machine, got: &mut HashMap<String, Vec<(Micros, Kind)>>, now: Micros| {
                 for at in (0..=now).rev().take(1) {
                     while let Some((key, fire, _)) = machine.pop_due(at) {
                         got.entry(key.to_string()).or_default().push((at, fire.kind));

@@ -17,7 +17,7 @@ mod seen;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_channel::{Sender, bounded};
 use parking_lot::Mutex;
@@ -46,12 +46,17 @@ use seen::Condition;
 /// How many orders may wait for the owner of a relation's triggers.
 const ORDERS: usize = 64;
 
+/// How many triggers may be made or deleted at once.
+const CHANGING: usize = 32;
+
 /// The triggers of an app.
 pub struct Triggers {
     app: WeakApp,
     options: TriggerOptions,
     relations: Vec<Arc<Relation>>,
     owners: Mutex<BTreeMap<String, Arc<Handle>>>,
+    /// How many are being made or deleted.
+    changing: AtomicUsize,
 }
 
 /// The triggers of a relation, as all may look at them.
@@ -76,6 +81,7 @@ impl Triggers {
             options: options.clone(),
             relations,
             owners: Mutex::default(),
+            changing: AtomicUsize::new(0),
         });
         if app.is_started() {
             triggers.go_on(app, app.kept_states()?, When::Later)?;
@@ -97,6 +103,9 @@ impl Triggers {
                 continue;
             };
             let saved = Saved::from_bytes(&relation.name, bytes)?;
+            if saved.triggers.is_empty() {
+                continue;
+            }
             let (handle, watcher) = self.start(app, relation, saved, when)?;
             if when == When::Later {
                 app.keep(&relation.source, watcher)?;
@@ -124,7 +133,12 @@ impl Triggers {
                 Ok(prepared) => prepared,
                 Err(failure) => {
                     // The relation has other columns now, say.
-                    tracing::error!(relation = relation.name, trigger = name, "a trigger is dropped: {}", failure.message);
+                    tracing::error!(
+                        relation = relation.name,
+                        trigger = name,
+                        "a trigger is dropped: {}",
+                        failure.message
+                    );
                     continue;
                 }
             };
@@ -207,18 +221,26 @@ impl Triggers {
         asked: Asked,
         owner: TriggerOwner,
     ) -> std::result::Result<Arc<Trigger>, Failure> {
+        let _one = self.one()?;
         let definition = Definition::new(asked, owner, &self.options, app.now())?;
         let (trigger, conditions) = self.prepared(app, relation, definition)?;
-        let handle = self.owner(app, relation)?;
-        self.reserve(&handle, relation, &trigger)?;
+        let mut handle = self.owner(app, relation)?;
+        while !self.reserve(&handle, relation, &trigger)? {
+            // It has just ended with its last trigger.
+            handle = self.owner(app, relation)?;
+        }
         let done = self.run(app, &handle, &trigger, conditions);
         match &done {
+            Err(_) => self.end_if_idle(relation, &handle, Some(&trigger.definition.name)),
             Ok(()) => trigger.is_made.store(true, Ordering::Release),
-            Err(_) => drop(handle.triggers.lock().remove(&trigger.definition.name)),
         }
         if done.is_ok() && !app.is_durable() {
             let (relation, trigger) = (&relation.name, &trigger.definition.name);
-            tracing::warn!(relation, trigger, "there is no state directory: the trigger ends with the process");
+            tracing::warn!(
+                relation,
+                trigger,
+                "there is no state directory: the trigger ends with the process"
+            );
         }
         done.map(|()| trigger)
     }
@@ -264,15 +286,49 @@ impl Triggers {
         Ok(handle)
     }
 
-    /// Takes the name, if it is free and there is room.
+    /// A place among those who change triggers: each waits for the disk, and none shall wait behind too many.
+    fn one(&self) -> std::result::Result<Changing<'_>, Failure> {
+        let one = Changing(&self.changing);
+        match self.changing.fetch_add(1, Ordering::AcqRel) < CHANGING {
+            true => Ok(one),
+            false => Err(Failure::new(
+                Kind::TooMany,
+                "too many triggers are being made or deleted",
+            )),
+        }
+    }
+
+    /// Forgets a name; the owner ends with the last, so that nobody watches the relation in vain.
+    fn end_if_idle(&self, relation: &Relation, handle: &Arc<Handle>, name: Option<&str>) {
+        let mut owners = self.owners.lock();
+        let mut triggers = handle.triggers.lock();
+        if let Some(name) = name {
+            triggers.remove(name);
+        }
+        let is_it = owners
+            .get(&relation.name)
+            .is_some_and(|known| Arc::ptr_eq(known, handle));
+        if triggers.is_empty() && is_it {
+            owners.remove(&relation.name);
+            handle.orders.close();
+        }
+    }
+
+    /// Takes the name, if it is free and there is room. `false`: the owner has ended.
     fn reserve(
         &self,
-        handle: &Handle,
+        handle: &Arc<Handle>,
         relation: &Relation,
         trigger: &Arc<Trigger>,
-    ) -> std::result::Result<(), Failure> {
+    ) -> std::result::Result<bool, Failure> {
         let others = |other: &Arc<Handle>| other.triggers.lock().len();
         let owners = self.owners.lock();
+        if !owners
+            .get(&relation.name)
+            .is_some_and(|known| Arc::ptr_eq(known, handle))
+        {
+            return Ok(false);
+        }
         let all: usize = owners.values().map(others).sum();
         let mut triggers = handle.triggers.lock();
         let name = &trigger.definition.name;
@@ -289,11 +345,12 @@ impl Triggers {
             return Err(Failure::new(Kind::TooMany, message));
         }
         triggers.insert(name.clone(), trigger.clone());
-        Ok(())
+        Ok(true)
     }
 
     /// Deletes a trigger, and what waits of it; returns when that is durable. Waits for the disk.
     pub fn delete(&self, app: &App, relation: &Relation, trigger: &Trigger) -> std::result::Result<(), Failure> {
+        let _one = self.one()?;
         let handle = self.owners.lock().get(&relation.name).cloned().ok_or_else(gone)?;
         let is_it = |known: &Arc<Trigger>| known.definition.uid == trigger.definition.uid;
         {
@@ -304,7 +361,11 @@ impl Triggers {
             triggers.remove(&trigger.definition.name);
         }
         self.forget(&handle, trigger)?;
-        app.checkpoint().map(drop).map_err(|error| not_durable(&error))
+        let done = app.checkpoint().map(drop).map_err(|error| not_durable(&error));
+        if done.is_ok() {
+            self.end_if_idle(relation, &handle, None);
+        }
+        done
     }
 
     /// The triggers of a relation, by name.
@@ -314,7 +375,9 @@ impl Triggers {
             return Vec::new();
         };
         let triggers = handle.triggers.lock();
-        let made = triggers.values().filter(|trigger| trigger.is_made.load(Ordering::Acquire));
+        let made = triggers
+            .values()
+            .filter(|trigger| trigger.is_made.load(Ordering::Acquire));
         made.cloned().collect()
     }
 
@@ -331,6 +394,15 @@ impl Triggers {
     /// Whether triggers outlive the process.
     pub fn is_durable(&self) -> bool {
         self.app.upgrade().is_some_and(|app| app.is_durable())
+    }
+}
+
+/// A place among those who change triggers.
+struct Changing<'a>(&'a AtomicUsize);
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -78,6 +78,8 @@ enum Next {
     Heard(Watched),
     Order(Order),
     Time,
+    /// Nobody gives orders any more.
+    ServerEnds,
     End,
 }
 
@@ -106,7 +108,13 @@ impl Owner {
     }
 
     /// Goes on with a trigger of a checkpoint. `awaits`: whether the rows that are there will be told.
-    pub fn go_on(&mut self, saved: SavedTrigger, trigger: Arc<Trigger>, conditions: Conditions, awaits: Awaits) -> Result<()> {
+    pub fn go_on(
+        &mut self,
+        saved: SavedTrigger,
+        trigger: Arc<Trigger>,
+        conditions: Conditions,
+        awaits: Awaits,
+    ) -> Result<()> {
         let rule = Active::rule(&saved.definition, self.options.max_rows);
         let machine = Machine::restored(rule, saved.machine);
         let mut active = Active::new(trigger, conditions, &self.relation, machine);
@@ -127,8 +135,9 @@ impl Owner {
         self.asked = true;
     }
 
-    /// Works until the app has gone.
+    /// Works until the app has gone: its last checkpoint asks, when the server has ended.
     pub fn run(mut self, runtime: &Runtime, heard: &Receiver<Watched>, orders: &Receiver<Order>) {
+        let mut is_served = true;
         loop {
             // The clock is the app's.
             let Some(now) = self.app.upgrade().map(|app| app.now()) else {
@@ -139,7 +148,7 @@ impl Owner {
             let next = runtime.block_on(async {
                 tokio::select! {
                     heard = heard.recv() => heard.map_or(Next::End, Next::Heard),
-                    order = orders.recv() => order.map_or(Next::End, Next::Order),
+                    order = orders.recv(), if is_served => order.map_or(Next::ServerEnds, Next::Order),
                     () = tokio::time::sleep(sleep) => Next::Time,
                 }
             });
@@ -152,6 +161,12 @@ impl Owner {
                 Next::Order(order) => self.order(order),
                 Next::Time => {
                     self.free_aged();
+                    Ok(())
+                }
+                // The last trigger has been deleted.
+                Next::ServerEnds if self.triggers.is_empty() => return,
+                Next::ServerEnds => {
+                    is_served = false;
                     Ok(())
                 }
                 Next::End => return,
@@ -198,7 +213,9 @@ impl Owner {
                     let why = format!("the rows of '{}' cannot be read: {why}", self.relation.name);
                     let _ = reply.send(Err(Failure::new(Kind::Unavailable, why)));
                 }
-                self.triggers.iter_mut().for_each(|active| active.awaits = Awaits::Nothing);
+                self.triggers
+                    .iter_mut()
+                    .for_each(|active| active.awaits = Awaits::Nothing);
                 Ok(())
             }
             Watched::Cut(answer) => {
@@ -230,7 +247,8 @@ impl Owner {
         let batches = batches.into_iter().map(|rows| Seen::there(&self.relation, rows));
         let mut batches: Vec<Seen> = batches.collect::<Result<_>>()?;
         let mut there = HashSet::new();
-        if self.triggers.iter().any(|active| active.awaits == Awaits::Again) {
+        let compares = |active: &Active| active.awaits == Awaits::Again && active.machine.active() > 0;
+        if self.triggers.iter().any(compares) {
             for seen in &mut batches {
                 seen.make_keys()?;
                 there.extend(seen.all.iter().map(|one| seen.key(one.row).to_string()));
@@ -348,7 +366,9 @@ impl Owner {
                 watcher.tell(Watched::NoRows(error.to_string()));
             }
         };
-        let started = std::thread::Builder::new().name("trigger rows".to_string()).spawn(asking);
+        let started = std::thread::Builder::new()
+            .name("trigger rows".to_string())
+            .spawn(asking);
         if let Err(error) = started {
             // It is tried again with the next order.
             self.asked = false;
@@ -377,7 +397,9 @@ impl Owner {
     /// Sends events of a trigger on their way, as far as there is room for them.
     fn deliver(&mut self, number: usize, mut entries: Vec<Entry>, now: Micros) {
         let shared = self.triggers[number].shared.clone();
-        shared.active.store(self.triggers[number].machine.active(), Ordering::Relaxed);
+        shared
+            .active
+            .store(self.triggers[number].machine.active(), Ordering::Relaxed);
         if entries.is_empty() {
             return;
         }
@@ -400,7 +422,11 @@ impl Owner {
             let (relation, trigger) = (&self.relation.name, &shared.definition.name);
             tracing::error!(relation, trigger, "as many events wait as may: more are dead letters");
         }
-        shared.sending.tally.given_up.fetch_add(rest.len() as u64, Ordering::Relaxed);
+        shared
+            .sending
+            .tally
+            .given_up
+            .fetch_add(rest.len() as u64, Ordering::Relaxed);
         let letter = |entry| Letter {
             entry,
             trigger: &shared.definition.name,
@@ -453,7 +479,10 @@ impl Owner {
                 machine: active.machine.saved(),
                 sequence: active.sequence,
                 fired_at: active.fired_at,
-                waiting: waiting.map(|entry| Entry::clone(entry)).chain(active.queue.iter().cloned()).collect(),
+                waiting: waiting
+                    .map(|entry| Entry::clone(entry))
+                    .chain(active.queue.iter().cloned())
+                    .collect(),
             }
         };
         // One that waits for its first rows has not been made yet.

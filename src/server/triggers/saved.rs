@@ -50,12 +50,17 @@ impl Saved {
 
     /// From bytes.
     pub fn from_bytes(relation: &str, bytes: &[u8]) -> Result<Self> {
-        let unreadable =
-            |why: String| Error::failed(format!("the triggers of '{relation}' in the checkpoint cannot be read: {why}"));
+        let unreadable = |why: String| {
+            Error::failed(format!(
+                "the triggers of '{relation}' in the checkpoint cannot be read: {why}"
+            ))
+        };
         let saved: Saved = serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
         match saved.version {
             VERSION => Ok(saved),
-            other => Err(unreadable(format!("they have the form {other}, which this version does not know"))),
+            other => Err(unreadable(format!(
+                "they have the form {other}, which this version does not know"
+            ))),
         }
     }
 }

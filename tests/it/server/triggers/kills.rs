@@ -33,7 +33,10 @@ fn start(scratch: &Scratch, more: &[&str]) -> (Running, SocketAddr) {
         "server.triggers.breaker.pause=50 ms",
     ];
     let settings = base.iter().chain(more).flat_map(|setting| ["--set", setting]);
-    let arguments: Vec<&str> = ["run", "app.sql", "--state-dir", "state"].into_iter().chain(settings).collect();
+    let arguments: Vec<&str> = ["run", "app.sql", "--state-dir", "state"]
+        .into_iter()
+        .chain(settings)
+        .collect();
     restart::serving(scratch, &arguments)
 }
 
@@ -61,7 +64,10 @@ fn line(k: u32, n: u32, v: f64) -> String {
 /// Waits until the app has read up to there.
 fn has_read(address: SocketAddr, n: u32) {
     wait_until(format!("row {n}"), || {
-        let rows = graphql(address, &format!("{{ positions(where: {{n: {{_gte: {n}}}}}) {{ n }} }}"));
+        let rows = graphql(
+            address,
+            &format!("{{ positions(where: {{n: {{_gte: {n}}}}}) {{ n }} }}"),
+        );
         !rows["positions"].as_array().unwrap().is_empty()
     });
 }
@@ -76,7 +82,13 @@ fn what_is_fired_stays_so_over_a_restart() {
     let scratch = Scratch::with(&[("app.sql", SQL), ("puts.ndjson", "")]);
     let receiver = Receiver::start();
     let (running, address) = start(&scratch, &[]);
-    create(address, "positions", &receiver, "high", "fire: {v: {_gt: 100}}, clear: {v: {_lt: 90}}");
+    create(
+        address,
+        "positions",
+        &receiver,
+        "high",
+        "fire: {v: {_gt: 100}}, clear: {v: {_lt: 90}}",
+    );
     create(address, "Totals", &receiver, "sum", "fire: {total: {_gt: 1000}}");
     scratch.append("puts.ndjson", line(1, 1, 120.0));
     has_read(address, 1);
@@ -92,7 +104,10 @@ fn what_is_fired_stays_so_over_a_restart() {
                 start(&scratch, &[])
             }
         };
-        let listed = graphql(address, "{ positions_triggers { name active durable } Totals_triggers { name } }");
+        let listed = graphql(
+            address,
+            "{ positions_triggers { name active durable } Totals_triggers { name } }",
+        );
         assert_eq!(listed["positions_triggers"][0]["active"], "1");
         assert_eq!(listed["Totals_triggers"][0]["name"], "sum");
         // Between: nothing is told.
@@ -103,23 +118,37 @@ fn what_is_fired_stays_so_over_a_restart() {
         if round == 2 {
             scratch.append("puts.ndjson", line(1, 9, 10.0));
             wait_until("CLEAR", || receiver.delivered().len() == 2);
-            let deleted = graphql(address, "mutation { delete_positions_trigger(name: \"high\") { name } }");
+            let deleted = graphql(
+                address,
+                "mutation { delete_positions_trigger(name: \"high\") { name } }",
+            );
             assert_eq!(deleted["delete_positions_trigger"]["name"], "high");
         }
         child.signal(libc::SIGKILL);
         let _ = child.child.wait();
     }
-    let kinds: Vec<String> = receiver.delivered().iter().map(|call| call.kind().to_string()).collect();
+    let kinds: Vec<String> = receiver
+        .delivered()
+        .iter()
+        .map(|call| call.kind().to_string())
+        .collect();
     assert_eq!(kinds, ["FIRE", "CLEAR"]);
     let (child, address) = start(&scratch, &[]);
     let listed = graphql(address, "{ positions_triggers { name } Totals_triggers { name } }");
-    assert_eq!(listed, json!({"positions_triggers": [], "Totals_triggers": [{"name": "sum"}]}));
+    assert_eq!(
+        listed,
+        json!({"positions_triggers": [], "Totals_triggers": [{"name": "sum"}]})
+    );
     kill(child);
 }
 
 /// Waits until the folder of the state is free again.
 fn running_ended(scratch: &Scratch) {
-    let lock = std::fs::File::options().read(true).write(true).open(scratch.path("state/lock")).unwrap();
+    let lock = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(scratch.path("state/lock"))
+        .unwrap();
     wait_until("the end", || lock.try_lock().is_ok());
     let _ = lock.unlock();
 }
@@ -158,7 +187,13 @@ fn none_is_lost_and_ids_stay_when_it_is_killed() {
         _ => (200, None),
     });
     let (running, address) = start(&scratch, &[]);
-    create(address, "positions", &receiver, "high", "fire: {v: {_gt: 100}}, clear: {v: {_lt: 90}}");
+    create(
+        address,
+        "positions",
+        &receiver,
+        "high",
+        "fire: {v: {_gt: 100}}, clear: {v: {_lt: 90}}",
+    );
     create(address, "Seen", &receiver, "seen", "fire: {n: {_gte: 0}}");
     let (kills, keys) = (cases("EVENTFLUX_KILLS", 8), 13);
     let mut chance = fastrand();
@@ -196,7 +231,12 @@ fn none_is_lost_and_ids_stay_when_it_is_killed() {
     // One id for each event, however often it came.
     let mut ids: BTreeMap<(u32, String, u32), &str> = BTreeMap::new();
     for call in &high {
-        assert_eq!(*ids.entry(of_key(call)).or_insert(call.id()), call.id(), "{}", call.text);
+        assert_eq!(
+            *ids.entry(of_key(call)).or_insert(call.id()),
+            call.id(),
+            "{}",
+            call.text
+        );
     }
     assert_eq!(ids.values().collect::<BTreeSet<_>>().len(), ids.len());
     // Each key's first deliveries are what its rows make, in order.

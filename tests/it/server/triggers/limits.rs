@@ -23,27 +23,53 @@ fn what_is_no_trigger_is_refused() {
         (json!({"name": ""}), "BAD_REQUEST", "name:"),
         (json!({"name": "a b"}), "BAD_REQUEST", "name:"),
         (json!({"webhook": "hush"}), "BAD_REQUEST", "it is no URL"),
-        (json!({"webhook": "file:///etc/hush"}), "BAD_REQUEST", "begins with http"),
+        (
+            json!({"webhook": "file:///etc/hush"}),
+            "BAD_REQUEST",
+            "begins with http",
+        ),
         (json!({"fire": {"nope": {"_gt": 1}}}), "", "nope"),
         (json!({"fire": {"price": {"_gt": "x"}}}), "", ""),
         (json!({"fire": {"qty": {"_eq": "x"}}}), "BAD_REQUEST", "is no LONG"),
         (json!({"secret": "hush"}), "BAD_REQUEST", "begins with whsec_"),
         (json!({"cool_down": "soon"}), "BAD_REQUEST", "no duration"),
-        (json!({"rate_limit": {"count": 0, "per": "1 s"}}), "BAD_REQUEST", "count is from 1"),
-        (json!({"headers": [{"name": "Host", "value": "hush"}]}), "BAD_REQUEST", "set by the server"),
-        (json!({"headers": [{"name": "A", "value": "hu\r\nB: sh"}]}), "BAD_REQUEST", "cannot be sent"),
+        (
+            json!({"rate_limit": {"count": 0, "per": "1 s"}}),
+            "BAD_REQUEST",
+            "count is from 1",
+        ),
+        (
+            json!({"headers": [{"name": "Host", "value": "hush"}]}),
+            "BAD_REQUEST",
+            "set by the server",
+        ),
+        (
+            json!({"headers": [{"name": "A", "value": "hu\r\nB: sh"}]}),
+            "BAD_REQUEST",
+            "cannot be sent",
+        ),
     ] {
         let mut input = good.clone();
         for (name, value) in change.as_object().unwrap() {
             input[name] = value.clone();
         }
         let (got, message) = refusal(&ask(&served, "positions", &input));
-        assert!(message.contains(why) && (code.is_empty() || got == code), "{change}: {got} {message}");
+        assert!(
+            message.contains(why) && (code.is_empty() || got == code),
+            "{change}: {got} {message}"
+        );
         assert!(!message.contains("hush"), "{message}");
     }
     let deep = (0..40).fold(json!({"price": {"_gt": 1}}), |inner, _| json!({"_not": inner}));
-    refusal(&ask(&served, "positions", &json!({"name": "a", "webhook": "http://127.0.0.1:9/", "fire": deep})));
-    assert_eq!(served.graphql("{ positions_triggers { name } }")["data"]["positions_triggers"], json!([]));
+    refusal(&ask(
+        &served,
+        "positions",
+        &json!({"name": "a", "webhook": "http://127.0.0.1:9/", "fire": deep}),
+    ));
+    assert_eq!(
+        served.graphql("{ positions_triggers { name } }")["data"]["positions_triggers"],
+        json!([])
+    );
     // A mutation in a URL could be asked for by any page.
     let url = "/graphql?query=mutation%20%7B%20delete_positions_trigger(name:%20%22a%22)%20%7B%20name%20%7D%20%7D";
     let answer = get(served.address, url);
@@ -64,9 +90,15 @@ fn addresses_that_only_neighbours_reach_are_refused() {
         let input = json!({"name": "a", "webhook": url, "fire": {}});
         let (code, message) = refusal(&ask(&served, "positions", &input));
         assert_eq!(code, "FORBIDDEN", "{url}: {message}");
-        assert!(message.contains("this machine or of a private network"), "{url}: {message}");
+        assert!(
+            message.contains("this machine or of a private network"),
+            "{url}: {message}"
+        );
     }
-    let listed = Served::with(&["triggers.allowed-hosts=hooks.example.com, 127.0.0.1", "triggers.allow-private=true"]);
+    let listed = Served::with(&[
+        "triggers.allowed-hosts=hooks.example.com, 127.0.0.1",
+        "triggers.allow-private=true",
+    ]);
     let of = |url: &str| ask(&listed, "positions", &json!({"name": "a", "webhook": url, "fire": {}}));
     assert_eq!(refusal(&of("http://127.0.0.2:9/")).0, "FORBIDDEN");
     assert!(of("http://127.0.0.1:9/")["errors"].is_null());
@@ -79,16 +111,26 @@ fn addresses_that_only_neighbours_reach_are_refused() {
 fn names_and_numbers_are_bounded() {
     let served = served(&["triggers.max=3", "triggers.max-per-relation=2"]);
     let make = |relation: &str, name: &str| {
-        ask(&served, relation, &json!({"name": name, "webhook": "http://127.0.0.1:9/", "fire": {"price": {"_gt": 1}}}))
+        ask(
+            &served,
+            relation,
+            &json!({"name": name, "webhook": "http://127.0.0.1:9/", "fire": {"price": {"_gt": 1}}}),
+        )
     };
     assert!(make("positions", "a")["errors"].is_null());
     assert_eq!(refusal(&make("positions", "a")).0, "CONFLICT");
     assert!(make("positions", "b")["errors"].is_null());
     let (code, message) = refusal(&make("positions", "c"));
-    assert!(code == "TOO_MANY_REQUESTS" && message.contains("2 triggers"), "{message}");
+    assert!(
+        code == "TOO_MANY_REQUESTS" && message.contains("2 triggers"),
+        "{message}"
+    );
     assert!(make("Alerts", "a")["errors"].is_null());
     let (code, message) = refusal(&make("Last", "a"));
-    assert!(code == "TOO_MANY_REQUESTS" && message.contains("3 triggers"), "{message}");
+    assert!(
+        code == "TOO_MANY_REQUESTS" && message.contains("3 triggers"),
+        "{message}"
+    );
     served.graphql("mutation { delete_positions_trigger(name: \"a\") { name } }");
     assert!(make("Last", "a")["errors"].is_null());
 }
@@ -107,16 +149,32 @@ fn what_is_given_up_is_a_dead_letter() {
     for symbol in ["REFUSED", "GONE", "GOOD"] {
         served.puts(symbol, 1, 200.0);
     }
-    wait_until("two letters", || scratch.path("dead.ndjson").exists() && scratch.lines("dead.ndjson").len() == 2);
-    let mut letters: Vec<Value> = scratch.lines("dead.ndjson").iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    wait_until("two letters", || {
+        scratch.path("dead.ndjson").exists() && scratch.lines("dead.ndjson").len() == 2
+    });
+    let mut letters: Vec<Value> = scratch
+        .lines("dead.ndjson")
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     letters.sort_by_key(|letter| letter["attemptCount"].as_i64());
-    let of = |letter: &Value| (letter["errorType"].clone(), letter["attemptCount"].clone(), letter["streamName"].clone());
+    let of = |letter: &Value| {
+        (
+            letter["errorType"].clone(),
+            letter["attemptCount"].clone(),
+            letter["streamName"].clone(),
+        )
+    };
     assert_eq!(of(&letters[0]), (json!("refused"), json!(1), json!("positions")));
     assert_eq!(of(&letters[1]), (json!("sink"), json!(3), json!("positions")));
     let event: Value = serde_json::from_str(letters[1]["originalEvent"].as_str().unwrap()).unwrap();
-    assert_eq!((&event["data"]["symbol"], &event["event_type"]), (&json!("GONE"), &json!("FIRE")));
+    assert_eq!(
+        (&event["data"]["symbol"], &event["event_type"]),
+        (&json!("GONE"), &json!("FIRE"))
+    );
     receiver.gets(&["FIRE GOOD 200.0"]);
-    let counted = served.graphql("{ positions_trigger(name: \"high\") { waiting given_up delivered failed fired active } }");
+    let counted =
+        served.graphql("{ positions_trigger(name: \"high\") { waiting given_up delivered failed fired active } }");
     assert_eq!(
         counted["data"]["positions_trigger"],
         json!({"waiting": "0", "given_up": "2", "delivered": "1", "failed": "4", "fired": "3", "active": "3"})
@@ -137,8 +195,13 @@ fn what_is_given_up_is_a_dead_letter() {
 fn a_full_outbox_stops_neither_the_app_nor_other_triggers() {
     let scratch = Scratch::new();
     let dead = format!("triggers.dead-letters={}", scratch.path("dead.ndjson").display());
-    let served = served(&[&dead, "triggers.max-waiting=10", "triggers.retry.max-attempts=0", "triggers.retry.max-delay=1 hour",
-        "triggers.retry.initial-delay=1 hour"]);
+    let served = served(&[
+        &dead,
+        "triggers.max-waiting=10",
+        "triggers.retry.max-attempts=0",
+        "triggers.retry.max-delay=1 hour",
+        "triggers.retry.initial-delay=1 hour",
+    ]);
     let (broken, well) = (Receiver::answering(|_, _| (503, None)), Receiver::start());
     create(&served, "positions", &broken, "broken", &hysteresis());
     create(&served, "positions", &well, "well", &hysteresis());
@@ -171,13 +234,22 @@ fn a_hundred_thousand_rows_that_fire_at_once() {
     let mut input = with(0);
     (input["name"], input["webhook"]) = (json!("all"), json!(receiver.url()));
     let (_, message) = refusal(&ask(&served, "positions", &input));
-    assert!(message.contains("100000 of the rows") && message.contains("60000"), "{message}");
-    assert_eq!(served.graphql("{ positions_triggers { name } }")["data"]["positions_triggers"], json!([]));
+    assert!(
+        message.contains("100000 of the rows") && message.contains("60000"),
+        "{message}"
+    );
+    assert_eq!(
+        served.graphql("{ positions_triggers { name } }")["data"]["positions_triggers"],
+        json!([])
+    );
     let created = create(&served, "positions", &receiver, "half", &with(98_000));
     assert_eq!(created["active"], "2000");
     let mut quiet = with(0);
     quiet["initial"] = json!(false);
-    assert_eq!(create(&served, "positions", &receiver, "quiet", &quiet)["active"], "100000");
+    assert_eq!(
+        create(&served, "positions", &receiver, "quiet", &quiet)["active"],
+        "100000"
+    );
     wait_until("2000 calls", || receiver.delivered().len() == 2_000);
     // A row that changes costs nothing of the others: nobody else is told.
     served.puts("S1", 99_000, 1.0);

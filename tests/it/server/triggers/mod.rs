@@ -59,7 +59,17 @@ fn it_fires_and_clears_with_hysteresis() {
                "owner": "anonymous", "durable": false, "active": "0", "waiting": "0"})
     );
     // Between at first; up, up, between, up: one FIRE. Below: CLEAR.
-    for (qty, price) in [(1, 95.0), (1, 101.0), (2, 101.0), (2, 150.0), (2, 95.0), (2, 120.0), (3, 89.0), (3, 80.0), (3, 95.0)] {
+    for (qty, price) in [
+        (1, 95.0),
+        (1, 101.0),
+        (2, 101.0),
+        (2, 150.0),
+        (2, 95.0),
+        (2, 120.0),
+        (3, 89.0),
+        (3, 80.0),
+        (3, 95.0),
+    ] {
         served.puts("IBM", qty, price);
     }
     served.puts("ACME", 1, 200.0);
@@ -79,12 +89,18 @@ fn it_fires_and_clears_with_hysteresis() {
         let own = calls.iter().filter(|call| call.body["data"]["symbol"] == symbol);
         own.map(receiver::Call::shown).collect()
     };
-    assert_eq!(of("IBM"), ["FIRE IBM 101.0", "CLEAR IBM 89.0", "FIRE IBM 100.5", "CLEAR IBM 100.5"]);
+    assert_eq!(
+        of("IBM"),
+        ["FIRE IBM 101.0", "CLEAR IBM 89.0", "FIRE IBM 100.5", "CLEAR IBM 100.5"]
+    );
     assert_eq!(of("ACME"), ["FIRE ACME 200.0", "CLEAR ACME 200.0"]);
     let first = &calls[0];
     assert_eq!(first.path, "/hook");
     assert_eq!(first.header("webhook-id"), first.id());
-    assert_eq!((first.header("x-tenant"), first.header("authorization")), ("blue", "Bearer hush"));
+    assert_eq!(
+        (first.header("x-tenant"), first.header("authorization")),
+        ("blue", "Bearer hush")
+    );
     assert_eq!(first.header("content-type"), "application/json");
     assert!(first.header("webhook-signature").starts_with("v1,"));
     assert_eq!(first.body["trigger_name"], "high");
@@ -107,7 +123,12 @@ impl receiver::Call {
         let base64 = base64::engine::general_purpose::STANDARD;
         let key = base64.decode(secret.trim_start_matches("whsec_")).unwrap();
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&key).unwrap();
-        let signed = format!("{}.{}.{}", self.header("webhook-id"), self.header("webhook-timestamp"), self.text);
+        let signed = format!(
+            "{}.{}.{}",
+            self.header("webhook-id"),
+            self.header("webhook-timestamp"),
+            self.text
+        );
         mac.update(signed.as_bytes());
         let expected = format!("v1,{}", base64.encode(mac.finalize().into_bytes()));
         self.header("webhook-signature") == expected
@@ -117,15 +138,24 @@ impl receiver::Call {
 #[test]
 fn without_a_condition_to_clear_it_clears_when_it_does_not_fire() {
     let (served, receiver) = (served(&[]), Receiver::start());
-    create(&served, "Totals", &receiver, "even", &json!({"fire": {"n": {"_in": ["2", "3", "5"]}}}));
+    create(
+        &served,
+        "Totals",
+        &receiver,
+        "even",
+        &json!({"fire": {"n": {"_in": ["2", "3", "5"]}}}),
+    );
     for n in 1..=6 {
         served.put("IBM", 1, 1.0);
         served.has("Totals", &format!("symbol: {{_eq: \"IBM\"}}, n: {{_eq: {n}}}"));
     }
     served.put("ACME", 1, 1.0);
     crate::support::wait_until("4 events", || receiver.delivered().len() >= 4);
-    let shown: Vec<(String, Value)> =
-        receiver.delivered().iter().map(|call| (call.kind().to_string(), call.body["data"].clone())).collect();
+    let shown: Vec<(String, Value)> = receiver
+        .delivered()
+        .iter()
+        .map(|call| (call.kind().to_string(), call.body["data"].clone()))
+        .collect();
     let data = |n: i64| json!({"symbol": "IBM", "n": n});
     let expected = [("FIRE", 2), ("CLEAR", 4), ("FIRE", 5), ("CLEAR", 6)];
     assert_eq!(shown, expected.map(|(kind, n)| (kind.to_string(), data(n))));
@@ -155,10 +185,29 @@ fn rows_that_are_there_fire_unless_that_is_not_wanted() {
 fn rows_without_a_key_fire_each() {
     let (served, receiver) = (served(&[]), Receiver::start());
     served.put("IBM", 1, 500.0);
-    let answer = ask(&served, "Alerts", &json!({"name": "a", "webhook": receiver.url(), "fire": {}, "clear": {}}));
-    assert!(answer["errors"][0]["message"].as_str().unwrap().contains("clear"), "{answer}");
-    create(&served, "Alerts", &receiver, "dear", &json!({"fire": {"price": {"_gte": 200}}}));
-    create(&served, "Last", &receiver, "window", &json!({"fire": {"price": {"_gte": 500}}}));
+    let answer = ask(
+        &served,
+        "Alerts",
+        &json!({"name": "a", "webhook": receiver.url(), "fire": {}, "clear": {}}),
+    );
+    assert!(
+        answer["errors"][0]["message"].as_str().unwrap().contains("clear"),
+        "{answer}"
+    );
+    create(
+        &served,
+        "Alerts",
+        &receiver,
+        "dear",
+        &json!({"fire": {"price": {"_gte": 200}}}),
+    );
+    create(
+        &served,
+        "Last",
+        &receiver,
+        "window",
+        &json!({"fire": {"price": {"_gte": 500}}}),
+    );
     receiver.gets(&["FIRE IBM 500.0"]);
     for price in [150.0, 200.0, 200.0, 100.0, 300.0] {
         served.put("IBM", 1, price);
@@ -190,7 +239,10 @@ fn a_cool_down_ends_with_what_still_fires() {
         "FIRE IBM 130.0",
     ]);
     let calls = receiver.delivered();
-    let fires: Vec<_> = calls.iter().filter(|call| call.shown().starts_with("FIRE IBM")).collect();
+    let fires: Vec<_> = calls
+        .iter()
+        .filter(|call| call.shown().starts_with("FIRE IBM"))
+        .collect();
     let between = fires[1].at - fires[0].at;
     assert!(between.as_millis() >= 600, "{between:?}");
     served.put("IBM", 1, 5.0);
@@ -203,7 +255,7 @@ fn a_rate_limit_makes_calls_wait_in_order() {
     let (served, receiver) = (served(&[]), Receiver::start());
     let more = json!({"fire": {"price": {"_gt": 100}}, "rate_limit": {"count": 2, "per": "400 ms"}});
     let created = create(&served, "positions", &receiver, "high", &more);
-    assert_eq!(created["rate_limit"], json!({"count": 2, "per": "400 ms"}));
+    assert_eq!(created["rate_limit"], json!({"count": 2, "per": "400 milliseconds"}));
     for number in 0..7 {
         served.put(&format!("S{number}"), 1, 101.0 + f64::from(number));
     }
@@ -224,7 +276,11 @@ fn a_rate_limit_makes_calls_wait_in_order() {
 
 #[test]
 fn a_receiver_that_fails_gets_all_in_order_by_key() {
-    let served = served(&["triggers.retry.max-attempts=0", "triggers.breaker.pause=50 ms", "triggers.retry.max-delay=50 ms"]);
+    let served = served(&[
+        "triggers.retry.max-attempts=0",
+        "triggers.breaker.pause=50 ms",
+        "triggers.retry.max-delay=50 ms",
+    ]);
     let receiver = Receiver::answering(|_, before| match before {
         2 => (429, Some(1)),
         before if before % 3 != 0 => (500, None),
@@ -243,14 +299,24 @@ fn a_receiver_that_fails_gets_all_in_order_by_key() {
     for key in 0..4 {
         let name = format!("S{key}");
         let calls = receiver.delivered();
-        let own: Vec<&str> = calls.iter().filter(|call| call.body["data"]["symbol"] == name).map(receiver::Call::kind).collect();
-        assert!(own.len() == 40 && own.chunks(2).all(|pair| pair == ["FIRE", "CLEAR"]), "{own:?}");
+        let own: Vec<&str> = calls
+            .iter()
+            .filter(|call| call.body["data"]["symbol"] == name)
+            .map(receiver::Call::kind)
+            .collect();
+        assert!(
+            own.len() == 40 && own.chunks(2).all(|pair| pair == ["FIRE", "CLEAR"]),
+            "{own:?}"
+        );
     }
     // What was tried again had its id.
     let calls = receiver.calls();
     let mut bodies = std::collections::HashMap::new();
     for call in &calls {
-        assert_eq!(bodies.entry(call.id().to_string()).or_insert_with(|| call.text.clone()), &call.text);
+        assert_eq!(
+            bodies.entry(call.id().to_string()).or_insert_with(|| call.text.clone()),
+            &call.text
+        );
     }
 }
 
@@ -275,7 +341,11 @@ impl Served {
 
 #[test]
 fn deleted_triggers_call_no_more() {
-    let served = served(&["triggers.retry.max-attempts=0", "triggers.retry.max-delay=20 ms", "triggers.breaker.failures=0"]);
+    let served = served(&[
+        "triggers.retry.max-attempts=0",
+        "triggers.retry.max-delay=20 ms",
+        "triggers.breaker.failures=0",
+    ]);
     let dead = Receiver::answering(|_, _| (500, None));
     let well = Receiver::start();
     create(&served, "positions", &dead, "dead", &hysteresis());
@@ -287,8 +357,14 @@ fn deleted_triggers_call_no_more() {
     crate::support::wait_until("calls", || dead.calls().len() > 20);
     let listed = served.graphql("{ positions_triggers { name waiting fired failed delivered active } }");
     let listed = &listed["data"]["positions_triggers"];
-    assert_eq!((&listed[0]["name"], &listed[0]["waiting"]), (&json!("dead"), &json!("50")));
-    assert_eq!(listed[1]["delivered"], "50");
+    assert_eq!(
+        (&listed[0]["name"], &listed[0]["waiting"]),
+        (&json!("dead"), &json!("50"))
+    );
+    assert_eq!(
+        (&listed[1]["name"], &listed[1]["fired"]),
+        (&json!("well"), &json!("50"))
+    );
     let deleted = served.graphql("mutation { delete_positions_trigger(name: \"dead\") { name } }");
     assert_eq!(deleted["data"]["delete_positions_trigger"]["name"], "dead");
     std::thread::sleep(std::time::Duration::from_millis(200));
@@ -296,7 +372,10 @@ fn deleted_triggers_call_no_more() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert_eq!(dead.calls().len(), calls);
     let gone = served.graphql("{ positions_trigger(name: \"dead\") { name } positions_triggers { name } }");
-    assert_eq!(gone["data"], json!({"positions_trigger": null, "positions_triggers": [{"name": "well"}]}));
+    assert_eq!(
+        gone["data"],
+        json!({"positions_trigger": null, "positions_triggers": [{"name": "well"}]})
+    );
     let again = served.graphql("mutation { delete_positions_trigger(name: \"dead\") { name } }");
     assert_eq!(again["errors"][0]["extensions"]["code"], "NOT_FOUND");
     // A new one of that name is another.

@@ -71,7 +71,11 @@ impl Receiver {
             calls: Arc::default(),
             ended: Arc::default(),
         };
-        let (calls, ended, answer) = (receiver.calls.clone(), receiver.ended.clone(), Arc::new(answer) as Answers);
+        let (calls, ended, answer) = (
+            receiver.calls.clone(),
+            receiver.ended.clone(),
+            Arc::new(answer) as Answers,
+        );
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if ended.load(Ordering::Relaxed) {
