@@ -322,17 +322,8 @@ mod tests {
         }
         let long = format!("https://8.8.8.8/{}", "x".repeat(2_048));
         assert!(refused(|asked, _| asked.webhook = long.clone()).contains("2048 bytes at most"));
-        for hosts in ["other.com", "*.8.8.8"] {
-            let message = refused(|_, options| options.allowed_hosts = vec![hosts.to_string()]);
-            assert_eq!(
-                message.contains("hosts that are allowed"),
-                hosts == "other.com",
-                "{message}"
-            );
-            if hosts != "other.com" {
-                break;
-            }
-        }
+        let message = refused(|_, options| options.allowed_hosts = vec!["other.com".to_string()]);
+        assert!(message.contains("hosts that are allowed"), "{message}");
         for (name, value, why) in [
             ("a b", "x", "no name of a header"),
             ("Webhook-Id", "x", "set by the server"),

@@ -307,6 +307,8 @@ fn the_schema_is_that_of_the_sql() {
         names(&schema["queryType"]["fields"]),
         [
             "_relations",
+            "Alerts_trigger",
+            "Alerts_triggers",
             "positions",
             "positions_trigger",
             "positions_triggers",
@@ -316,8 +318,8 @@ fn the_schema_is_that_of_the_sql() {
             "Totals",
             "Totals_trigger",
             "Totals_triggers",
-            "Alerts_trigger",
-            "Alerts_triggers"
+            "Results_trigger",
+            "Results_triggers"
         ]
     );
     assert!(names(&schema["subscriptionType"]["fields"]).contains(&"Alerts_batch".to_string()));
