@@ -12,3 +12,4 @@ pub mod nearest;
 pub mod options;
 pub mod s3;
 pub mod server;
+pub mod triggers;

@@ -34,6 +34,8 @@ pub enum Kind {
     NotFound,
     /// The client took too long.
     Timeout,
+    /// There is one of that name already.
+    Conflict,
     /// The request is larger than allowed.
     TooLarge,
     /// Too many requests, connections or subscriptions.
@@ -96,6 +98,12 @@ pub const ERRORS: &[ErrorCode] = &[
         "TIMEOUT",
         StatusCode::REQUEST_TIMEOUT,
         "A body, a first message or the result of a request did not come in time.",
+    ),
+    (
+        Kind::Conflict,
+        "CONFLICT",
+        StatusCode::CONFLICT,
+        "There is one of that name already.",
     ),
     (
         Kind::TooLarge,

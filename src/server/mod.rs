@@ -24,6 +24,7 @@ mod socket;
 mod sse;
 mod timed_io;
 mod tls;
+mod triggers;
 mod websocket;
 
 use std::net::SocketAddr;
@@ -42,6 +43,7 @@ use counters::Counters;
 use exposed::Exposed;
 use live::{Hub, Limits};
 use messages::Messages;
+use triggers::Triggers;
 
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(10);
@@ -52,6 +54,7 @@ pub(crate) struct Shared {
     options: ServerOptions,
     hub: Arc<Hub>,
     exposed: Vec<Arc<Exposed>>,
+    triggers: Arc<Triggers>,
     messages: Messages,
     schema: Option<graphql::Api>,
     counters: Counters,
@@ -109,20 +112,75 @@ impl std::fmt::Debug for Server {
     }
 }
 
+/// A server whose app is about to be started.
+pub struct Prepared {
+    app: App,
+    options: ServerOptions,
+    exposed: Vec<Arc<Exposed>>,
+    triggers: Arc<Triggers>,
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").finish_non_exhaustive()
+    }
+}
+
+impl Prepared {
+    /// Serves the app, which has been started meanwhile. *Errors.* An address that is in use, a certificate that cannot be read, names
+    /// that make no GraphQL schema.
+    pub fn serve(self) -> Result<Server> {
+        Server::of(self)
+    }
+}
+
 impl Server {
-    /// Serves an app that has been started. *Errors.* An address that is in use, a certificate that cannot be read, names that make
-    /// no GraphQL schema.
-    pub fn start(app: &App) -> Result<Self> {
+    /// Prepares to serve an app that has not been started: the triggers of its checkpoint go on with its start and miss nothing.
+    ///
+    /// ```no_run
+    /// # use eventflux::{EventFlux, server::Server};
+    /// # let app = EventFlux::builder().sql("CREATE STREAM S (x LONG);").build()?;
+    /// let server = Server::prepare(&app)?;
+    /// app.start()?;
+    /// let server = server.serve()?;
+    /// # Ok::<(), eventflux::Error>(())
+    /// ```
+    pub fn prepare(app: &App) -> Result<Prepared> {
         let options = match app.server_options() {
             Some(options) => options.clone(),
             None => Layers::default_server()?,
         };
+        let exposed: Vec<Arc<Exposed>> = app.shown().iter().map(Exposed::new).map(Arc::new).collect();
+        let by_graphql = exposed.iter().filter(|exposed| exposed.by.graphql);
+        let relations = by_graphql.map(|exposed| exposed.relation.clone()).collect();
+        Ok(Prepared {
+            triggers: Triggers::begin(app, relations, &options.triggers)?,
+            app: app.clone(),
+            options,
+            exposed,
+        })
+    }
+
+    /// Serves an app that has been started. *Errors.* An address that is in use, a certificate that cannot be read, names that make
+    /// no GraphQL schema.
+    ///
+    /// What happened since its start the triggers of its checkpoint find out by a comparison with the rows: see [`Server::prepare`].
+    pub fn start(app: &App) -> Result<Self> {
+        Server::prepare(app)?.serve()
+    }
+
+    fn of(prepared: Prepared) -> Result<Self> {
+        let Prepared {
+            app,
+            options,
+            exposed,
+            triggers,
+        } = prepared;
         let limits = Limits {
             linger: options.linger,
             replay: options.replay,
             coalesce_rows: options.coalesce_rows,
         };
-        let exposed: Vec<Arc<Exposed>> = app.shown().iter().map(Exposed::new).map(Arc::new).collect();
         for name in options.publish.iter().filter(|name| *name != messages::NAME) {
             app.stream(name)?;
         }
@@ -148,6 +206,7 @@ impl Server {
             audit,
             gate,
             started: Instant::now(),
+            triggers,
             exposed,
             options,
             stopping,

@@ -1,17 +1,17 @@
 //! `http`: calls a URL for events (webhooks).
 //!
 //! What is to be delivered waits in an [`outbox`], which is part of every checkpoint; a [`courier`] on a thread of its own makes the
-//! calls, tries again, and gives up. See `feat/http/README.md`.
+//! calls, tries again, and gives up. The server's triggers deliver by the same. See `feat/http/README.md`.
 
-mod address;
-mod breaker;
-mod courier;
-mod entry;
+pub(crate) mod address;
+pub(crate) mod breaker;
+pub(crate) mod courier;
+pub(crate) mod entry;
 mod options;
-mod outbox;
-mod requests;
-mod settings;
-mod signature;
+pub(crate) mod outbox;
+pub(crate) mod requests;
+pub(crate) mod settings;
+pub(crate) mod signature;
 mod sink;
 #[cfg(test)]
 mod tests;

@@ -61,7 +61,7 @@ pub async fn get(
                 operation_name: query.operation_name,
                 variables,
             };
-            respond(shared, principal, &headers, asked).await
+            respond(shared, principal, &headers, asked, By::Url).await
         }
         None => Ok(Redirect::to("/graphiql").into_response()),
     }
@@ -85,10 +85,19 @@ pub async fn post(
 ) -> Answer {
     api(&shared)?;
     let asked: Asked = body::json(&shared, &headers, body).await?;
-    respond(shared, principal, &headers, asked).await
+    respond(shared, principal, &headers, asked, By::Body).await
 }
 
-async fn respond(shared: Arc<Shared>, principal: Principal, headers: &HeaderMap, asked: Asked) -> Answer {
+/// How a request has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// In the URL: a page of another origin may make a browser ask that.
+    Url,
+    /// In a body that is called JSON.
+    Body,
+}
+
+async fn respond(shared: Arc<Shared>, principal: Principal, headers: &HeaderMap, asked: Asked, by: By) -> Answer {
     let api = api(&shared)?;
     let mut request = asked.request();
     let accepts = headers
@@ -100,6 +109,9 @@ async fn respond(shared: Arc<Shared>, principal: Principal, headers: &HeaderMap,
         Ok(kind) => kind,
         Err(errors) => return Ok(Json(json!({ "errors": errors })).into_response()),
     };
+    if kind == OperationType::Mutation && by == By::Url {
+        return Err(Failure::bad("a mutation goes by POST"));
+    }
     if kind != OperationType::Subscription {
         let response = api.execute(&shared, &principal, request).await;
         return Ok(match streams {

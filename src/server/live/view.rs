@@ -176,6 +176,8 @@ impl View {
                 self.rows(batches);
                 Ok(())
             }
+            // Clients have no state to keep.
+            Watched::Cut(_) => Ok(()),
             Watched::NoRows(why) => {
                 for join in std::mem::take(&mut self.asked) {
                     join.queue.close(Closed::Failed(why.clone()));

@@ -8,6 +8,7 @@ mod hostile;
 mod http;
 mod restart;
 mod tls;
+mod triggers;
 #[cfg(feature = "materialize")]
 mod upstream;
 mod websocket;
