@@ -30,7 +30,11 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["catalog", "config", "error", "event", "formats", "operators::state"],
     ),
     ("formats", &["catalog", "config", "error", "event"]),
-    ("connectors", &["catalog", "config", "error", "event", "formats"]),
+    ("net", &["error"]),
+    (
+        "connectors",
+        &["catalog", "config", "error", "event", "formats", "net"],
+    ),
     (
         "plan",
         &[
@@ -102,6 +106,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "error",
             "event",
             "formats",
+            "net",
             "plan::row_filter",
             "runtime::metrics",
             "tables::watch",

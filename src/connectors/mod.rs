@@ -43,7 +43,7 @@ pub mod stdin;
 pub mod stdout;
 pub mod timer;
 
-pub use output::{Around, DurablePosition, Emitted, Flow, Kept, SourceOutput, StopSignal};
+pub use output::{Around, DurablePosition, Emitted, Flow, Kept, Room, SourceOutput, StopSignal};
 pub use registry::Registry;
 
 /// A connector: what `extension = '…'` names.
@@ -166,6 +166,24 @@ impl FormatSource {
             schema,
             options,
         }
+    }
+
+    /// The format's name.
+    pub fn name(&self) -> &'static str {
+        self.format.name()
+    }
+
+    /// The same for a stream without some of its declared columns, which come from elsewhere.
+    pub fn without(self, columns: &[usize]) -> Self {
+        let declared = &self.schema.declared;
+        let left: Vec<usize> = (0..declared.fields().len()).filter(|column| !columns.contains(column)).collect();
+        let fields: Vec<_> = left.iter().map(|&column| declared.fields()[column].clone()).collect();
+        let wanted = left.iter().enumerate().filter(|(_, column)| self.schema.wanted.contains(column));
+        let schema = DecodeSchema {
+            wanted: wanted.map(|(place, _)| place).collect(),
+            declared: Arc::new(arrow::datatypes::Schema::new(fields)),
+        };
+        FormatSource { schema, ..self }
     }
 
     /// A framer for a new input.
@@ -337,7 +355,7 @@ pub fn builtin() -> Vec<Arc<dyn Connector>> {
         Arc::new(datagen::Datagen),
         Arc::new(file::File),
         #[cfg(feature = "http")]
-        Arc::new(http::Http),
+        Arc::new(http::Http::default()),
         #[cfg(feature = "server")]
         Arc::new(live::Live::GraphQl),
         #[cfg(feature = "server")]
