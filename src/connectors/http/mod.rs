@@ -10,6 +10,7 @@ mod courier;
 mod entry;
 mod options;
 mod outbox;
+mod poll;
 mod receive;
 mod requests;
 mod secrets;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use super::{Connector, FormatUse, Sink, SinkConnector, SinkSpec, Source, SourceConnector, SourceSpec};
 use crate::config::options::OptionSpec;
 use crate::error::Diagnostic;
+use poll::Poller;
 use receive::{Listeners, Receiver};
 use source_options::Mode;
 
@@ -71,7 +73,7 @@ impl SourceConnector for Http {
     fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, Diagnostic> {
         match Mode::new(&spec.options)? {
             Mode::Receive => Ok(Box::new(Receiver::new(spec, self.listeners.clone())?)),
-            Mode::Poll => Err(Diagnostic::new(crate::error::Code::Unsupported, "not yet")),
+            Mode::Poll => Ok(Box::new(Poller::new(spec)?)),
         }
     }
 }
