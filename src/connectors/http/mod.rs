@@ -23,7 +23,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::{Connector, FormatUse, Sink, SinkConnector, SinkSpec, Source, SourceConnector, SourceSpec};
+use super::{Connector, Entrance, FormatUse, Sink, SinkConnector, SinkSpec, Source, SourceConnector, SourceSpec};
 use crate::config::options::OptionSpec;
 use crate::error::Diagnostic;
 use poll::Poller;
@@ -70,6 +70,17 @@ impl SourceConnector for Http {
         FormatUse::Bytes { default: Some("json") }
     }
 
+    fn decodes_all_columns(&self) -> bool {
+        false
+    }
+
+    fn entrance(&self, spec: SourceSpec) -> Result<Option<Box<dyn Entrance>>, Diagnostic> {
+        match Mode::new(&spec.options)? {
+            Mode::Receive => Ok(Some(Box::new(receive::Caller::new(&spec)?))),
+            Mode::Poll => Ok(None),
+        }
+    }
+
     fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, Diagnostic> {
         match Mode::new(&spec.options)? {
             Mode::Receive => Ok(Box::new(Receiver::new(spec, self.listeners.clone())?)),
@@ -88,6 +99,10 @@ impl SinkConnector for Http {
     }
 
     fn retries(&self) -> bool {
+        true
+    }
+
+    fn takes_again(&self) -> bool {
         true
     }
 

@@ -134,7 +134,8 @@ impl Endpoint {
         let media_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let fits = |media_type| std::str::from_utf8(media_type).is_ok_and(|text| self.settings.takes(text));
         if !media_type.is_none_or(fits) {
-            let reason = format!("Content-Type: {}", self.settings.media_types.join(", "));
+            let shown = self.settings.media_types.iter().map(|known| known.replace('+', "*+"));
+            let reason = format!("Content-Type: {}", shown.collect::<Vec<_>>().join(", "));
             return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
         }
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());

@@ -5,6 +5,7 @@
 //! as one batch, hands it over and answers. Nothing waits without a limit: an inbox holds so many bytes for so long.
 
 mod body;
+mod caller;
 mod endpoint;
 mod from_request;
 mod inbox;
@@ -14,5 +15,6 @@ mod seen;
 mod settings;
 mod signed;
 
+pub use caller::Caller;
 pub use listener::Listeners;
 pub use receiver::Receiver;
