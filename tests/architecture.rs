@@ -31,10 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("formats", &["catalog", "config", "error", "event"]),
     ("net", &["error"]),
-    (
-        "connectors",
-        &["catalog", "config", "error", "event", "formats", "net"],
-    ),
+    ("connectors", &["catalog", "config", "error", "event", "formats", "net"]),
     (
         "plan",
         &[

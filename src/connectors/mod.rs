@@ -188,9 +188,14 @@ impl FormatSource {
     /// The same for a stream without some of its declared columns, which come from elsewhere.
     pub fn without(self, columns: &[usize]) -> Self {
         let declared = &self.schema.declared;
-        let left: Vec<usize> = (0..declared.fields().len()).filter(|column| !columns.contains(column)).collect();
+        let left: Vec<usize> = (0..declared.fields().len())
+            .filter(|column| !columns.contains(column))
+            .collect();
         let fields: Vec<_> = left.iter().map(|&column| declared.fields()[column].clone()).collect();
-        let wanted = left.iter().enumerate().filter(|(_, column)| self.schema.wanted.contains(column));
+        let wanted = left
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| self.schema.wanted.contains(column));
         let schema = DecodeSchema {
             wanted: wanted.map(|(place, _)| place).collect(),
             declared: Arc::new(arrow::datatypes::Schema::new(fields)),

@@ -46,7 +46,11 @@ impl Failed {
     pub fn now(error: &Error) -> Self {
         Failed {
             reason: error.to_string(),
-            kind: if matches!(error, Error::Refused(_)) { "refused" } else { "sink" },
+            kind: if matches!(error, Error::Refused(_)) {
+                "refused"
+            } else {
+                "sink"
+            },
             attempts: 1,
             time: SystemClock.now(),
         }
@@ -111,7 +115,11 @@ impl Destination {
             let event: serde_json::Value = serde_json::from_str(&error.event).ok()?;
             Some(event[EVENT_ID].as_str()?.to_string())
         };
-        Ok(sink.given_up().iter().filter_map(|error| Some((id(error)?, Failed::of(error)))).collect())
+        Ok(sink
+            .given_up()
+            .iter()
+            .filter_map(|error| Some((id(error)?, Failed::of(error))))
+            .collect())
     }
 
     /// Nothing more comes.
@@ -132,7 +140,10 @@ fn row(decoder: &mut dyn Decoder, letter: &Letter) -> Result<EventBatch> {
         kind: FrameKind::Records,
     })?;
     if let Some(bad) = decoded.errors.first() {
-        return Err(Error::refused(format!("originalEvent is no event of the stream: {}", bad.message)));
+        return Err(Error::refused(format!(
+            "originalEvent is no event of the stream: {}",
+            bad.message
+        )));
     }
     if decoded.columns.num_rows() != 1 {
         return Err(Error::refused("originalEvent is not one event of the stream"));

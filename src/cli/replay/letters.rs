@@ -43,7 +43,8 @@ pub struct Filter<'a> {
 impl Filter<'_> {
     /// Whether a letter is.
     pub fn lets_through(&self, letter: &Letter) -> bool {
-        let any = |wanted: &[String], is: &str| wanted.is_empty() || wanted.iter().any(|one| one.eq_ignore_ascii_case(is));
+        let any =
+            |wanted: &[String], is: &str| wanted.is_empty() || wanted.iter().any(|one| one.eq_ignore_ascii_case(is));
         any(self.streams, &letter.stream)
             && any(self.kinds, &letter.kind)
             && self.since.is_none_or(|since| letter.time >= since)
@@ -60,7 +61,12 @@ impl Letter {
     /// *Errors.* Why a line is none.
     fn parse(line: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(line).map_err(|error| format!("no dead letter: {error}"))?;
-        let text = |name: &str| value[name].as_str().map(str::to_string).ok_or_else(|| format!("no dead letter: it has no {name}"));
+        let text = |name: &str| {
+            value[name]
+                .as_str()
+                .map(str::to_string)
+                .ok_or_else(|| format!("no dead letter: it has no {name}"))
+        };
         let time = match &value["timestamp"] {
             Value::String(text) => parse_timestamp(text.as_bytes()),
             Value::Number(millis) => millis.as_i64().and_then(|millis| millis.checked_mul(1_000)),
@@ -173,13 +179,20 @@ mod tests {
         assert_eq!((letter.id().as_str(), letter.attempts), ("evt_7", 3));
         let at = time("2026-03-02T09:30:00Z").unwrap();
         let through = |streams: &[String], kinds: &[String], since, until| {
-            let filter = Filter { streams, kinds, since, until };
+            let filter = Filter {
+                streams,
+                kinds,
+                since,
+                until,
+            };
             filter.lets_through(&letter)
         };
         assert!(through(&[], &[], Some(at), Some(at + 1)));
         assert!(!through(&[], &[], Some(at + 1), None) && !through(&[], &[], None, Some(at)));
         assert!(through(&["hook".to_string()], &["sink".to_string()], None, None));
-        assert!(!through(&["Other".to_string()], &[], None, None) && !through(&[], &["decode".to_string()], None, None));
+        assert!(
+            !through(&["Other".to_string()], &[], None, None) && !through(&[], &["decode".to_string()], None, None)
+        );
     }
 
     #[test]

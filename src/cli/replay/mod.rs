@@ -208,14 +208,19 @@ impl Round<'_> {
         let stands_for_itself = letter.kind == "decode";
         match &def.role {
             Role::Sink(_) if !self.registry.takes_again(&def) => {
-                let reason = format!("the sink of '{}' is of a kind that only the app itself may write to", def.name);
+                let reason = format!(
+                    "the sink of '{}' is of a kind that only the app itself may write to",
+                    def.name
+                );
                 return self.skip(line, &reason);
             }
             Role::Sink(_) => {}
             Role::Source(_) if stands_for_itself && self.records.is_some() => {
                 self.counts.written += 1;
                 let records = self.records.iter_mut();
-                return records.map(|file| writeln!(file, "{}", letter.event).map_err(cannot_write)).collect();
+                return records
+                    .map(|file| writeln!(file, "{}", letter.event).map_err(cannot_write))
+                    .collect();
             }
             Role::Source(_) => {}
             _ => return self.skip(line, &format!("'{}' is neither a source nor a sink", def.name)),
@@ -224,7 +229,10 @@ impl Round<'_> {
             match Destination::open(self.registry, &def, self.options.attempts, self.options.dry_run)? {
                 Some(destination) => drop(self.destinations.insert(def.name.clone(), destination)),
                 None => {
-                    let reason = format!("nobody can call the source of '{}': --records FILE writes its records to a file", def.name);
+                    let reason = format!(
+                        "nobody can call the source of '{}': --records FILE writes its records to a file",
+                        def.name
+                    );
                     return self.skip(line, &reason);
                 }
             }

@@ -157,7 +157,10 @@ impl Bodies {
         let none = decoded.columns.num_rows() == 0;
         let mut seen = None;
         for bad in &mut decoded.errors {
-            let at = self.lines.partition_point(|begins| *begins <= bad.line).saturating_sub(1);
+            let at = self
+                .lines
+                .partition_point(|begins| *begins <= bad.line)
+                .saturating_sub(1);
             bad.line = bad.line.saturating_sub(self.lines[at]) + 1;
             if seen == Some(at) {
                 continue;

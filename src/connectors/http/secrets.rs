@@ -71,11 +71,17 @@ impl SignIn {
                     _ => "api-key",
                 };
                 let message = format!("\"http.auth\" = '{auth}' needs http.{option}");
-                return Err(Diagnostic::new(Code::MissingOption, message).hint("secrets are best taken from the environment: '${NAME}'"));
+                return Err(Diagnostic::new(Code::MissingOption, message)
+                    .hint("secrets are best taken from the environment: '${NAME}'"));
             }
         };
         let several = |option: &str| -> Result<Vec<Secret>, Diagnostic> {
-            let all: Vec<Secret> = options.text(option).unwrap_or_default().split_whitespace().map(Secret::new).collect();
+            let all: Vec<Secret> = options
+                .text(option)
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(Secret::new)
+                .collect();
             match all.is_empty() {
                 true => Err(options.invalid(option, "it is empty")),
                 false => Ok(all),
@@ -120,7 +126,9 @@ impl SignIn {
         };
         let hash = blake3::hash(secret);
         // All of them are looked at, whichever it is.
-        self.secrets.iter().fold(false, |found, known| found | (known.hash == hash))
+        self.secrets
+            .iter()
+            .fold(false, |found, known| found | (known.hash == hash))
     }
 
     /// The value of the header for whoever signs in by himself: with the first secret.
@@ -136,5 +144,6 @@ impl SignIn {
 /// The header that an option names.
 pub fn header_name(options: &Options, option: &str, default: &str) -> Result<HeaderName, Diagnostic> {
     let name = options.text(option).unwrap_or(default).trim();
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| options.invalid(option, format!("'{name}' is no name of a header")))
+    HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| options.invalid(option, format!("'{name}' is no name of a header")))
 }

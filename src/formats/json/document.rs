@@ -64,7 +64,11 @@ mod tests {
             ("\n\n", "\n\n"),
         ];
         for (message, wanted) in cases {
-            assert_eq!(String::from_utf8_lossy(&on_lines(message.as_bytes())), wanted, "{message}");
+            assert_eq!(
+                String::from_utf8_lossy(&on_lines(message.as_bytes())),
+                wanted,
+                "{message}"
+            );
         }
     }
 }

@@ -21,7 +21,9 @@ pub enum Next {
 
 /// A JSON pointer (RFC 6901) of a path of names and positions: `$.meta.pages[0].next`.
 pub fn pointer(path: &str) -> Result<String, String> {
-    let rest = path.strip_prefix('$').ok_or("it is 'link', or a path that begins with $")?;
+    let rest = path
+        .strip_prefix('$')
+        .ok_or("it is 'link', or a path that begins with $")?;
     let mut pointer = String::new();
     for part in rest.replace('[', ".[").split('.').skip(1) {
         let name = match part.strip_prefix('[') {
@@ -44,7 +46,10 @@ impl Next {
     /// *Errors.* It is no URL, or one of another server, which must not get what this one gets.
     pub fn find(&self, headers: &HeaderMap, body: &[u8], url: &Url, first: &Url) -> Result<Option<Url>, String> {
         let found = match self {
-            Next::Link => headers.get_all(LINK).iter().find_map(|value| link(value.to_str().ok()?)),
+            Next::Link => headers
+                .get_all(LINK)
+                .iter()
+                .find_map(|value| link(value.to_str().ok()?)),
             Next::Url(pointer) => value(body, pointer)?,
             Next::Cursor { pointer, param } => {
                 return Ok(value(body, pointer)?.map(|cursor| with_parameter(first, param, &cursor)));
@@ -53,7 +58,9 @@ impl Next {
         let Some(found) = found else {
             return Ok(None);
         };
-        let next = url.join(&found).map_err(|error| format!("the next page's address is no URL: {error}"))?;
+        let next = url
+            .join(&found)
+            .map_err(|error| format!("the next page's address is no URL: {error}"))?;
         match next.origin() == first.origin() {
             true => Ok(Some(next)),
             false => Err("the next page is at another server".to_string()),
@@ -63,8 +70,8 @@ impl Next {
 
 /// A text or number of a body. Nothing, `null`, `false` and an empty text are nothing.
 fn value(body: &[u8], pointer: &str) -> Result<Option<String>, String> {
-    let body: serde_json::Value =
-        serde_json::from_slice(body).map_err(|error| format!("page.next is looked for in JSON, and the body is none: {error}"))?;
+    let body: serde_json::Value = serde_json::from_slice(body)
+        .map_err(|error| format!("page.next is looked for in JSON, and the body is none: {error}"))?;
     Ok(match body.pointer(pointer) {
         Some(serde_json::Value::String(text)) if !text.is_empty() => Some(text.clone()),
         Some(serde_json::Value::Number(number)) => Some(number.to_string()),
@@ -79,7 +86,10 @@ fn with_parameter(url: &Url, param: &str, value: &str) -> Url {
         .map(|(name, value)| (name.into_owned(), value.into_owned()))
         .collect();
     let mut next = url.clone();
-    next.query_pairs_mut().clear().extend_pairs(others).append_pair(param, value);
+    next.query_pairs_mut()
+        .clear()
+        .extend_pairs(others)
+        .append_pair(param, value);
     next
 }
 
@@ -120,8 +130,14 @@ mod tests {
     #[test]
     fn links() {
         let cases = [
-            (r#"<https://a/?page=2>; rel="next", <https://a/?page=9>; rel="last""#, Some("https://a/?page=2")),
-            (r#"<https://a/1>; rel="prev", </b,c?d=1>; title="x, <y>"; REL=next"#, Some("/b,c?d=1")),
+            (
+                r#"<https://a/?page=2>; rel="next", <https://a/?page=9>; rel="last""#,
+                Some("https://a/?page=2"),
+            ),
+            (
+                r#"<https://a/1>; rel="prev", </b,c?d=1>; title="x, <y>"; REL=next"#,
+                Some("/b,c?d=1"),
+            ),
             (r#"<https://a/1>; rel="last next""#, Some("https://a/1")),
             (r#"<https://a/1>; rel="nextish""#, None),
             ("<https://a/1", None),
@@ -146,20 +162,29 @@ mod tests {
     fn the_next_page_of_the_same_server() {
         let first: Url = "http://a/list?size=2&cursor=x".parse().unwrap();
         let none = HeaderMap::new();
-        let find = |next: Next, body: &str| next.find(&none, body.as_bytes(), &first, &first).map(|url| url.map(String::from));
+        let find = |next: Next, body: &str| {
+            next.find(&none, body.as_bytes(), &first, &first)
+                .map(|url| url.map(String::from))
+        };
         let cursor = || Next::Cursor {
             pointer: "/next".to_string(),
             param: "cursor".to_string(),
         };
         let next = find(cursor(), r#"{"next":"a b"}"#);
         assert_eq!(next, Ok(Some("http://a/list?size=2&cursor=a+b".to_string())));
-        assert_eq!(find(cursor(), r#"{"next":7}"#), Ok(Some("http://a/list?size=2&cursor=7".to_string())));
+        assert_eq!(
+            find(cursor(), r#"{"next":7}"#),
+            Ok(Some("http://a/list?size=2&cursor=7".to_string()))
+        );
         for end in [r#"{"next":null}"#, r#"{"next":""}"#, "{}"] {
             assert_eq!(find(cursor(), end), Ok(None), "{end}");
         }
         assert!(find(cursor(), "<html>").is_err());
         let url = || Next::Url("/next".to_string());
-        assert_eq!(find(url(), r#"{"next":"/list?page=2"}"#), Ok(Some("http://a/list?page=2".to_string())));
+        assert_eq!(
+            find(url(), r#"{"next":"/list?page=2"}"#),
+            Ok(Some("http://a/list?page=2".to_string()))
+        );
         assert!(find(url(), r#"{"next":"http://b/list"}"#).is_err());
         assert!(find(url(), r#"{"next":"https://a/list"}"#).is_err());
     }

@@ -100,7 +100,10 @@ impl Poller {
 
     fn client(&self) -> Result<Client> {
         let within = |attempt: reqwest::redirect::Attempt<'_>| {
-            let same = attempt.previous().iter().all(|url| url.origin() == attempt.url().origin());
+            let same = attempt
+                .previous()
+                .iter()
+                .all(|url| url.origin() == attempt.url().origin());
             match (same, attempt.previous().len() > REDIRECTS) {
                 (true, false) => attempt.follow(),
                 (true, true) => attempt.error("too many redirects"),
@@ -138,7 +141,13 @@ impl Poller {
                     let delay = backoff.delay(failures, rand::random()).unwrap_or(FIRST_WAIT);
                     let delay = Duration::from_micros(delay.unsigned_abs());
                     let wait = after.map_or(delay, |after| after.min(self.settings.retry_after_max));
-                    tracing::warn!(stream = self.stream, error = why, attempt = failures, ?wait, "asking again");
+                    tracing::warn!(
+                        stream = self.stream,
+                        error = why,
+                        attempt = failures,
+                        ?wait,
+                        "asking again"
+                    );
                     wait
                 }
             };
@@ -152,7 +161,9 @@ impl Poller {
     async fn ask(&mut self, client: &Client, out: &mut SourceOutput) -> Result<Asked> {
         for _ in 0..self.settings.max_pages {
             let next = self.place.next.as_deref().map(str::parse).transpose();
-            let url = next.map_err(Error::failed)?.unwrap_or_else(|| self.settings.url.clone());
+            let url = next
+                .map_err(Error::failed)?
+                .unwrap_or_else(|| self.settings.url.clone());
             let (headers, body, at) = match self.page(client, url.clone(), out).await? {
                 Page::Read(headers, body, at) => (headers, body, at),
                 Page::Unchanged => return Ok(Asked::Done),
@@ -160,7 +171,11 @@ impl Poller {
                 Page::Again { why, after } => return Ok(Asked::Again { why, after }),
                 Page::Gone { why } => {
                     // Cursors may expire; whoever goes on begins anew then.
-                    tracing::warn!(stream = self.stream, error = why, "the next page is gone: the list is read from its beginning");
+                    tracing::warn!(
+                        stream = self.stream,
+                        error = why,
+                        "the next page is gone: the list is read from its beginning"
+                    );
                     self.place.next = None;
                     return Ok(Asked::Again { why, after: None });
                 }
@@ -193,7 +208,11 @@ impl Poller {
     /// Stands after the page at `url`.
     fn arrive(&mut self, url: &Url, headers: &HeaderMap, next: Option<Url>) {
         let begins = *url == self.settings.url;
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| Some(value.to_str().ok()?.to_string()));
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value: &HeaderValue| Some(value.to_str().ok()?.to_string()))
+        };
         if begins || self.settings.goes_on {
             self.place.page = Some(url.to_string());
             (self.place.etag, self.place.modified) = (text(ETAG), text(LAST_MODIFIED));
@@ -266,7 +285,10 @@ impl Poller {
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, String> {
         let most = self.settings.max_body;
         let too_long = || format!("the body is longer than http.max-body-bytes ({most})");
-        if response.content_length().is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > most)) {
+        if response
+            .content_length()
+            .is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > most))
+        {
             return Err(too_long());
         }
         let mut body = Vec::new();
@@ -310,7 +332,10 @@ impl Source for Poller {
                 // It has answered before, if not to this process.
                 self.worked = true;
             }
-            false => tracing::warn!(stream = self.stream, "http.url is another one: it is read from its beginning"),
+            false => tracing::warn!(
+                stream = self.stream,
+                "http.url is another one: it is read from its beginning"
+            ),
         }
         Ok(())
     }

@@ -55,13 +55,19 @@ impl Settings {
         }
         Ok(Settings {
             url: checked(url).map_err(|reason| options.invalid("url", reason))?,
-            method: options.text("method").and_then(|method| method.parse().ok()).unwrap_or(Method::GET),
+            method: options
+                .text("method")
+                .and_then(|method| method.parse().ok())
+                .unwrap_or(Method::GET),
             headers: headers(options)?,
             body: options.text("body").map(str::to_string),
             interval,
             timeout: duration(options, "timeout"),
             connect_timeout: duration(options, "connect.timeout"),
-            max_body: options.integer("max-body-bytes").and_then(|most| usize::try_from(most).ok()).unwrap_or_default(),
+            max_body: options
+                .integer("max-body-bytes")
+                .and_then(|most| usize::try_from(most).ok())
+                .unwrap_or_default(),
             next: next(options)?,
             max_pages: options.integer("page.max").unwrap_or(1).unsigned_abs(),
             goes_on: options.boolean("page.continue"),
@@ -78,7 +84,10 @@ fn duration(options: &Options, name: &str) -> Duration {
 fn next(options: &Options) -> Result<Option<Next>, Diagnostic> {
     let param = options.text("page.param");
     match (options.text("page.next"), param) {
-        (None, Some(_)) => Err(options.invalid("page.param", "it needs http.page.next: where the cursor is in an answer")),
+        (None, Some(_)) => Err(options.invalid(
+            "page.param",
+            "it needs http.page.next: where the cursor is in an answer",
+        )),
         (None, None) if options.boolean("page.continue") => {
             Err(options.invalid("page.continue", "it needs http.page.next"))
         }
@@ -104,7 +113,10 @@ fn headers(options: &Options) -> Result<HeaderMap, Diagnostic> {
         let name = option.trim_start_matches("header.");
         let parsed = HeaderName::from_bytes(name.as_bytes());
         let parsed = parsed.map_err(|_| options.invalid(option, format!("'{name}' is no name of a header")))?;
-        headers.insert(parsed, value(options, option, options.text(option).unwrap_or_default())?);
+        headers.insert(
+            parsed,
+            value(options, option, options.text(option).unwrap_or_default())?,
+        );
     }
     if let Some(sign_in) = SignIn::new(options)? {
         headers.insert(sign_in.header.clone(), value(options, "auth", &sign_in.value())?);

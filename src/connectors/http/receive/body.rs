@@ -120,7 +120,10 @@ mod tests {
         let text = b"[{\"a\":1}]".repeat(10_000);
         assert_eq!(gunzipped(&gzip(&text), 1 << 20, &mut inbox.hold()).unwrap(), text);
         for broken in [&bomb[..100], b"{}", b""] {
-            assert_eq!(gunzipped(broken, 1 << 30, &mut inbox.hold()), Err(Trouble::NotCompressed));
+            assert_eq!(
+                gunzipped(broken, 1 << 30, &mut inbox.hold()),
+                Err(Trouble::NotCompressed)
+            );
         }
         let small = Inbox::new(1 << 10, crossbeam_channel::bounded(1).0);
         assert_eq!(gunzipped(&bomb, 1 << 20, &mut small.hold()), Err(Trouble::NoRoom));

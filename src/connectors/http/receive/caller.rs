@@ -31,7 +31,10 @@ pub struct Caller {
 impl Caller {
     /// For the stream with these options.
     pub fn new(spec: &SourceSpec) -> Result<Self, Diagnostic> {
-        let format = spec.format.as_ref().map_or("json", crate::connectors::FormatSource::name);
+        let format = spec
+            .format
+            .as_ref()
+            .map_or("json", crate::connectors::FormatSource::name);
         let settings = Settings::new(&spec.options, &spec.stream, format, &spec.schema.declared)?;
         let mut at = settings.listener.bind;
         // One that listens everywhere listens here.
@@ -40,9 +43,20 @@ impl Caller {
             std::net::IpAddr::V6(ip) if ip.is_unspecified() => at.set_ip(std::net::Ipv6Addr::LOCALHOST.into()),
             _ => {}
         }
-        let scheme = if settings.listener.tls.is_some() { "https" } else { "http" };
-        let failed = |error: String| Diagnostic::new(Code::OptionValue, format!("cannot call the stream '{}': {error}", spec.stream));
-        let client = Client::builder().no_proxy().timeout(settings.acknowledging.timeout + LONGEST_WAIT);
+        let scheme = if settings.listener.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let failed = |error: String| {
+            Diagnostic::new(
+                Code::OptionValue,
+                format!("cannot call the stream '{}': {error}", spec.stream),
+            )
+        };
+        let client = Client::builder()
+            .no_proxy()
+            .timeout(settings.acknowledging.timeout + LONGEST_WAIT);
         let client = client.redirect(reqwest::redirect::Policy::none()).build();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Caller {
@@ -65,7 +79,11 @@ impl Caller {
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        for (name, text) in endpoint.signed.iter().flat_map(|signed| signed.sign(id, now, record.as_bytes())) {
+        for (name, text) in endpoint
+            .signed
+            .iter()
+            .flat_map(|signed| signed.sign(id, now, record.as_bytes()))
+        {
             headers.insert(name, value(&text)?);
         }
         Ok(headers)
@@ -74,7 +92,12 @@ impl Caller {
     /// `Ok(Err(…))`: not now, and when to try again.
     async fn call(&self, record: &str, id: &str) -> Result<Result<(), (Error, Duration)>> {
         let request = self.client.request(self.settings.endpoint.method.clone(), &self.url);
-        let answer = match request.headers(self.headers(record, id)?).body(record.to_string()).send().await {
+        let answer = match request
+            .headers(self.headers(record, id)?)
+            .body(record.to_string())
+            .send()
+            .await
+        {
             Ok(answer) => answer,
             Err(error) => return Ok(Err((Error::failed(why_unreachable(&error)), WAIT))),
         };
@@ -83,10 +106,14 @@ impl Caller {
             return Ok(Ok(()));
         }
         let after = answer.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok());
-        let after = after.and_then(|after| retry_after(after, SystemTime::now())).unwrap_or(WAIT);
+        let after = after
+            .and_then(|after| retry_after(after, SystemTime::now()))
+            .unwrap_or(WAIT);
         let why = format!("the stream answers {status}: {}", start_of(answer).await);
         match status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Ok(Err((Error::failed(why), after.min(LONGEST_WAIT)))),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                Ok(Err((Error::failed(why), after.min(LONGEST_WAIT))))
+            }
             _ => Err(Error::refused(why)),
         }
     }

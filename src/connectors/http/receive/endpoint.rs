@@ -7,7 +7,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Request, Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -84,7 +86,10 @@ impl Endpoint {
             Ok(meeting) => meeting,
             Err(State::Taken) => return Ok(()),
             Err(State::UnderWay) => {
-                return Err(refused(StatusCode::TOO_MANY_REQUESTS, "a request of this id is under way"));
+                return Err(refused(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "a request of this id is under way",
+                ));
             }
         };
         let values = values(&settings.from_request, &head.uri, &head.headers, remote);
@@ -128,7 +133,12 @@ impl Endpoint {
         if self.inbox.is_closed() {
             return Err(refused(StatusCode::SERVICE_UNAVAILABLE, "stopping"));
         }
-        if self.settings.sign_in.as_ref().is_some_and(|sign_in| !sign_in.admits(headers)) {
+        if self
+            .settings
+            .sign_in
+            .as_ref()
+            .is_some_and(|sign_in| !sign_in.admits(headers))
+        {
             return Err(refused(StatusCode::UNAUTHORIZED, "sign in"));
         }
         let media_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
@@ -138,14 +148,23 @@ impl Endpoint {
             let reason = format!("Content-Type: {}", shown.collect::<Vec<_>>().join(", "));
             return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
         }
-        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let length = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > self.settings.max_body)) {
             return Err(self.told(Trouble::TooLong));
         }
-        match headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().to_ascii_lowercase()).as_deref() {
+        match headers
+            .get(CONTENT_ENCODING)
+            .map(|encoding| encoding.as_bytes().to_ascii_lowercase())
+            .as_deref()
+        {
             None | Some(b"" | b"identity") => Ok(false),
             Some(b"gzip" | b"x-gzip") => Ok(true),
-            Some(_) => Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Encoding: gzip or none")),
+            Some(_) => Err(refused(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Content-Encoding: gzip or none",
+            )),
         }
     }
 

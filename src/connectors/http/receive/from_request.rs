@@ -72,11 +72,18 @@ impl Taken {
 
 /// The values of a request.
 pub fn values(columns: &[FromRequest], uri: &Uri, headers: &HeaderMap, remote: IpAddr) -> Values {
-    columns.iter().map(|from| from.taken.value(uri, headers, remote)).collect()
+    columns
+        .iter()
+        .map(|from| from.taken.value(uri, headers, remote))
+        .collect()
 }
 
 fn parameter(query: &str, name: &str) -> Option<String> {
-    let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let decoded = |text: &str| {
+        percent_decode_str(&text.replace('+', " "))
+            .decode_utf8_lossy()
+            .into_owned()
+    };
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let mut found = pairs.filter(|(key, _)| decoded(key) == name);
     found.next().map(|(_, value)| decoded(value))
@@ -98,7 +105,9 @@ pub fn complete(
             Some(at) if columns[at].taken == Taken::Time => {
                 let each = requests.iter().zip(rows);
                 let times = each.flat_map(|((_, time), rows)| std::iter::repeat_n(*time, *rows));
-                arrays.push(Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC")));
+                arrays.push(Arc::new(
+                    TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"),
+                ));
             }
             Some(at) => {
                 let mut texts = StringViewBuilder::new();
@@ -117,7 +126,10 @@ pub fn complete(
 pub fn of_bodies(schema: &DecodeSchema, columns: &[FromRequest]) -> SchemaRef {
     let is_of_body = |column: &&usize| !columns.iter().any(|from| from.column == **column);
     let wanted: Vec<usize> = schema.wanted.iter().filter(is_of_body).copied().collect();
-    let fields: Vec<_> = wanted.iter().map(|&column| schema.declared.fields()[column].clone()).collect();
+    let fields: Vec<_> = wanted
+        .iter()
+        .map(|&column| schema.declared.fields()[column].clone())
+        .collect();
     Arc::new(arrow::datatypes::Schema::new(fields))
 }
 
@@ -127,14 +139,20 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded_and_the_first_counts() {
-        assert_eq!(parameter("a=1&te%6eant=x+y%26z&tenant=2", "tenant"), Some("x y&z".to_string()));
+        assert_eq!(
+            parameter("a=1&te%6eant=x+y%26z&tenant=2", "tenant"),
+            Some("x y&z".to_string())
+        );
         assert_eq!(parameter("tenant", "tenant"), Some(String::new()));
         assert_eq!(parameter("tenants=1", "tenant"), None);
     }
 
     #[test]
     fn what_a_request_has() {
-        assert_eq!(Taken::parse("header:X-Source"), Some(Taken::Header(HeaderName::from_static("x-source"))));
+        assert_eq!(
+            Taken::parse("header:X-Source"),
+            Some(Taken::Header(HeaderName::from_static("x-source")))
+        );
         assert_eq!(Taken::parse("query:a"), Some(Taken::Query("a".to_string())));
         for text in ["header:", "header:a b", "query:", "body", "X-Source", ""] {
             assert_eq!(Taken::parse(text), None, "{text}");

@@ -169,7 +169,11 @@ impl Inbox {
     /// Those that have waited longer than that.
     pub fn expired(&self, longest: Duration) -> Vec<Post> {
         let mut posts = self.posts.lock();
-        let count = posts.waiting.iter().take_while(|post| post.since.elapsed() >= longest).count();
+        let count = posts
+            .waiting
+            .iter()
+            .take_while(|post| post.since.elapsed() >= longest)
+            .count();
         posts.waiting.drain(..count).collect()
     }
 

@@ -139,7 +139,9 @@ async fn answer(given: async_channel::Receiver<Vec<(Reply, Verdict)>>) {
 impl Listener {
     fn start(settings: &ListenerSettings) -> Result<Self> {
         let tls = settings.tls.as_ref();
-        let tls = tls.map(|(cert, key)| tls::acceptor(cert, key, tls::HTTP_1)).transpose()?;
+        let tls = tls
+            .map(|(cert, key)| tls::acceptor(cert, key, tls::HTTP_1))
+            .transpose()?;
         let cannot = |error| Error::io(format!("cannot listen on {}", settings.bind), error);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -250,7 +252,12 @@ fn run(
 }
 
 /// Accepts connections until the last stream has gone.
-async fn accept(listener: TcpListener, shared: &Arc<Shared>, tls: Option<TlsAcceptor>, mut stopping: watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    shared: &Arc<Shared>,
+    tls: Option<TlsAcceptor>,
+    mut stopping: watch::Receiver<bool>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

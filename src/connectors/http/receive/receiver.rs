@@ -17,8 +17,8 @@ use super::inbox::{Inbox, Post, Reply, Verdict};
 use super::listener::{Listeners, Seat};
 use super::settings::{Acknowledging, Settings};
 use crate::connectors::http::bodies::{Bodies, Read};
-use crate::connectors::{FormatSource, Kept, Position, Room, SourceOutput, SourceSpec};
 use crate::connectors::{Flow, Source};
+use crate::connectors::{FormatSource, Kept, Position, Room, SourceOutput, SourceSpec};
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::event::Micros;
 use crate::formats::{DecodeSchema, Decoded};
@@ -74,7 +74,10 @@ impl Receiver {
     }
 
     fn open(&mut self, out: &SourceOutput) -> Result<(Arc<Endpoint>, Seat, crossbeam_channel::Receiver<()>)> {
-        let settings = self.settings.take().ok_or_else(|| Error::failed("the source has run before"))?;
+        let settings = self
+            .settings
+            .take()
+            .ok_or_else(|| Error::failed("the source has run before"))?;
         if self.acknowledging.durable && out.kept() == Kept::Nowhere {
             return Err(Error::failed(
                 "\"http.ack\" = 'durable' needs checkpoints, and there are none: run it with --state-dir, or set [application.checkpoint]",
@@ -157,7 +160,13 @@ impl Receiver {
         let many = self.bodies.one_by_one(&bodies)?;
         let requests: Vec<(&_, Micros)> = posts.iter().map(|post| (&post.values, post.time)).collect();
         let rows = many.rows.unwrap_or_default();
-        let columns = complete(&self.schema, &self.from_request, &many.decoded.columns, &requests, &rows)?;
+        let columns = complete(
+            &self.schema,
+            &self.from_request,
+            &many.decoded.columns,
+            &requests,
+            &rows,
+        )?;
         let decoded = Decoded {
             columns,
             errors: many.decoded.errors,

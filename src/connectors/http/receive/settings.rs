@@ -80,7 +80,9 @@ pub struct Settings {
 impl Settings {
     /// Of a stream with these columns, whose bodies are of a format.
     pub fn new(options: &Options, stream: &str, format: &str, declared: &Schema) -> Result<Self, Diagnostic> {
-        let path = options.text("path").map_or_else(|| format!("/{stream}"), str::to_string);
+        let path = options
+            .text("path")
+            .map_or_else(|| format!("/{stream}"), str::to_string);
         if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
             return Err(options.invalid("path", "it begins with / and has no query"));
         }
@@ -124,7 +126,10 @@ impl Settings {
 }
 
 fn whole(options: &Options, name: &str) -> usize {
-    options.integer(name).and_then(|value| usize::try_from(value).ok()).unwrap_or_default()
+    options
+        .integer(name)
+        .and_then(|value| usize::try_from(value).ok())
+        .unwrap_or_default()
 }
 
 fn duration(options: &Options, name: &str) -> Duration {
@@ -134,7 +139,9 @@ fn duration(options: &Options, name: &str) -> Duration {
 fn bind(options: &Options) -> Result<SocketAddr, Diagnostic> {
     let Some(text) = options.text("bind") else {
         let error = Diagnostic::new(Code::MissingOption, "a receiver needs the option 'http.bind'");
-        return Err(error.hint("\"http.bind\" = '127.0.0.1:8085', or \"http.mode\" = 'poll' for a source that asks a URL"));
+        return Err(
+            error.hint("\"http.bind\" = '127.0.0.1:8085', or \"http.mode\" = 'poll' for a source that asks a URL")
+        );
     };
     let text = match text.strip_prefix("localhost:") {
         Some(port) => format!("127.0.0.1:{port}"),
@@ -160,11 +167,22 @@ fn media_types(options: &Options, format: &str) -> Vec<String> {
     let types: &[&str] = match (options.text("content-type"), format) {
         (Some("*"), _) => &[],
         (Some(one), _) => return vec![one.trim().to_ascii_lowercase()],
-        (None, "json") => &["application/json", "+json", "application/x-ndjson", "application/ndjson", "application/jsonl", "text/json"],
+        (None, "json") => &[
+            "application/json",
+            "+json",
+            "application/x-ndjson",
+            "application/ndjson",
+            "application/jsonl",
+            "text/json",
+        ],
         (None, "csv") => &["text/csv", "application/csv", "text/plain"],
         (None, "text") => &["text/plain"],
         (None, "avro") => &["application/avro", "avro/binary", "application/octet-stream"],
-        (None, "protobuf") => &["application/protobuf", "application/x-protobuf", "application/octet-stream"],
+        (None, "protobuf") => &[
+            "application/protobuf",
+            "application/x-protobuf",
+            "application/octet-stream",
+        ],
         (None, "arrow") => &["application/vnd.apache.arrow.stream", "application/octet-stream"],
         (None, _) => &[],
     };
@@ -215,7 +233,10 @@ fn fits(field: &Field, taken: &Taken) -> Result<(), String> {
     };
     let name = field.name();
     if *field.data_type() != wanted || crate::catalog::types::is_json(field) {
-        return Err(format!("the column '{name}' must be {}", crate::catalog::types::name(&wanted)));
+        return Err(format!(
+            "the column '{name}' must be {}",
+            crate::catalog::types::name(&wanted)
+        ));
     }
     match (taken.is_always_there(), field.is_nullable()) {
         (false, false) => Err(format!("the column '{name}' is NOT NULL, and a request may lack it")),

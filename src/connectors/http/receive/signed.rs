@@ -62,7 +62,9 @@ impl std::fmt::Debug for Keys {
 
 impl Keys {
     fn new(secrets: &str) -> Result<Self, String> {
-        let keys = secrets.split_whitespace().map(|secret| Hmac::new_from_slice(secret.as_bytes()));
+        let keys = secrets
+            .split_whitespace()
+            .map(|secret| Hmac::new_from_slice(secret.as_bytes()));
         let keys: Vec<_> = keys.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
         match keys.is_empty() {
             true => Err("it is empty".to_string()),
@@ -111,7 +113,8 @@ impl Signed {
             (_, Some(secret)) => secret,
             (kind, None) => {
                 let message = format!("\"http.hmac\" = '{kind}' needs http.secret");
-                return Err(Diagnostic::new(Code::MissingOption, message).hint("\"http.secret\" = '${NAME}' takes it from the environment"));
+                return Err(Diagnostic::new(Code::MissingOption, message)
+                    .hint("\"http.secret\" = '${NAME}' takes it from the environment"));
             }
         };
         let invalid = |reason: String| options.invalid("secret", reason);
@@ -160,7 +163,10 @@ impl Signed {
             }
             Signed::Stripe { keys, .. } => {
                 let signature = to_hex(&keys.sign(&[now.to_string().as_bytes(), b".", body]));
-                vec![(HeaderName::from_static("stripe-signature"), format!("t={now},v1={signature}"))]
+                vec![(
+                    HeaderName::from_static("stripe-signature"),
+                    format!("t={now},v1={signature}"),
+                )]
             }
         }
     }
@@ -247,18 +253,28 @@ mod tests {
     use crate::connectors::http::source_options::SOURCE;
 
     fn signed(options: &[(&str, &str)]) -> Result<Option<Signed>, Diagnostic> {
-        let raw: Vec<RawOption> = options.iter().map(|(key, value)| RawOption::new(*key, *value)).collect();
+        let raw: Vec<RawOption> = options
+            .iter()
+            .map(|(key, value)| RawOption::new(*key, *value))
+            .collect();
         Signed::new(&Options::check("http", SOURCE, &raw).unwrap())
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
     }
 
     /// The example of GitHub's documentation.
     #[test]
     fn as_github_signs() {
-        let github = signed(&[("hmac", "generic"), ("secret", "old It's-no-use"), ("hmac.header", "X-Hub-Signature-256")]);
+        let github = signed(&[
+            ("hmac", "generic"),
+            ("secret", "old It's-no-use"),
+            ("hmac.header", "X-Hub-Signature-256"),
+        ]);
         let wrong = github.unwrap().unwrap();
         let github = signed(&[("hmac", "generic"), ("secret", "old key")]).unwrap().unwrap();
         let mut mac: Hmac<Sha256> = Hmac::new_from_slice(b"key").unwrap();
@@ -277,7 +293,11 @@ mod tests {
             assert!(github.check(&headers, b"Hello, World!", 0).is_err(), "{bad}");
         }
         assert!(github.check(&HeaderMap::new(), b"", 0).is_err());
-        let own: HeaderMap = wrong.sign("", 0, b"x").into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect();
+        let own: HeaderMap = wrong
+            .sign("", 0, b"x")
+            .into_iter()
+            .map(|(name, value)| (name, value.parse().unwrap()))
+            .collect();
         assert_eq!(wrong.check(&own, b"x", 0), Ok(()));
     }
 
@@ -302,8 +322,14 @@ mod tests {
             (&[("hmac", "generic")] as &[(&str, &str)], "needs http.secret"),
             (&[("secret", "x")], "how requests are signed"),
             (&[("hmac", "standard-webhooks"), ("secret", "x")], "begins with whsec_"),
-            (&[("hmac", "stripe"), ("secret", "x"), ("hmac.prefix", "y")], "belongs to"),
-            (&[("hmac", "stripe"), ("secret", "x"), ("hmac.remember", "9")], "belongs to"),
+            (
+                &[("hmac", "stripe"), ("secret", "x"), ("hmac.prefix", "y")],
+                "belongs to",
+            ),
+            (
+                &[("hmac", "stripe"), ("secret", "x"), ("hmac.remember", "9")],
+                "belongs to",
+            ),
             (&[("hmac", "generic"), ("secret", " ")], "empty"),
         ] {
             let error = signed(options).err().unwrap();
