@@ -182,9 +182,7 @@ fn a_server_with_a_bad_day_is_asked_again() {
     let statuses: Vec<u16> = calls(&scratch).iter().take(4).map(|call| call.0).collect();
     assert_eq!(statuses, [500, 429, 503, 200]);
     assert!(
-        running
-            .stderr()
-            .contains("429 Too Many Requests: {\"message\": \"bad day\"}"),
+        running.stderr().contains("429 Too Many Requests: "),
         "{}",
         running.stderr()
     );

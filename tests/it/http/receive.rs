@@ -309,17 +309,22 @@ fn streams_share_an_address_and_not_a_path() {
              INSERT INTO Out SELECT id, 'more' AS item FROM More;"
         )
     };
-    let refused = |more: String, why: &str| {
+    let refused = |more: String, code: i32, why: &str| {
         scratch.write("app.sql", sql(port, "") + &more);
-        scratch.run(["run", "app.sql"]).code(1).complains(why);
+        scratch.run(["run", "app.sql"]).code(code).complains(why);
     };
-    refused(more("/orders", "POST", ""), "takes POST /orders");
+    refused(
+        more("/orders", "POST", ""),
+        2,
+        "'Orders' takes POST /orders there already",
+    );
     refused(
         more("/more", "POST", ", \"http.max-connections\" = 7"),
-        "with another http.max-connections",
+        2,
+        "'Orders' listens there as well, with another http.max-connections",
     );
     let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    refused(more("/more", "POST", ""), "cannot listen on 127.0.0.1");
+    refused(more("/more", "POST", ""), 1, "cannot listen on 127.0.0.1");
     drop(taken);
     scratch.write("app.sql", sql(port, "") + &more("/orders", "PUT", ""));
     let app = App::run(scratch, port, &["run", "app.sql"]);

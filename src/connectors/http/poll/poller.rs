@@ -25,6 +25,9 @@ const STOP_CHECK: Duration = Duration::from_millis(50);
 /// The wait after the first failure, in µs.
 const FIRST_WAIT: i64 = 1_000_000;
 
+/// The shortest wait after a failure, also if a server asks for less.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+
 /// How many redirects are followed, all within the server that was asked.
 const REDIRECTS: usize = 5;
 
@@ -140,7 +143,9 @@ impl Poller {
                     failures += 1;
                     let delay = backoff.delay(failures, rand::random()).unwrap_or(FIRST_WAIT);
                     let delay = Duration::from_micros(delay.unsigned_abs());
-                    let wait = after.map_or(delay, |after| after.min(self.settings.retry_after_max));
+                    let wait = after.map_or(delay, |after| {
+                        after.min(self.settings.retry_after_max).max(SHORTEST_WAIT)
+                    });
                     tracing::warn!(
                         stream = self.stream,
                         error = why,

@@ -229,6 +229,13 @@ pub fn nothing() -> Answer {
     refusal_of(StatusCode::NOT_FOUND, "no stream listens at this path")
 }
 
+/// There will be something soon.
+pub fn starting() -> Answer {
+    let mut answer = refusal_of(StatusCode::SERVICE_UNAVAILABLE, "starting");
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}
+
 /// There is, but for other methods.
 pub fn other_method(allowed: &str) -> Answer {
     let mut answer = refusal_of(StatusCode::METHOD_NOT_ALLOWED, &format!("the method is {allowed}"));

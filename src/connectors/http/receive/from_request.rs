@@ -105,9 +105,7 @@ pub fn complete(
             Some(at) if columns[at].taken == Taken::Time => {
                 let each = requests.iter().zip(rows);
                 let times = each.flat_map(|((_, time), rows)| std::iter::repeat_n(*time, *rows));
-                arrays.push(Arc::new(
-                    TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"),
-                ));
+                arrays.push(Arc::new(TimestampMicrosecondArray::from_iter_values(times)));
             }
             Some(at) => {
                 let mut texts = StringViewBuilder::new();

@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::endpoint::{Answer, Endpoint, nothing, other_method};
+use super::endpoint::{Answer, Endpoint, nothing, other_method, starting};
 use super::inbox::{Reply, Verdict};
 use super::settings::ListenerSettings;
 use crate::error::{Error, Result};
@@ -47,11 +47,19 @@ const ANSWERS: usize = 64;
 
 /// The listeners of an app, by address.
 #[derive(Default)]
-pub struct Listeners(Mutex<HashMap<SocketAddr, Weak<Listener>>>);
+pub struct Listeners(Mutex<HashMap<SocketAddr, Announced>>);
+
+/// What streams have said that they will take at an address.
+struct Announced {
+    settings: ListenerSettings,
+    /// The stream of each path and method.
+    streams: HashMap<(String, Method), String>,
+    /// The listener, while there is one.
+    listener: Weak<Listener>,
+}
 
 /// One address.
 struct Listener {
-    settings: ListenerSettings,
     address: SocketAddr,
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
@@ -66,8 +74,8 @@ struct Shared {
     settings: ListenerSettings,
 }
 
-/// Who takes what, by path and method.
-type Routes = HashMap<String, Vec<(Method, Arc<Endpoint>)>>;
+/// Who takes what, by path and method. One that has been announced and is not there yet will be soon.
+type Routes = HashMap<String, Vec<(Method, Option<Arc<Endpoint>>)>>;
 
 /// The place of one stream at a listener, until it is dropped.
 pub struct Seat {
@@ -77,27 +85,62 @@ pub struct Seat {
 }
 
 impl Listeners {
+    /// A stream tells what it will take, before any starts: so that none is told of a path that nothing is there, while there is one to be.
+    ///
+    /// *Errors.* Why it cannot: the option that is wrong, and what is.
+    pub fn announce(
+        &self,
+        stream: &str,
+        settings: &ListenerSettings,
+        path: &str,
+        method: &Method,
+    ) -> Result<(), (&'static str, String)> {
+        let mut listeners = self.0.lock();
+        let there = listeners
+            .entry(settings.bind)
+            .or_insert_with(|| Announced::new(settings));
+        if there.settings != *settings {
+            let others = there.streams.values().find(|other| *other != stream);
+            if let Some(other) = others {
+                let reason = format!(
+                    "'{other}' listens there as well, with another http.max-connections, http.head.timeout, http.tls.cert or http.tls.key"
+                );
+                return Err(("bind", reason));
+            }
+            there.settings = settings.clone();
+        }
+        let key = (path.to_string(), method.clone());
+        match there.streams.get(&key) {
+            Some(other) if other != stream => Err(("path", format!("'{other}' takes {method} {path} there already"))),
+            _ => {
+                there.streams.retain(|_, other| other != stream);
+                there.streams.insert(key, stream.to_string());
+                Ok(())
+            }
+        }
+    }
+
     /// Lets an endpoint take requests. The first of an address starts listening there.
     ///
     /// *Errors.* The address is in use; another stream has the path; streams of one address want different things of it.
-    pub fn join(&self, settings: &ListenerSettings, endpoint: Arc<Endpoint>) -> Result<Seat> {
+    pub fn join(&self, stream: &str, settings: &ListenerSettings, endpoint: Arc<Endpoint>) -> Result<Seat> {
+        let wanted = &endpoint.settings;
+        let announced = self.announce(stream, settings, &wanted.path, &wanted.method);
+        announced.map_err(|(_, reason)| Error::failed(reason))?;
         let mut listeners = self.0.lock();
-        let listener = match listeners.get(&settings.bind).and_then(Weak::upgrade) {
-            Some(listener) if listener.settings != *settings => {
-                return Err(Error::failed(format!(
-                    "another stream listens on {} as well, with another http.max-connections, http.head.timeout or http.tls",
-                    settings.bind
-                )));
-            }
+        let there = listeners
+            .entry(settings.bind)
+            .or_insert_with(|| Announced::new(settings));
+        let listener = match there.listener.upgrade() {
             Some(listener) => listener,
             None => {
-                let listener = Arc::new(Listener::start(settings)?);
-                listeners.insert(settings.bind, Arc::downgrade(&listener));
+                let listener = Arc::new(Listener::start(settings, there.streams.keys())?);
+                there.listener = Arc::downgrade(&listener);
                 listener
             }
         };
         drop(listeners);
-        listener.shared.add(&endpoint)?;
+        listener.shared.add(&endpoint);
         let (answers, given) = async_channel::bounded(ANSWERS);
         listener.runtime.spawn(answer(given));
         Ok(Seat {
@@ -105,6 +148,16 @@ impl Listeners {
             endpoint,
             answers,
         })
+    }
+}
+
+impl Announced {
+    fn new(settings: &ListenerSettings) -> Self {
+        Announced {
+            settings: settings.clone(),
+            streams: HashMap::new(),
+            listener: Weak::new(),
+        }
     }
 }
 
@@ -137,7 +190,7 @@ async fn answer(given: async_channel::Receiver<Vec<(Reply, Verdict)>>) {
 }
 
 impl Listener {
-    fn start(settings: &ListenerSettings) -> Result<Self> {
+    fn start<'a>(settings: &ListenerSettings, expected: impl Iterator<Item = &'a (String, Method)>) -> Result<Self> {
         let tls = settings.tls.as_ref();
         let tls = tls
             .map(|(cert, key)| tls::acceptor(cert, key, tls::HTTP_1))
@@ -152,8 +205,12 @@ impl Listener {
             bind(settings.bind).map_err(cannot)?
         };
         let address = listener.local_addr().map_err(cannot)?;
+        let mut routes = Routes::new();
+        for (path, method) in expected {
+            routes.entry(path.clone()).or_default().push((method.clone(), None));
+        }
         let shared = Arc::new(Shared {
-            routes: RwLock::default(),
+            routes: RwLock::new(routes),
             connections: AtomicUsize::new(0),
             settings: settings.clone(),
         });
@@ -166,7 +223,6 @@ impl Listener {
             .map_err(cannot)?;
         tracing::info!(%address, "listening");
         Ok(Listener {
-            settings: settings.clone(),
             address,
             shared,
             stop,
@@ -187,18 +243,13 @@ impl Drop for Listener {
 }
 
 impl Shared {
-    fn add(&self, endpoint: &Arc<Endpoint>) -> Result<()> {
-        let (path, method) = (&endpoint.settings.path, &endpoint.settings.method);
+    fn add(&self, endpoint: &Arc<Endpoint>) {
+        let method = &endpoint.settings.method;
         let mut routes = self.routes.write();
-        let there = routes.entry(path.clone()).or_default();
-        // One that has been made anew takes the place of the one before.
-        there.retain(|(other, before)| other != method || !before.inbox.is_closed());
-        if there.iter().any(|(other, _)| other == method) {
-            let message = format!("another stream takes {method} {path} on {} already", self.settings.bind);
-            return Err(Error::failed(message));
-        }
-        there.push((method.clone(), endpoint.clone()));
-        Ok(())
+        let there = routes.entry(endpoint.settings.path.clone()).or_default();
+        // One that is made anew takes the place of the one before.
+        there.retain(|(other, _)| other != method);
+        there.push((method.clone(), Some(endpoint.clone())));
     }
 
     fn find(&self, method: &Method, path: &str) -> Result<Arc<Endpoint>, Box<Answer>> {
@@ -207,7 +258,8 @@ impl Shared {
             return Err(Box::new(nothing()));
         };
         match there.iter().find(|(allowed, _)| allowed == method) {
-            Some((_, endpoint)) => Ok(endpoint.clone()),
+            Some((_, Some(endpoint))) => Ok(endpoint.clone()),
+            Some((_, None)) => Err(Box::new(starting())),
             None => {
                 let allowed: Vec<&str> = there.iter().map(|(method, _)| method.as_str()).collect();
                 Err(Box::new(other_method(&allowed.join(", "))))

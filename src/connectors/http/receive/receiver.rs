@@ -16,8 +16,9 @@ use super::from_request::{FromRequest, complete, of_bodies};
 use super::inbox::{Inbox, Post, Reply, Verdict};
 use super::listener::{Listeners, Seat};
 use super::settings::{Acknowledging, Settings};
+use crate::config::options::Options;
 use crate::connectors::http::bodies::{Bodies, Read};
-use crate::connectors::{Flow, Source};
+use crate::connectors::{Flow, Source, Unfit};
 use crate::connectors::{FormatSource, Kept, Position, Room, SourceOutput, SourceSpec};
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::event::Micros;
@@ -38,6 +39,7 @@ pub struct Receiver {
     from_request: Vec<FromRequest>,
     acknowledging: Acknowledging,
     bodies: Bodies,
+    options: Options,
     listeners: Arc<Listeners>,
     /// The number of the last batch.
     number: u64,
@@ -64,6 +66,7 @@ impl Receiver {
             bodies: Bodies::new(format.without(&columns), of_bodies(&spec.schema, &from_request))?,
             stream: spec.stream,
             schema: spec.schema,
+            options: spec.options,
             acknowledging: settings.acknowledging,
             settings: Some(settings),
             from_request,
@@ -93,7 +96,9 @@ impl Receiver {
         let (wake, news) = bounded(1);
         let inbox = Inbox::new(settings.endpoint.max_held, wake);
         let endpoint = Arc::new(Endpoint::new(settings.endpoint, inbox));
-        let seat = self.listeners.join(&settings.listener, endpoint.clone())?;
+        let seat = self
+            .listeners
+            .join(&self.stream, &settings.listener, endpoint.clone())?;
         tracing::debug!(
             stream = self.stream,
             address = %seat.address(),
@@ -214,6 +219,18 @@ impl Source for Receiver {
         let unanswered = self.waiting.drain(..).flat_map(|waiting| waiting.replies);
         seat.answer(unanswered.map(|reply| (reply, Verdict::Stopping)).collect());
         result
+    }
+
+    /// Only among the streams of the app: the address may be in use, and free when it is tried again.
+    fn check(&mut self) -> Result<(), Unfit> {
+        let Some(settings) = &self.settings else {
+            return Ok(());
+        };
+        let endpoint = &settings.endpoint;
+        let announced = self
+            .listeners
+            .announce(&self.stream, &settings.listener, &endpoint.path, &endpoint.method);
+        announced.map_err(|(option, reason)| Unfit::Wrong(self.options.invalid(option, reason)))
     }
 
     fn seek(&mut self, position: &Position) -> Result<()> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema};
 use hyper::Method;
 use hyper::header::HeaderValue;
 
@@ -228,7 +228,7 @@ fn from_request(options: &Options, declared: &Schema) -> Result<Vec<FromRequest>
 
 fn fits(field: &Field, taken: &Taken) -> Result<(), String> {
     let wanted = match taken {
-        Taken::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        Taken::Time => crate::catalog::types::TIMESTAMP,
         _ => DataType::Utf8View,
     };
     let name = field.name();
