@@ -37,7 +37,7 @@ const ATTEMPTS: u32 = 10;
 /// How many reasons are told one by one.
 const TOLD: u64 = 5;
 
-/// Send dead letters once more: to the sink that gave them up, or into the source that could not read them.
+/// Send dead letters once more: to the sink, or into the source, that they are of.
 ///
 /// Reads what the stream of dead letters has written as JSON, one letter a line. An event of a sink goes to a second sink of its
 /// stream, a webhook under the id that it had; a record of an `http` receiver goes to the running app, as its callers send it. The app
@@ -217,10 +217,8 @@ impl Round<'_> {
             Role::Sink(_) => {}
             Role::Source(_) if stands_for_itself && self.records.is_some() => {
                 self.counts.written += 1;
-                let records = self.records.iter_mut();
-                return records
-                    .map(|file| writeln!(file, "{}", letter.event).map_err(cannot_write))
-                    .collect();
+                let mut records = self.records.iter_mut();
+                return records.try_for_each(|file| writeln!(file, "{}", letter.event).map_err(cannot_write));
             }
             Role::Source(_) => {}
             _ => return self.skip(line, &format!("'{}' is neither a source nor a sink", def.name)),

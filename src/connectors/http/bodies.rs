@@ -218,3 +218,81 @@ fn joined(schema: &SchemaRef, mut batches: Vec<RecordBatch>) -> Result<RecordBat
         _ => Ok(concat_batches(schema, &batches)?),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+    use crate::config::options::{Options, RawOption};
+    use crate::formats::csv::CsvFormat;
+    use crate::formats::json::JsonFormat;
+    use crate::formats::{DecodeSchema, Format};
+
+    fn bodies(format: impl Format + 'static, options: &[(&str, &str)]) -> Bodies {
+        let fields = [
+            Field::new("id", DataType::Int64, true),
+            Field::new("item", DataType::Utf8View, true),
+        ];
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let raw: Vec<RawOption> = options
+            .iter()
+            .map(|(key, value)| RawOption::new(*key, *value))
+            .collect();
+        let options = Options::check(format.name(), format.options(), &raw).unwrap();
+        let source = FormatSource::new(Arc::new(format), DecodeSchema::all(schema.clone()), options);
+        Bodies::new(source, schema).unwrap()
+    }
+
+    /// Rows, the lines of bad records, and for each body whether it is one.
+    fn read(many: &Many) -> (usize, Vec<u64>, Vec<bool>) {
+        let lines = many.decoded.errors.iter().map(|bad| bad.line).collect();
+        let well = many.read.iter().map(|read| *read == Read::Well).collect();
+        (many.decoded.columns.num_rows(), lines, well)
+    }
+
+    #[test]
+    fn errors_are_those_of_their_bodies_however_they_are_decoded() {
+        let all: [&[u8]; 9] = [
+            b"{\"id\":1}",
+            b"{\"id\":2}\n{\"id\":\"x\"}\n",
+            b"{\"id\":3",
+            b"[\n{\"id\":4},\n{\"id\":\"y\"}\n]\n",
+            b"[]",
+            b"{\"item\":\"\xFF\"}",
+            b"\xEF\xBB\xBF{\"id\":5}\r\n",
+            b"\n\n{\"id\":true}",
+            b"{\"id\":6}\n",
+        ];
+        let mut json = bodies(JsonFormat, &[]);
+        let together = json.many(&all).unwrap();
+        let wanted = vec![true, true, false, true, true, false, true, false, true];
+        assert_eq!(read(&together), (6, vec![2, 1, 1, 1, 3], wanted.clone()));
+        let single = json.one_by_one(&all).unwrap();
+        assert_eq!(read(&single), (6, vec![2, 1, 1, 1, 3], wanted));
+        assert_eq!(single.rows, Some(vec![1, 1, 0, 1, 0, 0, 1, 0, 1]));
+        assert_eq!(together.decoded.columns, single.decoded.columns);
+        // Nothing of one call is left in the next.
+        assert_eq!(read(&json.many(&[]).unwrap()), (0, vec![], vec![]));
+        assert_eq!(read(&json.many(&all[..1]).unwrap()), (1, vec![], vec![true]));
+    }
+
+    #[test]
+    fn each_file_of_csv_has_its_header() {
+        let mut csv = bodies(CsvFormat, &[("csv.header", "true")]);
+        let many = csv
+            .many(&[
+                b"item,id\na,1\nb,2\n",
+                b"id\n3\nx\n",
+                b"nothing,of,it\n1,2,3\n",
+                b"id,item\n4,\"open",
+            ])
+            .unwrap();
+        assert_eq!(many.rows.as_ref().map(|rows| rows[..2].to_vec()), Some(vec![2, 1]));
+        assert_eq!(many.read[0], Read::Well);
+        assert_eq!(many.read[1], Read::Well);
+        assert!(matches!(many.read[3], Read::Badly(_)), "{many:?}");
+    }
+}

@@ -142,3 +142,84 @@ fn as_github_and_stripe_sign() {
         );
     }
 }
+
+/// By https, with a certificate that this test makes.
+#[test]
+fn under_tls() {
+    let scratch = crate::support::Scratch::new();
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args([
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            "key.pem",
+            "-out",
+            "cert.pem",
+        ])
+        .current_dir(scratch.directory())
+        .stderr(Stdio::null())
+        .status();
+    let curl = Command::new("curl").arg("--version").stdout(Stdio::null()).status();
+    if !made.is_ok_and(|made| made.success()) || !curl.is_ok_and(|curl| curl.success()) {
+        eprintln!("skipped: no openssl or curl here");
+        return;
+    }
+    let port = super::client::free_port();
+    let options = ", \"http.tls.cert\" = 'cert.pem', \"http.tls.key\" = 'key.pem'";
+    scratch.write("app.sql", super::client::sql(port, options));
+    let app = App::run(scratch, port, &["run", "app.sql"]);
+    let curl = |url: String, more: &[&str]| {
+        let output = Command::new("curl")
+            .args([
+                "-s",
+                "-o",
+                "/dev/null",
+                "-w",
+                "%{http_code}",
+                "-H",
+                "content-type: application/json",
+                "-d",
+                r#"{"id":1}"#,
+            ])
+            .args(more)
+            .arg(url)
+            .current_dir(app.scratch.directory())
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        curl(format!("https://localhost:{port}/orders"), &["--cacert", "cert.pem"]),
+        "202"
+    );
+    assert_eq!(
+        curl(format!("https://localhost:{port}/orders"), &[]),
+        "000",
+        "who does not know the certificate"
+    );
+    // Without TLS there is no answer, and no harm done.
+    let mut plain = app.client();
+    plain.write(super::client::request("/orders", "", br#"{"id":2}"#));
+    assert!(plain.answer().is_none());
+    assert_eq!(
+        curl(
+            format!("https://localhost:{port}/orders"),
+            &["--cacert", "cert.pem", "--tlsv1.2"]
+        ),
+        "202"
+    );
+    assert_eq!(app.ids(2), [1, 1]);
+}

@@ -381,6 +381,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(shared.settings.head_timeout)
         .max_buf_size(BUFFER)
+        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
