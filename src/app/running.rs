@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use parking_lot::Mutex;
 
 use super::checkpoints::{Checkpointer, Periodic};
+use super::shown::is_told;
 use super::{CheckpointStats, Checkpoints, Input, Subscription};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
@@ -28,6 +29,7 @@ use crate::runtime::tap::Tap;
 use crate::tables::batch_engine::BatchEngine;
 use crate::tables::registry::{Backends, Opening};
 use crate::tables::slot::restore;
+use crate::tables::told::ToldTable;
 
 /// A compiled app. Cheap to clone; all clones are one app.
 ///
@@ -212,7 +214,12 @@ impl App {
             if let Some(bytes) = snapshot.and_then(|snapshot| snapshot.tables.get(slot.def().state_id())) {
                 restore(table.as_ref(), bytes)?;
             }
-            slot.open(table);
+            let name = &slot.def().name;
+            let is_shown = self.inner.shown.iter().any(|shown| shown.source == *name);
+            slot.open(match is_shown && is_told(&slot.def().backend) {
+                true => Arc::new(ToldTable::new(table, self.inner.clock.clone())),
+                false => table,
+            });
         }
         Ok(())
     }

@@ -16,8 +16,13 @@ use crate::connectors::live::{CHANNEL, SESSION, USER};
 use crate::error::{Code, Diagnostic};
 use crate::plan::compile::Compiled;
 
-/// The backends whose tables nobody else changes.
+/// The backends that know what a write changes; of others it is found out.
 const WATCHED: &[&str] = &["memory", "cache"];
+
+/// Whether what is written to a table of that backend must be read before, that its watchers can be told.
+pub(super) fn is_told(backend: &str) -> bool {
+    !WATCHED.contains(&backend)
+}
 
 /// By what a relation is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,7 +65,7 @@ pub struct Shown {
     pub targets: Targets,
 }
 
-/// What a compiled app shows. *Errors.* For names that are none, and tables that others change.
+/// What a compiled app shows. *Errors.* For names that are none.
 pub(super) fn shown(compiled: &Compiled, expose: &[String]) -> Result<Vec<Shown>, Diagnostic> {
     let mut all: Vec<Shown> = Vec::new();
     for stream in compiled.streams() {
@@ -115,7 +120,7 @@ pub(super) fn shown(compiled: &Compiled, expose: &[String]) -> Result<Vec<Shown>
         }
         let table = compiled.tables().iter().find(|slot| slot.def().name == exact);
         match (compiled.stream(exact), table) {
-            (_, Some(slot)) => all.push(of_table(slot.def(), every)?),
+            (_, Some(slot)) => all.push(of_table(slot.def(), every)),
             (Some(stream), None) => all.push(of_stream(stream, every, Targets::default())),
             (None, None) => {}
         }
@@ -185,16 +190,8 @@ fn of_stream(stream: &StreamDef, by: ShownBy, targets: Targets) -> Shown {
     }
 }
 
-fn of_table(def: &TableDef, by: ShownBy) -> Result<Shown, Diagnostic> {
-    if !WATCHED.contains(&def.backend.as_str()) {
-        let message = format!(
-            "[server] expose: the changes of the table '{}' are not known: it is kept in '{}', where others change it, too",
-            def.name, def.backend
-        );
-        let error = Diagnostic::new(Code::Unstreamable, message);
-        return Err(error.hint("expose a table in memory, or the stream that feeds this one"));
-    }
-    Ok(Shown {
+fn of_table(def: &TableDef, by: ShownBy) -> Shown {
+    Shown {
         name: def.name.clone(),
         source: def.name.clone(),
         schema: def.schema.clone(),
@@ -202,5 +199,5 @@ fn of_table(def: &TableDef, by: ShownBy) -> Result<Shown, Diagnostic> {
         has_rows: true,
         by,
         targets: Targets::default(),
-    })
+    }
 }

@@ -42,6 +42,21 @@ impl App {
         running.instance.tell_rows(id, watcher.clone())
     }
 
+    /// Frees the rows of a table whose time is over, so that its watchers hear of it; nothing if its rows do not age. Waits for
+    /// whoever writes them.
+    pub(crate) fn free_aged(&self, relation: &str) -> Result<()> {
+        match self.slot(relation) {
+            Some(slot) => slot.table()?.free_aged(),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether rows of a relation go by themselves when their time is over.
+    pub(crate) fn ages(&self, relation: &str) -> bool {
+        let table = self.slot(relation).and_then(|slot| slot.table().ok());
+        table.is_some_and(|table| table.ages())
+    }
+
     /// A condition over rows with that schema, from outside of the app.
     pub(crate) fn row_filter(&self, condition: &str, schema: &SchemaRef) -> Result<RowFilter> {
         Ok(row_filter(condition, schema, self.functions())?)

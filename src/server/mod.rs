@@ -5,6 +5,7 @@
 //! inputs. `feat/server/README.md` says why it is built like this and what it costs.
 
 pub mod access;
+mod audit;
 mod body;
 mod counters;
 mod exposed;
@@ -53,6 +54,9 @@ pub(crate) struct Shared {
     messages: Messages,
     schema: Option<graphql::Api>,
     counters: Counters,
+    /// Where it is noted who did what.
+    #[allow(dead_code)]
+    audit: audit::Audit,
     /// Whether it is shutting down.
     stopping: watch::Receiver<bool>,
     started: Instant,
@@ -120,6 +124,7 @@ impl Server {
             schema: graphql::Api::new(&exposed, &options)?,
             messages: Messages::new(options.replay.min(10_000)),
             counters: Counters::default(),
+            audit: audit::Audit,
             started: Instant::now(),
             exposed,
             options,

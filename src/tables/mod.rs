@@ -21,7 +21,9 @@ pub mod slot;
 pub mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod text_values;
+pub mod told;
 pub mod watch;
+mod watchers;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -137,10 +139,11 @@ pub trait Table: Send + Sync + Debug {
     fn write(&self) -> Result<Box<dyn TableWriter + '_>>;
 
     /// Tells a watcher of every transaction that is committed from now on, as a changelog: rows that go (`-D`), those that change
-    /// (`-U`, `+U`, one pair after the other), new ones (`+I`). *Errors.* For backends whose rows others change, too.
+    /// (`-U`, `+U`, one pair after the other), new ones (`+I`). *Errors.* For backends that do not know what a write changes:
+    /// [`told::ToldTable`] finds it out.
     fn watch(&self, _watcher: watch::Watcher) -> Result<()> {
         Err(Error::usage(format!(
-            "the changes of the table '{}' are not known: it is kept in '{}', where others change it, too",
+            "the changes of the table '{}' are not known: it is kept in '{}' (please report it)",
             self.def().name,
             self.def().backend
         )))
@@ -149,6 +152,16 @@ pub trait Table: Send + Sync + Debug {
     /// Tells a watcher the rows, at their place among the changes it is told. Waits for the writer whose turn it is.
     fn tell_rows(&self, watcher: &watch::Watcher) -> Result<()> {
         watcher.tell(watch::Watched::Rows(Vec::new()));
+        Ok(())
+    }
+
+    /// Whether rows go by themselves when their time is over.
+    fn ages(&self) -> bool {
+        false
+    }
+
+    /// Frees the rows whose time is over, and tells watchers that they are gone. Waits for the writer whose turn it is.
+    fn free_aged(&self) -> Result<()> {
         Ok(())
     }
 

@@ -24,3 +24,4 @@ mod tables;
 #[cfg(feature = "materialize")]
 mod upstream;
 mod windows;
+mod workloads;

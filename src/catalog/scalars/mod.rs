@@ -16,11 +16,15 @@ mod if_then_else;
 mod instance_of;
 pub mod json;
 mod json_path;
+mod modulo;
 mod sets;
 
 /// All of them.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
-    let mut functions = vec![Arc::new(ScalarUDF::new_from_impl(if_then_else::IfThenElse::new()))];
+    let mut functions = vec![
+        Arc::new(ScalarUDF::new_from_impl(if_then_else::IfThenElse::new())),
+        Arc::new(ScalarUDF::new_from_impl(modulo::Modulo::new())),
+    ];
     let tables = [
         convert::FUNCTIONS,
         dates::FUNCTIONS,

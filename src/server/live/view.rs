@@ -66,6 +66,10 @@ pub(super) struct View {
     swept: Instant,
     /// Whether some subscribers are known to have left since.
     some_left: bool,
+    /// Whether rows go when their time is over.
+    ages: bool,
+    /// Lets them go.
+    freeing: Option<tokio::task::JoinHandle<()>>,
 }
 
 /// All who have one filter.
@@ -81,6 +85,7 @@ struct Feed {
 
 impl View {
     pub fn new(hub: Arc<Hub>, app: App, relation: Arc<Relation>, limits: Limits, epoch: u64) -> Self {
+        let ages = app.ages(&relation.source);
         View {
             hub,
             app,
@@ -95,6 +100,8 @@ impl View {
             idle_since: None,
             swept: Instant::now(),
             some_left: false,
+            ages,
+            freeing: None,
         }
     }
 
@@ -149,6 +156,7 @@ impl View {
                 () = left.notified() => self.some_left = true,
                 () = tokio::time::sleep(tick) => {
                     self.sweep();
+                    self.free_aged();
                 }
             }
             if self.some_left && self.swept.elapsed() >= SWEEP {
@@ -284,6 +292,20 @@ impl View {
                 watcher.tell(Watched::NoRows(error.to_string()));
             }
         });
+    }
+
+    /// Lets rows go whose time is over. Those who write the relation do so, too: this is for when nobody does.
+    fn free_aged(&mut self) {
+        if !self.ages || self.freeing.as_ref().is_some_and(|freeing| !freeing.is_finished()) {
+            return;
+        }
+        let (app, source) = (self.app.clone(), self.relation.source.clone());
+        // What goes is told through the channel that this thread empties.
+        self.freeing = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = app.free_aged(&source) {
+                tracing::warn!(%error, relation = source, "rows whose time is over cannot be freed");
+            }
+        }));
     }
 
     /// The rows have come: who waited for them begins here.

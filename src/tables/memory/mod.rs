@@ -20,12 +20,13 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::project;
 use super::watch::{Watched, Watcher};
+use super::watchers::Watchers;
 use super::{Access, Matches, Probe, Table, TableWriter};
 use crate::catalog::tables::TableDef;
 use crate::error::{Error, Result};
-use crate::event::Clock;
 #[cfg(feature = "postgres")]
 use crate::event::Micros;
+use crate::event::{Clock, EventBatch, Op, Times};
 use crate::operators::state::{StateReader, StateWriter};
 
 mod backend;
@@ -43,7 +44,6 @@ mod ordered;
 mod places;
 mod retention;
 mod store;
-mod watching;
 mod writer;
 
 pub use backend::{Cache, Memory};
@@ -55,8 +55,10 @@ pub(super) use loaded::Loaded;
 use places::Position;
 use retention::{Limits, Retention};
 use store::{Counting, Store};
-use watching::Watchers;
 use writer::MemoryWriter;
+
+/// Rows that are too old are freed so many at a time, when nobody writes.
+const AGED: usize = 8_192;
 
 /// A table in memory.
 #[derive(Debug)]
@@ -74,6 +76,21 @@ pub struct MemoryTable {
 struct Shared {
     store: Store,
     retention: Retention,
+}
+
+impl Shared {
+    /// Closes holes. Removing rows pays for moving as many at most.
+    fn tidy(&mut self, removed: usize) -> Result<()> {
+        for _ in 0..=removed / 1024 {
+            let moved = self.store.tidy()?;
+            if moved.is_empty() {
+                break;
+            }
+            self.retention.moved(&self.store.places, &moved);
+        }
+        self.store.settle();
+        Ok(())
+    }
 }
 
 /// The state that is not in rows.
@@ -139,10 +156,36 @@ impl MemoryTable {
         Ok(found)
     }
 
+    /// Frees the rows that are too old, some at a time, and tells of them. It is the caller's turn.
+    fn let_aged_go(&self) -> Result<()> {
+        while self.ages() {
+            let mut guard = self.shared.write();
+            let Shared { store, retention } = &mut *guard;
+            retention.keep_evicted();
+            let freed = retention.free_aged(store, AGED, self.clock.now())?;
+            let evicted = retention.take_evicted();
+            guard.tidy(freed)?;
+            drop(guard);
+            for rows in evicted {
+                let ops = vec![Op::Delete; rows.num_rows()].into();
+                let gone = EventBatch::changelog(rows, Times::Same(self.clock.now()), ops);
+                self.watchers.tell(&gone);
+            }
+            if freed < AGED {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The chunks as they are: columns shared, and which rows live. Marked: with what is known of each row.
     fn chunks(&self, shared: &Shared, columns: &[usize], marks: Marked) -> Result<Vec<Chunk>> {
+        self.chunks_at(shared, columns, marks, self.clock.now())
+    }
+
+    /// The same, with the rows that were not too old at a time.
+    fn chunks_at(&self, shared: &Shared, columns: &[usize], marks: Marked, now: Micros) -> Result<Vec<Chunk>> {
         let Shared { store, retention } = shared;
-        let now = self.clock.now();
         let mut chunks = Vec::new();
         for chunk in 0..store.places.chunks() {
             let (bits, rows) = store.places.live(chunk);
@@ -165,6 +208,12 @@ impl MemoryTable {
         }
         Ok(chunks)
     }
+}
+
+/// Living rows of chunks.
+fn living(chunks: &[Chunk]) -> Result<Vec<RecordBatch>> {
+    let rows: Vec<RecordBatch> = chunks.iter().map(Chunk::living).collect::<Result<_>>()?;
+    Ok(rows.into_iter().filter(|rows| rows.num_rows() > 0).collect())
 }
 
 /// Whether rows come with what is known of each.
@@ -255,10 +304,7 @@ impl Table for MemoryTable {
     }
 
     fn scan(&self, columns: &[usize]) -> Result<Vec<RecordBatch>> {
-        let chunks = self.chunks(&self.shared.read(), columns, Marked::No)?;
-        let rows = chunks.iter().map(Chunk::living);
-        let rows: Vec<RecordBatch> = rows.collect::<Result<_>>()?;
-        Ok(rows.into_iter().filter(|rows| rows.num_rows() > 0).collect())
+        living(&self.chunks(&self.shared.read(), columns, Marked::No)?)
     }
 
     fn len(&self) -> Result<usize> {
@@ -285,8 +331,20 @@ impl Table for MemoryTable {
         let all: Vec<usize> = (0..self.def.schema.fields().len()).collect();
         // Nobody commits, and so nobody tells of changes, meanwhile.
         let _turn = self.turn.lock();
-        watcher.tell(Watched::Rows(self.scan(&all)?));
+        self.let_aged_go()?;
+        // A row that becomes too old right now is one that will be told to go.
+        let rows = living(&self.chunks_at(&self.shared.read(), &all, Marked::No, Micros::MIN)?)?;
+        watcher.tell(Watched::Rows(rows));
         Ok(())
+    }
+
+    fn ages(&self) -> bool {
+        self.limits.ttl.is_some()
+    }
+
+    fn free_aged(&self) -> Result<()> {
+        let _turn = self.turn.lock();
+        self.let_aged_go()
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

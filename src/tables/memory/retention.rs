@@ -7,7 +7,8 @@
 //! that comes out with its own is the true least. A use costs a few nanoseconds, an eviction O(log n).
 //!
 //! # Age
-//! A row that was written `ttl` ago is not seen any more. It is freed by later commits, a few for each row that these write.
+//! A row that was written `ttl` ago is not seen any more. It is freed by later commits, a few for each row that these
+//! write, and by who watches the table.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -147,7 +148,8 @@ impl Retention {
         self.touch(&store.places, replaced);
         self.touch(&store.places, added);
         self.admit(store, added, now)?;
-        self.free_aged(store, 2 * (replaced.len() + added.len()) + FREED, now)
+        self.free_aged(store, 2 * (replaced.len() + added.len()) + FREED, now)?;
+        Ok(())
     }
 
     /// Lets rows in, one after the other, each in the place of another if the table is full.
@@ -245,7 +247,8 @@ impl Retention {
         }
     }
 
-    fn free_aged(&mut self, store: &mut Store, most: usize, now: Micros) -> Result<()> {
+    /// Frees rows that are too old; how many.
+    pub fn free_aged(&mut self, store: &mut Store, most: usize, now: Micros) -> Result<usize> {
         let mut aged = Vec::new();
         while aged.len() < most
             && let Some(at) = self.aged(
@@ -256,7 +259,8 @@ impl Retention {
         {
             aged.push(at);
         }
-        self.remove(store, &aged)
+        self.remove(store, &aged)?;
+        Ok(aged.len())
     }
 
     /// Removes rows; keeps them for who watches the table.

@@ -13,11 +13,12 @@ use super::index::{Index, Uniqueness};
 use super::keys::{Hashed, Keys, in_type, keys_of, same};
 use super::places::{Marks, Position};
 use super::store::{Counting, Store};
-use super::watching::Committed;
+
 use super::{MemoryTable, Shared};
 use crate::error::{Error, Result, RowError};
 use crate::event::Micros;
 use crate::tables::rows::{RowCheck, project};
+use crate::tables::watchers::{Committed, rows_of};
 use crate::tables::{Access, Matches, Probe, Refused, RowId, TableWriter};
 
 /// Marks the names of rows that the transaction itself wrote; the rest of such a name is 31 bits of the row's order and its
@@ -475,8 +476,8 @@ impl TableWriter for MemoryWriter<'_> {
             false => Some(Committed {
                 deleted: store.read(&deleted, &all)?,
                 replaced: store.read(&replaced, &all)?,
-                versions: new_versions.clone(),
-                fresh: new_rows.clone(),
+                versions: rows_of(&store.schema, new_versions.clone())?,
+                fresh: rows_of(&store.schema, new_rows.clone())?,
                 evicted: Vec::new(),
             }),
         };
@@ -490,20 +491,11 @@ impl TableWriter for MemoryWriter<'_> {
         if let Some(told) = &mut told {
             told.evicted = retention.take_evicted();
         }
-        // Removing rows pays for moving as many at most.
-        for _ in 0..=deleted.len() / 1024 {
-            let moved = store.tidy()?;
-            if moved.is_empty() {
-                break;
-            }
-            retention.moved(&store.places, &moved);
-        }
-        store.settle();
-        let schema = store.schema.clone();
+        guard.tidy(deleted.len())?;
         drop(guard);
         // It is still this writer's turn.
         if let Some(batch) = told
-            .map(|told| told.changelog(&schema, self.now))
+            .map(|told| told.changelog(&self.table.def.primary_key, self.now))
             .transpose()?
             .flatten()
         {

@@ -191,9 +191,14 @@ impl Events {
     }
 }
 
+/// A connection, encrypted or not.
+pub trait Connection: Read + Write + Send {}
+
+impl<C: Read + Write + Send> Connection for C {}
+
 /// A WebSocket.
 pub struct Socket {
-    stream: TcpStream,
+    stream: Box<dyn Connection>,
     pub headers: String,
 }
 
@@ -208,7 +213,10 @@ pub enum Frame {
 
 impl Socket {
     pub fn open(address: SocketAddr, path: &str, protocol: &str, more: &str) -> Self {
-        let mut stream = connect(address);
+        Socket::over(Box::new(connect(address)), address, path, protocol, more)
+    }
+
+    pub fn over(mut stream: Box<dyn Connection>, address: SocketAddr, path: &str, protocol: &str, more: &str) -> Self {
         let protocol = match protocol {
             "" => String::new(),
             protocol => format!("sec-websocket-protocol: {protocol}\r\n"),

@@ -335,13 +335,60 @@ fn a_relation_is_watched_as_long_as_somebody_looks() {
 #[test]
 fn what_cannot_be_exposed_is_refused_at_the_start() {
     use eventflux::{EventFlux, Layers};
-    for (expose, message) in [
-        ("position", "[server] expose: there is no stream or table 'position'"),
-        ("T", "others change it, too"),
-    ] {
-        let sql = "CREATE STREAM positions (x LONG); CREATE TABLE T (x LONG PRIMARY KEY) WITH (extension = 'sqlite', path = 't.db');";
-        let layers = Layers::default().set(&format!("server.expose={expose}")).unwrap();
-        let error = EventFlux::builder().sql(sql).config(layers).build().unwrap_err();
-        assert!(error.to_string().contains(message), "{error}");
-    }
+    let sql = "CREATE STREAM positions (x LONG);";
+    let layers = Layers::default().set("server.expose=position").unwrap();
+    let error = EventFlux::builder().sql(sql).config(layers).build().unwrap_err();
+    let message = "[server] expose: there is no stream or table 'position'";
+    assert!(error.to_string().contains(message), "{error}");
+}
+
+#[test]
+fn a_row_whose_time_is_over_is_told_to_be_gone() {
+    let sql = "CREATE STREAM Puts (id LONG);
+        CREATE TABLE Recent (id LONG PRIMARY KEY) WITH (extension = 'cache', ttl = '300 ms');
+        UPSERT INTO Recent SELECT id FROM Puts;";
+    let served = Served::of(sql, &["expose=Recent", "publish="]);
+    let mut events = Events::get(served.address, "/events/Recent");
+    events.until("ready");
+    served.app.input("Puts").unwrap().send((7,)).unwrap();
+    assert_eq!(events.next().unwrap().name, "insert");
+    let gone = events.next().unwrap();
+    assert_eq!(
+        (gone.name.as_str(), gone.json()["data"]["id"].as_i64()),
+        ("delete", Some(7))
+    );
+}
+
+/// A table in a database: its rows, and what the app writes to it.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_table_in_a_file() {
+    let scratch = crate::support::Scratch::new();
+    let path = scratch.path("t.db").display().to_string();
+    let sql = format!(
+        "CREATE STREAM Puts (id LONG, v STRING);
+         CREATE STREAM Drops (id LONG);
+         CREATE TABLE T (id LONG PRIMARY KEY, v STRING) WITH (extension = 'sqlite', path = '{path}');
+         UPSERT INTO T SELECT id, v FROM Puts;
+         DELETE FROM T USING Drops WHERE T.id = Drops.id;"
+    );
+    let served = Served::of(&sql, &["expose=T", "publish="]);
+    let put = |id: i64, v: &str| served.app.input("Puts").unwrap().send((id, v)).unwrap();
+    let rows = || served.graphql("{ T { id v } }")["data"]["T"].as_array().map(Vec::len);
+    put(1, "one");
+    wait_until("the row", || rows() == Some(1));
+    let mut events = Events::get(served.address, "/events/T?filter=id%20%3C%2010");
+    let begin = events.until("ready");
+    assert_eq!(begin[1].json()["data"], json!({"id": 1, "v": "one"}));
+    put(20, "twenty");
+    put(1, "two");
+    let update = events.next().unwrap();
+    assert_eq!(
+        update.json(),
+        json!({"op": "update", "data": {"id": 1, "v": "two"}, "fields": ["v"]})
+    );
+    served.app.input("Drops").unwrap().send((1,)).unwrap();
+    assert_eq!(events.next().unwrap().name, "delete");
+    put(2, "new");
+    assert_eq!(events.next().unwrap().json()["data"], json!({"id": 2, "v": "new"}));
 }

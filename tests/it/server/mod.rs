@@ -5,6 +5,10 @@ mod clients;
 mod graphql;
 mod hostile;
 mod http;
+mod restart;
+mod tls;
+#[cfg(feature = "materialize")]
+mod upstream;
 mod websocket;
 
 use std::net::SocketAddr;

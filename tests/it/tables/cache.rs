@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use eventflux::tables::Table;
+use eventflux::tables::watch::{Watched, Watcher};
 use proptest::prelude::*;
 
 use super::support::*;
@@ -230,4 +231,44 @@ proptest! {
         want.sort();
         prop_assert_eq!(ids(&*table), want);
     }
+}
+
+/// Who is told of changes hears of a row that it is gone when its time is over, and not of one that it never had.
+#[test]
+fn who_watches_is_told_of_rows_whose_time_is_over() {
+    let (maker, table) = cache(&[("ttl", "10 seconds")]);
+    put(&*table, &[1, 2]);
+    maker.clock.set(6 * SECOND);
+    put(&*table, &[3]);
+    let (watcher, told) = Watcher::new();
+    table.watch(watcher.clone()).unwrap();
+    let heard = || {
+        let mut heard = Vec::new();
+        while let Ok(watched) = told.try_recv() {
+            match watched {
+                Watched::Changes(batch) => {
+                    let rows = lines(batch.columns()).into_iter().enumerate();
+                    heard.extend(rows.map(|(row, line)| format!("{} {line}", batch.op(row).sign())));
+                }
+                Watched::Rows(rows) => heard.extend(rows.iter().flat_map(lines)),
+                Watched::NoRows(why) => panic!("{why}"),
+            }
+        }
+        heard
+    };
+    table.tell_rows(&watcher).unwrap();
+    assert_eq!(heard(), ["{id:1}", "{id:2}", "{id:3}"]);
+    maker.clock.set(11 * SECOND);
+    assert_eq!(ids(&*table), [3]);
+    assert!(table.ages() && heard().is_empty());
+    // Rows are told as they are now: what is too old goes first.
+    table.tell_rows(&watcher).unwrap();
+    assert_eq!(heard(), ["-D {id:1}", "-D {id:2}", "{id:3}"]);
+    put(&*table, &[1]);
+    assert_eq!(heard(), ["+I {id:1}"]);
+    maker.clock.set(30 * SECOND);
+    table.free_aged().unwrap();
+    assert_eq!(heard(), ["-D {id:3}", "-D {id:1}"]);
+    table.free_aged().unwrap();
+    assert!(heard().is_empty());
 }

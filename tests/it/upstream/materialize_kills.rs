@@ -94,6 +94,16 @@ fn add(world: &World, number: &mut u64, random: &mut SmallRng) {
 
 #[test]
 fn killed_processes_lose_nothing_and_double_nothing() {
+    kill_processes("materialize");
+}
+
+#[cfg(feature = "risingwave")]
+#[test]
+fn killed_processes_that_read_risingwave_lose_nothing_and_double_nothing() {
+    kill_processes("risingwave");
+}
+
+fn kill_processes(connector: &str) {
     let seed: u64 = rand::random();
     let emulator = Emulator::start(0, None).unwrap();
     let world = &emulator.world;
@@ -101,7 +111,7 @@ fn killed_processes_lose_nothing_and_double_nothing() {
     world.create("changing", COLUMNS);
     let source = |relation: &str| {
         format!(
-            "WITH (type = 'source', extension = 'materialize', url = '{}', relation = '{relation}', transaction_rows = '15', \
+            "WITH (type = 'source', extension = '{connector}', url = '{}', relation = '{relation}', transaction_rows = '15', \
              \"retry.initial-delay\" = '1 ms', \"retry.max-delay\" = '20 ms')",
             emulator.url()
         )

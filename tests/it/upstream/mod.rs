@@ -1,6 +1,6 @@
 //! Sources that follow a relation of a database.
 
-mod materialize;
+pub mod materialize;
 mod materialize_kills;
 #[cfg(feature = "postgres-cdc")]
 mod postgres;

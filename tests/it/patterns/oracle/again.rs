@@ -236,7 +236,15 @@ impl Walk<'_> {
                 self.restart_in(&nodes[index], &mut parts[index], rest);
                 self.go_on(nodes, parts);
             }
-            (Node::And(nodes), State::And(parts)) => self.restart_in(&nodes[index], &mut parts[index], rest),
+            (Node::And(nodes), State::And(parts)) => {
+                // It is not complete any more, so what must not come counts again.
+                for part in parts.iter_mut() {
+                    if let State::Guard { closed, .. } = part {
+                        *closed = false;
+                    }
+                }
+                self.restart_in(&nodes[index], &mut parts[index], rest);
+            }
             (Node::Or(nodes), State::Or { parts, winner }) => {
                 *winner = None;
                 if let Some(part) = &mut parts[index] {

@@ -1,20 +1,16 @@
 //! Who may do what. The one place that every handler asks, whatever the protocol.
 //!
-//! Today everybody is [`Principal::Anonymous`] and may do what the server offers at all: see what is exposed, send into what is named
-//! in `[server] publish`. Authentication puts another principal into the request; nothing else in the server changes by it.
+//! A request has a [`Principal`]: who asks. [`may`] says whether it may do something with a relation, [`row_filter`] which of its rows it may
+//! see, [`hidden`] which of its columns it may not. Without `[server.auth]` everybody may do what the server offers at all: see what is
+//! exposed, send into what is named in `[server] publish`.
+
+mod principal;
 
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 
-/// Who asks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Principal {
-    /// Nobody in particular.
-    #[default]
-    Anonymous,
-}
+pub use principal::{Hidden, Principal};
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +21,8 @@ pub enum Action {
     Subscribe,
     /// To send events into a stream, or messages to clients.
     Publish,
+    /// To make, see and remove triggers on a relation.
+    Trigger,
 }
 
 /// That it is not allowed.
@@ -32,17 +30,18 @@ pub enum Action {
 pub struct Forbidden(pub String);
 
 /// Whether a principal may do something with a relation or stream.
-pub fn may(principal: &Principal, _action: Action, _name: &str) -> Result<(), Forbidden> {
-    match principal {
-        Principal::Anonymous => Ok(()),
-    }
+pub fn may(principal: &Principal, action: Action, name: &str) -> Result<(), Forbidden> {
+    principal.may(action, name)
 }
 
-/// The condition on the rows of a relation that a principal may see; all of them without.
-pub fn row_filter(principal: &Principal, _relation: &str) -> Option<String> {
-    match principal {
-        Principal::Anonymous => None,
-    }
+/// The condition on the rows of a relation that a principal may see, as SQL in which its claims are literals; all of them without.
+pub fn row_filter(principal: &Principal, relation: &str) -> Option<String> {
+    principal.row_filter(relation)
+}
+
+/// The columns of a relation that a principal may not see, nor ask about.
+pub fn hidden(principal: &Principal, relation: &str) -> Hidden {
+    principal.hidden(relation)
 }
 
 /// Two conditions as one; either may be empty.
@@ -56,7 +55,7 @@ pub fn both(one: &str, other: &str) -> String {
 
 /// Finds out who asks, for every request.
 pub async fn identify(mut request: Request, next: Next) -> Response {
-    request.extensions_mut().insert(Principal::Anonymous);
+    request.extensions_mut().insert(Principal::anonymous());
     next.run(request).await
 }
 

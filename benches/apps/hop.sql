@@ -1,0 +1,6 @@
+-- A hopping window of five slides.
+CREATE STREAM Trades (ts TIMESTAMP, symbol STRING, side STRING, price DOUBLE, volume LONG, account LONG, WATERMARK FOR ts AS ts)
+WITH (type = 'source', extension = 'file', path = '${DATA:.}/trades-${KEYS:100}.${FORMAT:json}', format = '${FORMAT:json}');
+
+INSERT INTO Out
+SELECT symbol, count(*) AS n, sum(price) AS s FROM Trades WINDOW('hop', 10 SECONDS, 2 SECONDS) GROUP BY symbol;

@@ -1,0 +1,7 @@
+-- Nexmark q1. Currency: an expression.
+CREATE STREAM bid (auction LONG, bidder LONG, price LONG, channel STRING, url STRING, dateTime TIMESTAMP, extra STRING,
+                   WATERMARK FOR dateTime AS dateTime - 4 SECONDS)
+WITH (type = 'source', extension = 'file', path = '${DATA:.}/bid.${FORMAT:json}', format = '${FORMAT:json}');
+
+INSERT INTO Out
+SELECT auction, bidder, 0.908 * price AS price, dateTime, extra FROM bid;

@@ -1,0 +1,6 @@
+-- Sessions by key.
+CREATE STREAM Trades (ts TIMESTAMP, symbol STRING, side STRING, price DOUBLE, volume LONG, account LONG, WATERMARK FOR ts AS ts)
+WITH (type = 'source', extension = 'file', path = '${DATA:.}/trades-${KEYS:10000}.${FORMAT:json}', format = '${FORMAT:json}');
+
+INSERT INTO Out
+SELECT symbol, count(*) AS n, sum(price) AS s FROM Trades WINDOW('session', 1 SECOND) GROUP BY symbol;

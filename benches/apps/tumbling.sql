@@ -1,0 +1,7 @@
+-- Five aggregates by key in a tumbling window.
+CREATE STREAM Trades (ts TIMESTAMP, symbol STRING, side STRING, price DOUBLE, volume LONG, account LONG, WATERMARK FOR ts AS ts)
+WITH (type = 'source', extension = 'file', path = '${DATA:.}/trades-${KEYS:100}.${FORMAT:json}', format = '${FORMAT:json}');
+
+INSERT INTO Out
+SELECT symbol, count(*) AS n, avg(price) AS a, sum(price) AS s, min(price) AS l, max(price) AS h
+FROM Trades WINDOW('tumbling', ${WINDOW:10} SECONDS) GROUP BY symbol;
