@@ -35,6 +35,8 @@ pub mod connectors;
 pub mod error;
 pub mod event;
 pub mod formats;
+#[cfg(any(feature = "http", feature = "server"))]
+mod net;
 pub mod operators;
 pub mod patterns;
 pub mod plan;

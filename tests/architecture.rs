@@ -30,7 +30,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["catalog", "config", "error", "event", "formats", "operators::state"],
     ),
     ("formats", &["catalog", "config", "error", "event"]),
-    ("connectors", &["catalog", "config", "error", "event", "formats"]),
+    ("net", &["error"]),
+    ("connectors", &["catalog", "config", "error", "event", "formats", "net"]),
     (
         "plan",
         &[
@@ -104,6 +105,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "error",
             "event",
             "formats",
+            "net",
             "plan::claims",
             "plan::row_filter",
             "runtime::metrics",

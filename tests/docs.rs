@@ -354,7 +354,9 @@ fn is_built(page: &Path) -> bool {
     let of_formats = page.parent().is_some_and(|parent| parent.ends_with("formats"));
     let of_connectors = page.parent().is_some_and(|parent| parent.ends_with("connectors"));
     match stem {
-        "materialize" | "risingwave" | "postgres" if of_connectors => Registry::builtin().connector(stem).is_ok(),
+        "http" | "materialize" | "risingwave" | "postgres" if of_connectors => {
+            Registry::builtin().connector(stem).is_ok()
+        }
         _ => !of_formats || !optional.contains(&stem) || Registry::builtin().format(stem).is_ok(),
     }
 }

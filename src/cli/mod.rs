@@ -8,6 +8,7 @@ mod explain;
 mod init;
 mod logging;
 mod output;
+mod replay;
 mod run;
 mod serve;
 mod state;
@@ -47,6 +48,7 @@ enum Command {
     Init(init::Init),
     Connectors(connectors::Connectors),
     Config(config::Config),
+    Replay(replay::Replay),
     State(state::State),
     Completions(completions::Completions),
 }
@@ -72,6 +74,7 @@ impl Cli {
             Command::Init(init) => init.execute(),
             Command::Connectors(connectors) => connectors.execute(),
             Command::Config(config) => config.execute(),
+            Command::Replay(replay) => replay.execute(),
             Command::State(state) => state.execute(),
             Command::Completions(completions) => completions.execute(),
         }

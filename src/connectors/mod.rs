@@ -43,7 +43,7 @@ pub mod stdin;
 pub mod stdout;
 pub mod timer;
 
-pub use output::{Around, DurablePosition, Emitted, Flow, Kept, SourceOutput, StopSignal};
+pub use output::{Around, DurablePosition, Emitted, Flow, Kept, Room, SourceOutput, StopSignal};
 pub use registry::Registry;
 
 /// A connector: what `extension = '…'` names.
@@ -99,6 +99,10 @@ pub trait SourceConnector: Send + Sync {
     fn options(&self) -> &'static [OptionSpec];
     /// Whether it needs a format.
     fn format(&self) -> FormatUse;
+    /// Whether all declared columns are in what its format decodes. If not, it checks by itself that the others fit the format.
+    fn decodes_all_columns(&self) -> bool {
+        true
+    }
     /// Whether only one stream of an app can read it: two would take each other's events away.
     fn is_exclusive(&self) -> bool {
         false
@@ -119,6 +123,10 @@ pub trait SourceConnector: Send + Sync {
         let error = Diagnostic::new(Code::Unsupported, "this connector knows no catalog that tells columns");
         Err(error.hint("there are: materialize, postgres, risingwave"))
     }
+    /// A way to hand a record to the source while it runs, wherever that is. `None` where there is none.
+    fn entrance(&self, _spec: SourceSpec) -> Result<Option<Box<dyn Entrance>>, Diagnostic> {
+        Ok(None)
+    }
     /// Makes a source. Checks all that can be checked without starting: no side effects.
     fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, Diagnostic>;
 }
@@ -131,6 +139,10 @@ pub trait SinkConnector: Send + Sync {
     fn format(&self) -> FormatUse;
     /// Whether its sinks try again by themselves, as the stream's `error.retry.…` say, whatever its strategy.
     fn retries(&self) -> bool {
+        false
+    }
+    /// Whether a second sink may write beside that of a running app: dead letters are sent once more by one.
+    fn takes_again(&self) -> bool {
         false
     }
     /// Makes a sink. Checks all that can be checked without starting: no side effects.
@@ -166,6 +178,29 @@ impl FormatSource {
             schema,
             options,
         }
+    }
+
+    /// The format's name.
+    pub fn name(&self) -> &'static str {
+        self.format.name()
+    }
+
+    /// The same for a stream without some of its declared columns, which come from elsewhere.
+    pub fn without(self, columns: &[usize]) -> Self {
+        let declared = &self.schema.declared;
+        let left: Vec<usize> = (0..declared.fields().len())
+            .filter(|column| !columns.contains(column))
+            .collect();
+        let fields: Vec<_> = left.iter().map(|&column| declared.fields()[column].clone()).collect();
+        let wanted = left
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| self.schema.wanted.contains(column));
+        let schema = DecodeSchema {
+            wanted: wanted.map(|(place, _)| place).collect(),
+            declared: Arc::new(arrow::datatypes::Schema::new(fields)),
+        };
+        FormatSource { schema, ..self }
     }
 
     /// A framer for a new input.
@@ -252,6 +287,17 @@ pub trait Source: Send {
     }
 }
 
+/// A way into a source that runs elsewhere.
+pub trait Entrance {
+    /// Hands over one record, as it came the first time; the id is its own.
+    ///
+    /// *Errors.* [`Error::Refused`]: the source does not take it. Any other: it could not be asked, also not after a few attempts.
+    fn send(&mut self, record: &str, id: &str) -> Result<()>;
+}
+
+/// The member of a dead letter's event that says under which id a sink has sent it.
+pub const EVENT_ID: &str = "webhook-id";
+
 /// Where a source stands in its input: whatever it needs to continue. JSON, so that it can be inspected.
 pub type Position = serde_json::Value;
 
@@ -275,6 +321,10 @@ pub trait Sink: Send {
     }
     /// Takes a batch. May buffer. *Errors.* Nothing of this batch is taken; what was taken before still is.
     fn write(&mut self, batch: &EventBatch) -> Result<()>;
+    /// Takes a row that was given up before, by this sink or another of its stream, under the id that its dead letter says.
+    fn write_again(&mut self, row: &EventBatch, _id: &str) -> Result<()> {
+        self.write(row)
+    }
     /// Makes everything written so far visible. Called when the input is drained, so that an event is never held back
     /// by batching, and at barriers. *Errors.* What is not written yet is kept for the next call.
     fn flush(&mut self) -> Result<()>;
@@ -337,7 +387,7 @@ pub fn builtin() -> Vec<Arc<dyn Connector>> {
         Arc::new(datagen::Datagen),
         Arc::new(file::File),
         #[cfg(feature = "http")]
-        Arc::new(http::Http),
+        Arc::new(http::Http::default()),
         #[cfg(feature = "server")]
         Arc::new(live::Live::GraphQl),
         #[cfg(feature = "server")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError, TrySendError, select};
 use parking_lot::Mutex;
 
 use super::Position;
@@ -19,6 +19,17 @@ pub enum Flow {
     /// Go on.
     Continue,
     /// The app is stopping: return from [`super::Source::run`].
+    Stop,
+}
+
+/// Whether a hand-over would have to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// The next one goes through at once.
+    Free,
+    /// The app is busy.
+    Full,
+    /// The app is stopping.
     Stop,
 }
 
@@ -197,6 +208,34 @@ impl SourceOutput {
         match self.stop.recv_timeout(duration) {
             Err(RecvTimeoutError::Timeout) => Flow::Continue,
             Err(RecvTimeoutError::Disconnected) | Ok(_) => Flow::Stop,
+        }
+    }
+
+    /// Sleeps until there is news, for so long or for ever, or until the app stops.
+    pub fn wait_for_news(&self, news: &Receiver<()>, longest: Option<Duration>) -> Flow {
+        let longest = longest.map_or_else(crossbeam_channel::never, crossbeam_channel::after);
+        select! {
+            recv(news) -> _ => self.flow(),
+            recv(longest) -> _ => self.flow(),
+            recv(self.stop) -> _ => Flow::Stop,
+        }
+    }
+
+    /// Waits, but not longer than that, until the next hand-over would not have to.
+    pub fn wait_for_room(&self, longest: Duration) -> Room {
+        if self.flow() == Flow::Stop {
+            return Room::Stop;
+        }
+        if !self.events.is_full() {
+            return Room::Free;
+        }
+        let mut select = Select::new();
+        let room = select.send(&self.events);
+        select.recv(&self.stop);
+        match select.ready_timeout(longest) {
+            Ok(ready) if ready == room => Room::Free,
+            Ok(_) => Room::Stop,
+            Err(_) => Room::Full,
         }
     }
 

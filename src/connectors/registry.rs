@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Connector, FormatSource, Sink, SinkSpec, Source, SourceSpec};
+use super::{Connector, Entrance, FormatSource, Sink, SinkConnector, SinkSpec, Source, SourceConnector, SourceSpec};
 use crate::catalog::streams::{Connection, Role, StreamDef};
 use crate::config::nearest::nearest;
 use crate::error::{Code, Diagnostic};
@@ -91,6 +91,26 @@ impl Registry {
 
     /// Makes the source of a source stream, of which `schema.wanted` columns are read.
     pub fn build_source(&self, def: &StreamDef, schema: DecodeSchema) -> Result<Option<Box<dyn Source>>, Diagnostic> {
+        match self.source_side(def, schema)? {
+            Some((source, spec)) => source.build(spec).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A way into the source of a source stream while it runs elsewhere, where there is one.
+    pub fn entrance(&self, def: &StreamDef) -> Result<Option<Box<dyn Entrance>>, Diagnostic> {
+        match self.source_side(def, DecodeSchema::all(def.schema.clone()))? {
+            Some((source, spec)) => source.entrance(spec),
+            None => Ok(None),
+        }
+    }
+
+    /// The source side of a source stream's connector, and what it is asked to make.
+    fn source_side(
+        &self,
+        def: &StreamDef,
+        schema: DecodeSchema,
+    ) -> Result<Option<(&dyn SourceConnector, SourceSpec)>, Diagnostic> {
         let Role::Source(connection) = &def.role else {
             return Ok(None);
         };
@@ -105,19 +125,26 @@ impl Registry {
         let format = self.format_of(connection)?;
         let format =
             format.map(|format| FormatSource::new(format.clone(), schema.clone(), connection.format_options.clone()));
-        if let Some(format) = &format {
+        if let Some(format) = format.as_ref().filter(|_| source.decodes_all_columns()) {
             format.decoder()?;
         }
-        let options = connection.options.clone();
-        source
-            .build(SourceSpec {
-                stream: def.name.clone(),
-                schema,
-                key: def.primary_key.clone(),
-                options,
-                format,
-            })
-            .map(Some)
+        let spec = SourceSpec {
+            stream: def.name.clone(),
+            schema,
+            key: def.primary_key.clone(),
+            options: connection.options.clone(),
+            format,
+        };
+        Ok(Some((source, spec)))
+    }
+
+    /// Whether the sink of a sink stream may be made beside that of a running app.
+    pub fn takes_again(&self, def: &StreamDef) -> bool {
+        let Role::Sink(connection) = &def.role else {
+            return false;
+        };
+        let connector = self.connector(&connection.connector);
+        connector.is_ok_and(|connector| connector.sink().is_some_and(SinkConnector::takes_again))
     }
 
     /// Makes the sink of a sink stream.

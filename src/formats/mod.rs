@@ -30,7 +30,7 @@ pub mod parquet;
 mod poison;
 #[cfg(feature = "protobuf")]
 pub mod protobuf;
-mod records;
+pub(crate) mod records;
 pub(crate) mod template;
 #[cfg(test)]
 mod testing;
@@ -108,6 +108,11 @@ pub trait Framer: Send {
 
     /// Tells that the bytes up to the last [`Frame::end`] have been taken away.
     fn taken(&mut self) {}
+
+    /// Whether every line end ends a record whatever came before it, so that inputs without a prologue can be put one behind the other.
+    fn is_by_lines(&self) -> bool {
+        false
+    }
 
     /// What the bytes that are left at the end of the input are: whole, though the last record may lack its terminator.
     fn rest(&mut self, bytes: &[u8]) -> Frame {

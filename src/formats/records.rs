@@ -5,7 +5,7 @@ use crate::config::options::{OptionKind, OptionSpec, Options};
 use crate::error::RAW_LIMIT;
 
 /// The UTF-8 byte-order mark.
-const BOM: &[u8] = b"\xEF\xBB\xBF";
+pub(crate) const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// The option that limits a record.
 pub(crate) const MAX_RECORD: OptionSpec = OptionSpec::new(

@@ -22,8 +22,6 @@ mod pages;
 mod query;
 mod socket;
 mod sse;
-mod timed_io;
-mod tls;
 mod triggers;
 mod websocket;
 
@@ -39,6 +37,7 @@ use crate::app::App;
 use crate::config::layers::Layers;
 use crate::config::server::ServerOptions;
 use crate::error::{Error, Result};
+use crate::net::{timed_io, tls};
 use counters::Counters;
 use exposed::Exposed;
 use live::{Hub, Limits};
@@ -215,7 +214,7 @@ impl Server {
             .options
             .tls
             .as_ref()
-            .map(|(cert, key)| tls::acceptor(cert, key))
+            .map(|(cert, key)| tls::acceptor(cert, key, tls::HTTP_2_AND_1))
             .transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("eventflux-server")

@@ -3,6 +3,14 @@
 //!
 //! `EVENTFLUX_WEBHOOKS=10000 cargo test --features full --test it http::` for a longer run.
 
+mod client;
+mod durable;
+mod limits;
+mod poll;
+mod receive;
+mod replay;
+mod signed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -226,13 +234,18 @@ fn what_is_refused_or_given_up_is_a_dead_letter() {
         .iter()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
+    let sent = ids(&calls(&scratch));
     let shown: BTreeSet<String> = letters
         .iter()
         .map(|letter| {
             let text = |name: &str| letter[name].as_str().unwrap().to_string();
+            let mut event: serde_json::Value = serde_json::from_str(&text("originalEvent")).unwrap();
+            // So that it can be sent once more under the same.
+            let id = event.as_object_mut().unwrap().remove("webhook-id");
+            assert_eq!(id.unwrap().as_str().unwrap(), sent[&event["n"].as_i64().unwrap()]);
             format!(
                 "{} {} {} {}",
-                text("originalEvent"),
+                event,
                 text("errorType"),
                 letter["attemptCount"],
                 text("errorMessage")

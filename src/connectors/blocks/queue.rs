@@ -97,6 +97,12 @@ impl DecodeQueue {
         })
     }
 
+    /// Buffers for whoever cuts and decodes by itself.
+    #[cfg(feature = "http")]
+    pub fn buffers(options: ReadOptions) -> Buffers {
+        Buffers::new(options)
+    }
+
     /// Takes a block; `position` is where the source stands after it. Emits what is ready. Blocks while too much is
     /// under way.
     pub fn submit(&mut self, block: Block, position: Option<Position>, out: &mut SourceOutput) -> Result<Flow> {

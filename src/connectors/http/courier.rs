@@ -361,35 +361,43 @@ fn request(client: &Client, sending: &Sending, entry: &Entry) -> Result<RequestB
 
 /// There was no answer.
 fn unreachable(error: &reqwest::Error) -> Outcome {
-    let mut source = error.source();
-    let mut reason = match () {
-        () if error.is_timeout() => "no answer in time".to_string(),
-        () if error.is_connect() => "cannot connect".to_string(),
-        () => "the request failed".to_string(),
-    };
-    // The innermost reason says most; none of them holds the URL.
-    let mut innermost = None;
-    while let Some(inner) = source {
-        innermost = Some(inner);
-        source = inner.source();
-    }
-    if let Some(inner) = innermost {
-        reason = format!("{reason}: {inner}");
-        let refused = inner
-            .downcast_ref::<io::Error>()
-            .is_some_and(|inner| inner.kind() == io::ErrorKind::PermissionDenied);
-        if refused && error.is_connect() {
-            return Outcome::Never {
-                reason,
-                kind: ErrorKind::Refused,
-            };
-        }
+    let reason = why_unreachable(error);
+    let refused = innermost(error)
+        .and_then(|inner| inner.downcast_ref::<io::Error>())
+        .is_some_and(|inner| inner.kind() == io::ErrorKind::PermissionDenied);
+    if refused && error.is_connect() {
+        return Outcome::Never {
+            reason,
+            kind: ErrorKind::Refused,
+        };
     }
     Outcome::Again {
         reason,
         after: None,
         server: true,
     }
+}
+
+/// Why there was no answer, in one line, without the URL.
+pub(super) fn why_unreachable(error: &reqwest::Error) -> String {
+    let reason = match () {
+        () if error.is_timeout() => "no answer in time",
+        () if error.is_connect() => "cannot connect",
+        () => "the request failed",
+    };
+    match innermost(error) {
+        Some(inner) => format!("{reason}: {inner}"),
+        None => reason.to_string(),
+    }
+}
+
+/// The innermost reason says most; none of them holds the URL.
+fn innermost(error: &reqwest::Error) -> Option<&(dyn std::error::Error + 'static)> {
+    let mut innermost = error.source()?;
+    while let Some(inner) = innermost.source() {
+        innermost = inner;
+    }
+    Some(innermost)
 }
 
 /// What an answer means.
@@ -430,7 +438,7 @@ async fn judge(sending: &Sending, response: Response) -> Outcome {
 }
 
 /// The beginning of a body, as text of one line.
-async fn start_of(mut response: Response) -> String {
+pub(super) async fn start_of(mut response: Response) -> String {
     let mut start = Vec::new();
     let mut read = 0;
     while let Ok(Some(chunk)) = response.chunk().await {
@@ -450,7 +458,7 @@ async fn start_of(mut response: Response) -> String {
 }
 
 /// `Retry-After`: seconds, or a date.
-fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }

@@ -43,14 +43,19 @@ impl Requests {
     /// The requests of a batch, in its order. *Errors.* None of its events is taken.
     pub fn of(&mut self, batch: &EventBatch) -> Result<Vec<Entry>> {
         let before = self.sequence;
-        let made = self.make(batch);
+        let made = self.make(batch, None);
         if made.is_err() {
             self.sequence = before;
         }
         made
     }
 
-    fn make(&mut self, batch: &EventBatch) -> Result<Vec<Entry>> {
+    /// The request of one row that was made before, under the id that it had.
+    pub fn again(&mut self, row: &EventBatch, id: &str) -> Result<Vec<Entry>> {
+        self.make(row, Some(id))
+    }
+
+    fn make(&mut self, batch: &EventBatch, known: Option<&str>) -> Result<Vec<Entry>> {
         let urls = self.making.urls(batch)?;
         let headers = self.making.headers(batch)?;
         let groups = self.groups(batch, urls.as_deref(), &headers);
@@ -64,6 +69,7 @@ impl Requests {
             let part = batch.take(rows)?;
             let encoded = self.encoded(&part)?;
             let id = match self.making.id {
+                _ if known.is_some() => known.unwrap_or_default().to_string(),
                 Some(column) if batch.column(column).is_null(first) => {
                     return Err(Error::refused("the column of http.event-id is NULL"));
                 }

@@ -12,7 +12,7 @@ use super::entry::Entry;
 use super::outbox::GivenUp;
 use super::requests::Requests;
 use super::settings::Settings;
-use crate::connectors::{Position, Sink, SinkSpec, StopSignal};
+use crate::connectors::{EVENT_ID, Position, Sink, SinkSpec, StopSignal};
 use crate::error::{Code, Diagnostic, Error, Result, RowError};
 use crate::event::{Clock, EventBatch, SystemClock};
 
@@ -103,6 +103,11 @@ impl Sink for HttpSink {
         self.courier()?.take(entries)
     }
 
+    fn write_again(&mut self, row: &EventBatch, id: &str) -> Result<()> {
+        let entries = self.requests.again(row, id)?;
+        self.courier()?.take(entries)
+    }
+
     fn flush(&mut self) -> Result<()> {
         Ok(())
     }
@@ -155,13 +160,27 @@ impl Sink for HttpSink {
 }
 
 fn errors_of(given_up: &GivenUp, at: i64) -> impl Iterator<Item = RowError> {
-    let (kind, attempts) = (given_up.kind, given_up.entry.attempts);
-    given_up.entry.events.iter().map(move |event| RowError {
+    let (kind, entry) = (given_up.kind, &given_up.entry);
+    let alone = entry.events.len() == 1;
+    entry.events.iter().map(move |event| RowError {
         kind,
         message: given_up.reason.clone(),
-        event: event.clone(),
+        event: match alone {
+            true => with_id(event, &entry.id),
+            // The id is that of all of them together.
+            false => event.clone(),
+        },
         line: None,
         at,
-        attempts,
+        attempts: entry.attempts,
     })
+}
+
+/// An event, a JSON object, with the id under which it was sent: so that it can be sent once more under the same.
+fn with_id(event: &str, id: &str) -> String {
+    let (Some(members), Ok(id)) = (event.strip_suffix('}'), serde_json::to_string(id)) else {
+        return event.to_string();
+    };
+    let comma = if members == "{" { "" } else { "," };
+    format!("{members}{comma}\"{EVENT_ID}\":{id}}}")
 }

@@ -168,7 +168,9 @@ fn wrong_options_are_refused_and_no_secret_is_shown() {
         let mut all = vec![("url", "https://example.com/")];
         all.retain(|(key, _)| given.iter().all(|(other, _)| key != other));
         all.extend(given);
-        let error = Http.build(spec(&all)).err().unwrap_or_else(|| panic!("{given:?}"));
+        let error = SinkConnector::build(&Http::default(), spec(&all))
+            .err()
+            .unwrap_or_else(|| panic!("{given:?}"));
         assert!(error.message.contains(why), "{}", error.message);
         assert!(!error.message.contains("hush"), "{}", error.message);
     }

@@ -44,6 +44,10 @@ impl SinkConnector for Log {
         FormatUse::Rows
     }
 
+    fn takes_again(&self) -> bool {
+        true
+    }
+
     fn build(&self, spec: SinkSpec) -> Result<Box<dyn Sink>, Diagnostic> {
         let stdout = std::io::stdout();
         // https://no-color.org

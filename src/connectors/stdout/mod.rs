@@ -35,6 +35,10 @@ impl SinkConnector for Stdout {
         FormatUse::Bytes { default: Some("json") }
     }
 
+    fn takes_again(&self) -> bool {
+        true
+    }
+
     fn build(&self, spec: SinkSpec) -> Result<Box<dyn Sink>, Diagnostic> {
         Ok(Box::new(sink::StdoutSink::new(spec, Box::new(std::io::stdout()))?))
     }

@@ -14,7 +14,7 @@ mod reject;
 pub(crate) mod scalar_text;
 pub(crate) mod scalar_writer;
 pub(crate) mod scan;
-mod temporal;
+pub(crate) mod temporal;
 mod views;
 
 pub(crate) use column::{Column, Values, finish};

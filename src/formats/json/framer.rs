@@ -78,6 +78,10 @@ impl Framer for LineFramer {
         (self.end, self.lines) = (0, 0);
     }
 
+    fn is_by_lines(&self) -> bool {
+        true
+    }
+
     fn rest(&mut self, bytes: &[u8]) -> Frame {
         Frame {
             end: bytes.len(),

@@ -2,6 +2,8 @@
 //! and columns are.
 
 mod decoder;
+#[cfg(feature = "http")]
+mod document;
 mod encoder;
 mod fast;
 mod format;
@@ -16,5 +18,7 @@ mod strict;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "http")]
+pub(crate) use document::on_lines;
 pub use format::JsonFormat;
 pub(super) use framer::LineFramer;

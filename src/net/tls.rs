@@ -10,8 +10,14 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::error::{Error, Result};
 
-/// Of PEM files. *Errors.* What cannot be read, or does not belong together.
-pub fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
+/// What is spoken under TLS, the best first.
+pub const HTTP_2_AND_1: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// What is spoken under TLS where there is only the older HTTP.
+pub const HTTP_1: &[&[u8]] = &[b"http/1.1"];
+
+/// Of PEM files, for these protocols. *Errors.* What cannot be read, or does not belong together.
+pub fn acceptor(cert: &Path, key: &Path, protocols: &[&[u8]]) -> Result<TlsAcceptor> {
     let wrong = |path: &Path, what: &dyn std::fmt::Display| Error::usage(format!("{}: {what}", path.display()));
     let chain = CertificateDer::pem_file_iter(cert).map_err(|error| wrong(cert, &error))?;
     let chain: Vec<CertificateDer> = chain
@@ -28,6 +34,6 @@ pub fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
         .with_no_client_auth()
         .with_single_cert(chain, private);
     let mut config = config.map_err(|error| wrong(cert, &error))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
