@@ -289,8 +289,7 @@ mod tests {
         let (mut asked, mut options) = (asked(), options());
         change(&mut asked, &mut options);
         let failure = Definition::new(asked, Owner::default(), &options, 0)
-            .err()
-            .expect("it is refused");
+            .expect_err("it is refused");
         assert!(!failure.message.contains("hush"), "{}", failure.message);
         failure.message
     }
