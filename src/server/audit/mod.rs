@@ -32,7 +32,6 @@ pub enum Event {
     /// Something was refused.
     Refusal,
     /// A trigger was made, changed or removed.
-    #[allow(dead_code)]
     Trigger,
     /// A client was sent rows.
     Sent,
