@@ -4,9 +4,12 @@
 //! interval, the next one is taken at once. What cannot be written is reported and counted, and the app goes on: the checkpoint
 //! before is still there.
 
+#[cfg(feature = "server")]
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,6 +22,8 @@ use crate::config::checkpoints::{CheckpointOptions, KeySource, StateDir, WHAT_A_
 use crate::config::s3::S3Options;
 use crate::error::{Code, Diagnostic, Error, Result};
 use crate::event::Clock;
+#[cfg(feature = "server")]
+use crate::operators::state::State;
 use crate::plan::fingerprint::Fingerprints;
 use crate::recovery::cipher::{Cipher, WHAT_A_KEY_IS};
 use crate::recovery::fit::{Loss, fit};
@@ -195,6 +200,12 @@ pub(super) struct Checkpointer {
     options: Checkpoints,
     clock: Arc<dyn Clock>,
     stats: Mutex<CheckpointStats>,
+    /// What the last one has of states that are kept beside the app's own: handed on while nobody answers for them.
+    #[cfg(feature = "server")]
+    carried: Mutex<BTreeMap<String, State>>,
+    /// One is taken at a time, so that a later one is the newer. How many have been begun.
+    taking: Mutex<u64>,
+    begun: AtomicU64,
 }
 
 impl Checkpointer {
@@ -228,6 +239,10 @@ impl Checkpointer {
             snapshot = Some(fit(saved, &fingerprints, options.loss)?);
         }
         let checkpointer = Checkpointer {
+            #[cfg(feature = "server")]
+            carried: Mutex::new(snapshot.as_ref().map(super::kept::kept_in).unwrap_or_default()),
+            taking: Mutex::new(0),
+            begun: AtomicU64::new(0),
             folder: Mutex::new(Some(folder)),
             fingerprints,
             options,
@@ -267,20 +282,58 @@ impl Checkpointer {
     }
 
     /// Takes a checkpoint and writes it; what goes wrong is reported and counted.
-    fn checkpoint(&self, instance: &Instance) {
+    fn checkpoint(&self, instance: &Instance) -> Result<()> {
         let began = Instant::now();
+        let mut taken = self.taking.lock();
+        self.take(instance, &mut taken, began)
+    }
+
+    /// As [`Checkpointer::checkpoint`], unless one that began after this call has been written meanwhile.
+    #[cfg(feature = "server")]
+    fn now(&self, instance: &Instance) -> Result<()> {
+        let before = self.begun.load(Ordering::Acquire);
+        let began = Instant::now();
+        let mut taken = self.taking.lock();
+        match *taken > before {
+            true => Ok(()),
+            false => self.take(instance, &mut taken, began),
+        }
+    }
+
+    /// `taken` is the number of the last one that was written.
+    fn take(&self, instance: &Instance, taken: &mut u64, began: Instant) -> Result<()> {
+        let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
         let done = instance.snapshot().and_then(|snapshot| {
+            #[cfg(feature = "server")]
+            let snapshot = self.with_carried(snapshot);
             self.write(&snapshot, began)?;
+            #[cfg(feature = "server")]
+            {
+                *self.carried.lock() = super::kept::kept_in(&snapshot);
+            }
             instance.keep(&snapshot);
             Ok(())
         });
-        if let Err(error) = done {
-            // The app goes on: the checkpoint before is still there.
-            tracing::error!(%error, "a checkpoint could not be written");
-            let mut stats = self.stats.lock();
-            stats.failed += 1;
-            stats.error = Some(error.to_string());
+        match &done {
+            Ok(()) => *taken = number,
+            Err(error) => {
+                // The app goes on: the checkpoint before is still there.
+                tracing::error!(%error, "a checkpoint could not be written");
+                let mut stats = self.stats.lock();
+                stats.failed += 1;
+                stats.error = Some(error.to_string());
+            }
         }
+        done
+    }
+
+    /// Hands on what nobody has answered for.
+    #[cfg(feature = "server")]
+    fn with_carried(&self, mut snapshot: Snapshot) -> Snapshot {
+        for (id, state) in self.carried.lock().iter() {
+            snapshot.tables.entry(id.clone()).or_insert_with(|| state.clone());
+        }
+        snapshot
     }
 
     pub(super) fn stats(&self) -> CheckpointStats {
@@ -318,9 +371,16 @@ impl Periodic {
             tracing::error!("the thread of checkpoints has failed (please report it)");
         }
         if ended_well {
-            self.checkpointer.checkpoint(instance);
+            // What goes wrong has been reported.
+            let _ = self.checkpointer.checkpoint(instance);
         }
         self.checkpointer.folder.lock().take();
+    }
+
+    /// One that begins now.
+    #[cfg(feature = "server")]
+    pub(super) fn now(&self, instance: &Instance) -> Result<()> {
+        self.checkpointer.now(instance)
     }
 
     pub(super) fn stats(&self) -> CheckpointStats {
@@ -338,7 +398,7 @@ fn run(checkpointer: &Checkpointer, instance: &Weak<Instance>, stopped: &Receive
         };
         // One that ends just now takes its last checkpoint itself, or says why it failed.
         if !instance.is_finished() {
-            checkpointer.checkpoint(&instance);
+            let _ = checkpointer.checkpoint(&instance);
         }
         due = began + interval;
     }

@@ -1,12 +1,14 @@
 //! [`App`]: a compiled app, before and while it runs.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arrow::array::RecordBatch;
 use parking_lot::Mutex;
 
 use super::checkpoints::{Checkpointer, Periodic};
+#[cfg(feature = "server")]
+use super::kept::{BeforeStart, KeptStates, bytes_of, kept_in};
 use super::shown::is_told;
 use super::{CheckpointStats, Checkpoints, Input, Subscription};
 use crate::catalog::functions::Functions;
@@ -83,12 +85,30 @@ struct Waiting {
     listeners: Vec<(String, Listener)>,
     snapshot: Option<Snapshot>,
     checkpoints: Option<Checkpoints>,
+    #[cfg(feature = "server")]
+    kept: Option<BeforeStart>,
 }
 
 pub(super) struct Running {
     pub(super) instance: Arc<Instance>,
-    checkpoints: Option<Periodic>,
+    pub(super) checkpoints: Option<Periodic>,
     pub(super) plan: StreamPlan,
+    /// What the snapshot had of states beside the app's own.
+    #[cfg(feature = "server")]
+    pub(super) saved: KeptStates,
+}
+
+/// An app that this does not keep alive.
+#[cfg(feature = "server")]
+#[derive(Clone)]
+pub struct WeakApp(Weak<Inner>);
+
+#[cfg(feature = "server")]
+impl WeakApp {
+    /// The app, unless it has been dropped.
+    pub fn upgrade(&self) -> Option<App> {
+        self.0.upgrade().map(|inner| App { inner })
+    }
 }
 
 impl std::fmt::Debug for App {
@@ -151,13 +171,23 @@ impl App {
         let checkpointer = match checkpoints {
             Some(checkpoints) => {
                 let clock = self.inner.clock.clone();
-                let (checkpointer, found) = Checkpointer::open(checkpoints, plan.fingerprints()?, clock)?;
+                let fingerprints = plan.fingerprints()?;
+                #[cfg(feature = "server")]
+                let fingerprints = self.with_kept(fingerprints);
+                let (checkpointer, found) = Checkpointer::open(checkpoints, fingerprints, clock)?;
                 waiting.snapshot = found;
                 Some(checkpointer)
             }
             None => None,
         };
         self.open_tables(waiting.snapshot.as_ref())?;
+        #[cfg(feature = "server")]
+        let (saved, keeping) = {
+            let saved = waiting.snapshot.as_ref().map(kept_in).unwrap_or_default();
+            let saved = bytes_of(&saved)?;
+            let keeping = self.begin_kept(waiting.kept.take(), &saved, &plan)?;
+            (saved, keeping)
+        };
         for warning in &plan.warnings {
             tracing::warn!(hint = warning.hint.as_deref().unwrap_or_default(), "{warning}");
         }
@@ -171,6 +201,12 @@ impl App {
         let listeners = std::mem::take(&mut waiting.listeners)
             .into_iter()
             .map(|(name, listener)| Ok((id(&name)?, listener)));
+        #[cfg(feature = "server")]
+        let taps = taps.chain(
+            keeping
+                .iter()
+                .map(|(id, watcher)| Ok((*id, Tap::Watcher(watcher.clone())))),
+        );
         let setup = Setup {
             mode: self.inner.mode,
             clock: self.inner.clock.clone(),
@@ -183,6 +219,10 @@ impl App {
             opened: checkpointer.as_ref().map(Checkpointer::at_start),
         };
         let instance = Arc::new(Instance::start(&plan, &self.inner.registry, setup)?);
+        #[cfg(feature = "server")]
+        for (id, watcher) in keeping {
+            instance.keep_watcher(id, watcher);
+        }
         let checkpoints = match checkpointer {
             Some(checkpointer) => Some(Periodic::start(checkpointer, &instance)?),
             None => None,
@@ -191,6 +231,8 @@ impl App {
             instance,
             checkpoints,
             plan,
+            #[cfg(feature = "server")]
+            saved,
         };
         let started = self.inner.running.set(running);
         started.map_err(|_| Error::usage("the app has been started already"))
@@ -240,6 +282,29 @@ impl App {
     #[cfg(feature = "server")]
     pub fn shown(&self) -> &[super::Shown] {
         &self.inner.shown
+    }
+
+    /// What is called at the start; before that only.
+    #[cfg(feature = "server")]
+    pub(crate) fn before_start(&self, hook: BeforeStart) -> Result<()> {
+        let mut waiting = self.inner.waiting.lock();
+        if self.inner.running.get().is_some() {
+            return Err(Error::usage("the app has been started already"));
+        }
+        waiting.kept = Some(hook);
+        Ok(())
+    }
+
+    /// Whether it has been started.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_started(&self) -> bool {
+        self.inner.running.get().is_some()
+    }
+
+    /// The app, without keeping it alive.
+    #[cfg(feature = "server")]
+    pub(crate) fn weak(&self) -> WeakApp {
+        WeakApp(Arc::downgrade(&self.inner))
     }
 
     /// The names of streams and tables that clients may see: all of the former are built with all of their columns.

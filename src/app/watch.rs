@@ -19,7 +19,7 @@ impl App {
         self.compiled().tables().iter().map(|slot| slot.def())
     }
 
-    fn slot(&self, name: &str) -> Option<&Arc<TableSlot>> {
+    pub(super) fn slot(&self, name: &str) -> Option<&Arc<TableSlot>> {
         self.compiled().tables().iter().find(|slot| slot.def().name == name)
     }
 

@@ -172,12 +172,13 @@ fn run_to_end(app: &App, printed: &[String], quiet: bool) -> Result<Ended> {
     }
     // Before the start, so that no signal is ever met unprepared.
     let signals = StopOnSignal::start(app)?;
+    let waiting = serve::prepare(app)?;
     app.start()?;
     if signals.asked() {
         app.stop()?;
     }
     let status = if quiet { None } else { Status::start(app) };
-    let result = match serve::start(app, quiet) {
+    let result = match serve::start(waiting, app, quiet) {
         Ok(Some(served)) => served.until_stopped(app, &signals),
         Ok(None) => app.wait(),
         Err(error) => app.shutdown().and(Err(error)),

@@ -9,7 +9,7 @@ use crate::App;
 use crate::error::Error;
 use crate::error::Result;
 #[cfg(feature = "server")]
-use crate::server::Server;
+use crate::server::{Prepared, Server};
 
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -29,14 +29,36 @@ pub fn is_wanted(app: &App) -> bool {
     shows || app.server_options().is_some()
 }
 
-/// Starts the server of an app that wants one.
-pub fn start(app: &App, quiet: bool) -> Result<Option<Served>> {
+/// What is to serve an app that has not been started yet.
+pub struct Waiting {
+    #[cfg(feature = "server")]
+    prepared: Prepared,
+}
+
+/// Prepares the server of an app that wants one, before the app is started.
+pub fn prepare(app: &App) -> Result<Option<Waiting>> {
     if !is_wanted(app) {
         return Ok(None);
     }
     #[cfg(feature = "server")]
     {
-        let server = Server::start(app)?;
+        let prepared = Server::prepare(app)?;
+        Ok(Some(Waiting { prepared }))
+    }
+    #[cfg(not(feature = "server"))]
+    Err(Error::usage(
+        "[server] is configured, and the server is not part of this build: cargo build --release --features server (or full)",
+    ))
+}
+
+/// Starts the server of an app that has been started.
+pub fn start(waiting: Option<Waiting>, app: &App, quiet: bool) -> Result<Option<Served>> {
+    let Some(waiting) = waiting else {
+        return Ok(None);
+    };
+    #[cfg(feature = "server")]
+    {
+        let server = waiting.prepared.serve()?;
         if !quiet {
             let scheme = match app.server_options().is_some_and(|options| options.tls.is_some()) {
                 true => "https",
@@ -48,10 +70,8 @@ pub fn start(app: &App, quiet: bool) -> Result<Option<Served>> {
     }
     #[cfg(not(feature = "server"))]
     {
-        let _ = (quiet, output::print);
-        Err(Error::usage(
-            "[server] is configured, and the server is not part of this build: cargo build --release --features server (or full)",
-        ))
+        let _ = (waiting, app, quiet, output::print);
+        Ok(None)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Configuration: option tables, layers, environment variables, redaction.
 
+pub mod access;
 pub mod app_options;
 pub mod checkpoints;
 pub mod duration;
@@ -11,3 +12,4 @@ pub mod nearest;
 pub mod options;
 pub mod s3;
 pub mod server;
+pub mod triggers;

@@ -4,9 +4,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::access::{ACCESS_OPTIONS, AuditOptions, AuthOptions, audit, auth, is_claim};
 use super::checkpoints::from_its_file;
 use super::layers::Layers;
 use super::options::{OptionKind, OptionSpec, Options, RawOption};
+use super::triggers::TriggerOptions;
 use crate::error::Diagnostic;
 
 /// What the options belong to.
@@ -34,12 +36,14 @@ pub const SERVER_OPTIONS: &[OptionSpec] = &[
         "expose",
         OptionKind::Text,
         "The tables, named windows and streams that clients may see by GraphQL, SSE and WebSocket: a list.",
-    ),
+    )
+    .list(),
     OptionSpec::new(
         "publish",
         OptionKind::Text,
         "The streams that clients may send events into, and 'messages' for POST /publish: a list.",
-    ),
+    )
+    .list(),
     OptionSpec::new(
         "linger",
         OptionKind::Duration,
@@ -130,14 +134,119 @@ pub const SERVER_OPTIONS: &[OptionSpec] = &[
         "cors.origins",
         OptionKind::Text,
         "The web pages, by their origins, whose scripts may use the server: a list, or '*' for any. Default: none but its own.",
-    ),
+    )
+    .list(),
     OptionSpec::new(
         "pages",
         OptionKind::Choice(&["auto", "on", "off"]),
         "Whether there are pages for people: /graphiql and /live. 'auto': if it listens to this machine only.",
     )
     .default("auto"),
+    OptionSpec::new(
+        "triggers.enabled",
+        OptionKind::Choice(&["auto", "on", "off"]),
+        "Whether clients may make triggers. 'auto': if the server listens to this machine only, or clients have to sign in.",
+    )
+    .default("auto"),
+    OptionSpec::new("triggers.max", count(100_000), "How many triggers there may be.").default("1000"),
+    OptionSpec::new(
+        "triggers.max-per-relation",
+        count(100_000),
+        "How many triggers one relation may have.",
+    )
+    .default("100"),
+    OptionSpec::new(
+        "triggers.max-rows",
+        count(100_000_000),
+        "How many keys that have fired one trigger remembers. While that many are fired at once, others do not fire.",
+    )
+    .default("1000000"),
+    OptionSpec::new(
+        "triggers.max-waiting",
+        count(10_000_000),
+        "How many events of one trigger may wait to be delivered; more are dead letters at once.",
+    )
+    .default("100000"),
+    OptionSpec::new(
+        "triggers.max-waiting-bytes",
+        count(1 << 40),
+        "How many bytes the events that wait may have, of all triggers on one relation; more are dead letters at once.",
+    )
+    .default("268435456"),
+    OptionSpec::new(
+        "triggers.allow-private",
+        OptionKind::Boolean,
+        "Whether triggers may call addresses of private networks and of this machine.",
+    )
+    .default("false"),
+    OptionSpec::new(
+        "triggers.allowed-hosts",
+        OptionKind::Text,
+        "The hosts that triggers may call: a list; *.example.com are those below a domain. Default: all.",
+    )
+    .list(),
+    OptionSpec::new(
+        "triggers.concurrency",
+        count(1_000),
+        "How many calls may be on their way at once, for the triggers of one relation.",
+    )
+    .default("16"),
+    OptionSpec::new("triggers.timeout", OptionKind::Duration, "How long a call of a trigger may take.")
+        .default("30 seconds"),
+    OptionSpec::new(
+        "triggers.retry.max-attempts",
+        OptionKind::Integer {
+            min: 0,
+            max: 1_000_000,
+        },
+        "How often an event is tried before it is a dead letter, the first time included. 0: without end.",
+    )
+    .default("10"),
+    OptionSpec::new(
+        "triggers.retry.initial-delay",
+        OptionKind::Duration,
+        "The wait after the first attempt. Each wait is twice the one before, made shorter by chance.",
+    )
+    .default("100 ms"),
+    OptionSpec::new("triggers.retry.max-delay", OptionKind::Duration, "The longest wait.").default("30 seconds"),
+    OptionSpec::new(
+        "triggers.retry-after.max",
+        OptionKind::Duration,
+        "The longest wait that a receiver may ask for with Retry-After.",
+    )
+    .default("1 hour"),
+    OptionSpec::new(
+        "triggers.breaker.failures",
+        OptionKind::Integer {
+            min: 0,
+            max: 1_000_000,
+        },
+        "After so many failures one after the other a receiver is left alone for triggers.breaker.pause. 0: never.",
+    )
+    .default("10"),
+    OptionSpec::new(
+        "triggers.breaker.pause",
+        OptionKind::Duration,
+        "How long; then one call tries whether it is back.",
+    )
+    .default("10 seconds"),
+    OptionSpec::new(
+        "triggers.dead-letters",
+        OptionKind::Path,
+        "A file that gets what is given up, as JSON lines. Without it that is logged.",
+    ),
 ];
+
+/// All options of the server, those of who may do what last.
+pub fn server_options() -> impl Iterator<Item = &'static OptionSpec> + Clone {
+    SERVER_OPTIONS.iter().chain(ACCESS_OPTIONS)
+}
+
+/// The option of the server that a key names.
+pub fn server_option(key: &str) -> Option<&'static OptionSpec> {
+    let exact = server_options().find(|spec| spec.name == key);
+    exact.or_else(|| server_options().find(|spec| spec.matches(key)))
+}
 
 /// What is configured of the server.
 #[derive(Debug, Clone)]
@@ -186,6 +295,12 @@ pub struct ServerOptions {
     pub origins: Vec<String>,
     /// Whether there are pages for people, if that is said.
     pub pages: Option<bool>,
+    /// Who may do what; without, everybody may everything.
+    pub auth: Option<AuthOptions>,
+    /// What is noted of who did what.
+    pub audit: Option<AuditOptions>,
+    /// What bounds triggers.
+    pub triggers: TriggerOptions,
 }
 
 impl ServerOptions {
@@ -198,10 +313,7 @@ impl ServerOptions {
 impl Layers {
     /// What is configured of the server; `None` if nothing is. Environment variables in the values are looked up by `lookup`.
     pub fn server(&self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Option<ServerOptions>, Diagnostic> {
-        let given: Vec<&RawOption> = SERVER_OPTIONS
-            .iter()
-            .filter_map(|spec| self.of_server(spec.name))
-            .collect();
+        let given = self.all_of_server();
         match given.is_empty() {
             true => Ok(None),
             false => options(&given, lookup).map(Some),
@@ -215,8 +327,14 @@ impl Layers {
 }
 
 fn options(given: &[&RawOption], lookup: &dyn Fn(&str) -> Option<String>) -> Result<ServerOptions, Diagnostic> {
-    let raw = given.iter().map(|option| option.substituted(lookup));
+    let raw = given.iter().map(|option| match is_claim(&option.key) {
+        true => Ok((*option).clone()),
+        false => option.substituted(lookup),
+    });
     let raw: Vec<RawOption> = raw.collect::<Result<_, _>>()?;
+    let (auth, audit) = (auth(&raw, lookup)?, audit(&raw)?);
+    let is_own = |option: &&RawOption| SERVER_OPTIONS.iter().any(|spec| spec.name == option.key);
+    let raw: Vec<RawOption> = raw.iter().filter(is_own).cloned().collect();
     let options = Options::check(OWNER, SERVER_OPTIONS, &raw)?;
     let path = |name: &str| {
         let option = raw.iter().find(|option| option.key == name)?;
@@ -271,11 +389,14 @@ fn options(given: &[&RawOption], lookup: &dyn Fn(&str) -> Option<String>) -> Res
             Some("off") => Some(false),
             _ => None,
         },
+        auth,
+        audit,
+        triggers: super::triggers::of_options(&options, &raw)?,
     })
 }
 
 /// The names of a list, between commas.
-fn list(text: Option<&str>) -> Vec<String> {
+pub(super) fn list(text: Option<&str>) -> Vec<String> {
     let names = text.unwrap_or_default().split(',').map(str::trim);
     names.filter(|name| !name.is_empty()).map(str::to_string).collect()
 }
@@ -320,6 +441,9 @@ mod tests {
             ("queue=0", "option 'queue'"),
             ("heartbeat=1ms", "10 ms or more"),
             ("pages=maybe", "option 'pages'"),
+            ("triggers.max=0", "option 'triggers.max'"),
+            ("triggers.allowed-hosts=http://x", "is no host"),
+            ("triggers.retry.max-delay=1ms", "shorter than"),
         ] {
             let layers = Layers::default().set(&format!("server.{wrong}")).unwrap();
             let error = layers.server(&|_| None).unwrap_err();

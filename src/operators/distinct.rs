@@ -132,7 +132,22 @@ impl Operator for Distinct {
             return Ok(());
         }
         self.groups.snapshot(state)?;
-        state.value(&(&self.known, &self.due))
+        self.write_known(state)
+    }
+
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        if self.plan.bound == Bound::Emission {
+            return Ok(());
+        }
+        self.groups.begin_snapshot(state)?;
+        self.write_known(state)
+    }
+
+    fn continue_snapshot(&mut self, bytes: usize) -> Result<usize> {
+        match self.plan.bound {
+            Bound::Emission => Ok(0),
+            _ => Ok(self.groups.continue_snapshot(bytes)),
+        }
     }
 
     fn restore(&mut self, state: &mut StateReader) -> Result<()> {
@@ -146,6 +161,12 @@ impl Operator for Distinct {
 }
 
 impl Distinct {
+    /// When rows were last seen, and when they are to be looked at; copied for now.
+    fn write_known(&self, state: &mut StateWriter) -> Result<()> {
+        let known = (self.known.clone(), self.due.clone());
+        state.unwritten(move |state| state.value(&known))
+    }
+
     fn first_seen(&mut self) -> BooleanArray {
         let known = &mut self.known;
         let first = self.ids.iter().map(|&id| Some(known[id as usize].replace(1).is_none()));

@@ -28,7 +28,7 @@ pub struct Link {
 }
 
 /// All links.
-#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Default, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Links {
     links: Vec<Link>,
     free: Vec<LinkId>,
@@ -120,7 +120,7 @@ impl Links {
 }
 
 /// The times and uses of one stream's captured events. Their columns are beside.
-#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Default, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Uses {
     times: Vec<Micros>,
     uses: Vec<u32>,

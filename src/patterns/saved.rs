@@ -51,11 +51,13 @@ impl Matcher {
                 saved(attempt, own)
             })
             .collect();
-        state.value(&attempts)?;
+        state.unwritten(move |state| state.value(&attempts))?;
         // Links and events are written by their places.
-        state.value(&self.events.links)?;
+        let links = self.events.links.clone();
+        state.unwritten(move |state| state.value(&links))?;
         for store in &self.events.stores {
-            state.value(&store.uses)?;
+            let uses = store.uses.clone();
+            state.unwritten(move |state| state.value(&uses))?;
             let places: Vec<EventId> = store.uses.live().collect();
             let columns: Result<Vec<ArrayRef>> = store.columns.iter().map(|column| column.gather(&places)).collect();
             state.columns(&batch_of(store.schema.clone(), columns?, places.len())?)?;

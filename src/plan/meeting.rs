@@ -14,7 +14,7 @@ use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use super::pattern_node::PatternScan;
 use super::window_node::WindowNode;
 
-/// The streams by which an event comes to both sides of a join, to a pattern as itself and as what is made of it, or to a table both as a change and as a question. The nearest
+/// The streams by which an event comes to both sides of a join (unless both come when time closes their windows), to a pattern as itself and as what is made of it, or to a table both as a change and as a question. The nearest
 /// ones: those from which the ways part.
 pub fn streams_to_split(queries: &[CompiledQuery]) -> BTreeSet<String> {
     let feeds = Feeds::of(queries);
@@ -25,6 +25,7 @@ pub fn streams_to_split(queries: &[CompiledQuery]) -> BTreeSet<String> {
                 && !is_static(&join.left)
                 && !is_static(&join.right)
                 && !holds_chunks(node)
+                && (query.changes || !(comes_by_time(&join.left) && comes_by_time(&join.right)))
             {
                 feeds.parting(&streams(&join.left), &streams(&join.right), &mut split);
             }
@@ -116,6 +117,23 @@ fn tables(plan: &LogicalPlan) -> BTreeSet<String> {
         Ok(TreeNodeRecursion::Continue)
     });
     found
+}
+
+/// Whether rows come only when time closes windows, and no event by itself brings any: whether its events come one by one or in
+/// batches is then the same.
+fn comes_by_time(plan: &LogicalPlan) -> bool {
+    if let LogicalPlan::Extension(extension) = plan {
+        let window = extension.node.as_any().downcast_ref::<WindowNode>();
+        return window.is_some_and(|window| {
+            let kind = &window.kind;
+            matches!(
+                kind,
+                WindowKind::Hop { .. } | WindowKind::Session { .. } | WindowKind::Cumulate { .. }
+            )
+        });
+    }
+    let inputs = plan.inputs();
+    !inputs.is_empty() && inputs.into_iter().all(comes_by_time)
 }
 
 /// Whether a plan has a window of incoming chunks, which must stay whole.

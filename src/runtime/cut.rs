@@ -16,17 +16,33 @@ use super::snapshot::Snapshot;
 use crate::connectors::Position;
 use crate::error::{Error, Result};
 use crate::operators::state::State;
+use crate::tables::watch::WatcherMark;
 
-/// The rows of tables, by table.
-pub type TableStates = BTreeMap<String, State>;
+/// What is taken of tables at a cut.
+#[derive(Debug, Default)]
+pub struct TableStates {
+    /// Their rows, by table.
+    pub rows: BTreeMap<String, State>,
+    /// Where the states of those who watch them come.
+    pub marks: Vec<Mark>,
+}
 
 /// A task's part of a snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct Part {
     /// The state of its operators, the positions of its sources.
     pub snapshot: Snapshot,
-    /// Its sinks that still write what was handed to them before.
-    pub sinks: Vec<SinkMark>,
+    /// Who still works off what was handed over before.
+    pub marks: Vec<Mark>,
+}
+
+/// Somebody who has yet to come to a cut, on a thread of its own.
+#[derive(Debug, Clone)]
+pub enum Mark {
+    /// A sink.
+    Sink(SinkMark),
+    /// Somebody who watches a table or a stream.
+    Watcher(WatcherMark),
 }
 
 /// Where a sink will stand when it has written all that came before a cut.
@@ -44,14 +60,34 @@ impl Part {
     /// The whole part, once the sinks have written what came before the cut. *Errors.* When one has failed.
     pub fn when_written(self) -> Result<Snapshot> {
         let mut snapshot = self.snapshot;
-        for sink in self.sinks {
-            match sink.position.recv() {
+        for mark in self.marks {
+            mark.wait(&mut snapshot)?;
+        }
+        Ok(snapshot)
+    }
+
+    /// Adds what is taken of tables.
+    pub fn add_tables(&mut self, tables: TableStates) {
+        self.snapshot.tables.extend(tables.rows);
+        self.marks.extend(tables.marks);
+    }
+}
+
+impl Mark {
+    /// Waits for the answer, and adds it.
+    fn wait(self, snapshot: &mut Snapshot) -> Result<()> {
+        match self {
+            Mark::Sink(sink) => match sink.position.recv() {
                 Ok(Some(position)) => drop(snapshot.sinks.insert(sink.id, position)),
                 Ok(None) => {}
                 Err(_) => return Err(Error::failed(format!("the sink of stream {} has stopped", sink.stream))),
-            }
+            },
+            Mark::Watcher(watcher) => match watcher.state.recv() {
+                Ok(bytes) => drop(snapshot.tables.insert(watcher.id.to_string(), State::of_bytes(bytes))),
+                Err(_) => return Err(Error::failed(format!("what keeps '{}' has stopped", watcher.id))),
+            },
         }
-        Ok(snapshot)
+        Ok(())
     }
 }
 
@@ -104,7 +140,7 @@ impl Cut {
         while !meeting.over && !meeting.missing.is_empty() {
             self.over.wait(&mut meeting);
         }
-        Ok(TableStates::new())
+        Ok(TableStates::default())
     }
 
     /// A task has ended: nobody waits for it. The tables, if all others had come.
@@ -143,7 +179,10 @@ mod tests {
     use super::*;
 
     fn states(name: &str) -> Result<TableStates> {
-        Ok(TableStates::from([(name.to_string(), State::default())]))
+        Ok(TableStates {
+            rows: BTreeMap::from([(name.to_string(), State::default())]),
+            marks: Vec::new(),
+        })
     }
 
     #[test]
@@ -156,8 +195,8 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
         }
         assert!(!waiting.is_finished());
-        assert_eq!(cut.meet(2, || states("T")).unwrap().len(), 1);
-        assert!(waiting.join().unwrap().unwrap().is_empty());
+        assert_eq!(cut.meet(2, || states("T")).unwrap().rows.len(), 1);
+        assert!(waiting.join().unwrap().unwrap().rows.is_empty());
     }
 
     #[test]
@@ -166,13 +205,13 @@ mod tests {
         assert!(cut.absent(1, || states("T")).is_none());
         // Told twice, as may happen.
         assert!(cut.absent(1, || states("T")).is_none());
-        assert_eq!(cut.meet(0, || states("T")).unwrap().len(), 1);
+        assert_eq!(cut.meet(0, || states("T")).unwrap().rows.len(), 1);
     }
 
     #[test]
     fn the_end_sets_everybody_free() {
         let (cut, _parts) = Cut::new(1, 2, BTreeSet::from([0, 1]));
         cut.end();
-        assert!(cut.meet(0, || states("T")).unwrap().is_empty());
+        assert!(cut.meet(0, || states("T")).unwrap().rows.is_empty());
     }
 }

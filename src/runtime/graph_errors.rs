@@ -3,7 +3,7 @@
 
 use arrow::datatypes::SchemaRef;
 
-use super::cut::SinkMark;
+use super::cut::Mark;
 use super::error_rows;
 use super::graph::{Graph, NodeIndex, Stage, Work};
 use super::tap::Tap;
@@ -95,7 +95,7 @@ impl Graph {
     }
 
     /// A barrier to all sinks: where they stand when all that came before it is written.
-    pub fn marks(&mut self, now: Micros) -> Result<Vec<SinkMark>> {
+    pub fn marks(&mut self, now: Micros) -> Result<Vec<Mark>> {
         self.flush(now)?;
         let mut marks = Vec::new();
         for index in 0..self.nodes.len() {

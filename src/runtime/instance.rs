@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
 use super::build::{Builder, Built, BuiltSource, Place, metrics_of};
-use super::cut::{Cut, Part as SnapshotPart};
+use super::cut::{Cut, Mark, Part as SnapshotPart};
 use super::errors::{Listener, StreamErrors};
 use super::graph::{Graph, NodeIndex};
 use super::metrics::Metrics;
@@ -80,6 +80,8 @@ pub struct Instance {
     /// One snapshot is taken at a time: tasks tell barriers by their number, which this counts.
     snapshots: Mutex<u64>,
     tables: Vec<Arc<TableSlot>>,
+    /// Those who watch streams and whose state belongs to snapshots.
+    kept: Mutex<Vec<(StreamId, Watcher)>>,
     lifecycle: Arc<Lifecycle>,
     /// The counters.
     pub metrics: Arc<Metrics>,
@@ -187,6 +189,7 @@ impl Instance {
             places,
             workers,
             snapshots: Mutex::new(0),
+            kept: Mutex::default(),
             tables: plan.tables.clone(),
             lifecycle,
             metrics,
@@ -341,22 +344,45 @@ impl Instance {
             }
             Driver::Inline(inline, _) => {
                 let mut inline = inline.lock();
-                whole.sinks = inline.graph.marks(self.clock.now())?;
+                whole.marks = inline.graph.marks(self.clock.now())?;
                 whole.snapshot.operators = inline.graph.snapshot()?.into_iter().collect();
                 whole.snapshot.positions.clone_from(&inline.positions);
                 whole.snapshot.ended.clone_from(&inline.ended);
-                whole.snapshot.tables = written(&self.tables)?;
+                whole.add_tables(written(&self.tables)?);
             }
         }
         whole.snapshot.workers = self.workers;
         for table in &self.tables {
             // Those that no running query writes.
             if !whole.snapshot.tables.contains_key(table.def().state_id()) {
-                let state = table.snapshot()?;
-                whole.snapshot.tables.insert(table.def().state_id().to_string(), state);
+                whole.add_tables(written(std::slice::from_ref(table))?);
             }
         }
+        whole.marks.extend(self.marks_after_the_end());
         whole.when_written().map_err(|error| self.failure_or(error))
+    }
+
+    /// Remembers somebody who watches a stream and whose state belongs to snapshots.
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "for the server's triggers"))]
+    pub fn keep_watcher(&self, stream: StreamId, watcher: Watcher) {
+        let mut kept = self.kept.lock();
+        kept.retain(|(_, watcher)| !watcher.has_gone());
+        kept.push((stream, watcher));
+    }
+
+    /// The states of those who watch streams whose tasks have ended: nothing comes there, but what they do by themselves goes on.
+    fn marks_after_the_end(&self) -> Vec<Mark> {
+        let Driver::Threads(tasks) = &self.driver else {
+            return Vec::new();
+        };
+        let kept = self.kept.lock().clone();
+        let ended = kept
+            .iter()
+            .filter(|(stream, _)| !tasks[self.places[*stream].task].is_alive());
+        ended
+            .filter_map(|(_, watcher)| watcher.mark())
+            .map(Mark::Watcher)
+            .collect()
     }
 
     /// Collects the parts of all tasks.
@@ -378,7 +404,7 @@ impl Instance {
                     let part = part.map_err(|error| self.failure_or(error))?;
                     missing.remove(&task);
                     whole.snapshot.merge(part.snapshot);
-                    whole.sinks.extend(part.sinks);
+                    whole.marks.extend(part.marks);
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.closed()),
                 Err(RecvTimeoutError::Timeout) => {
@@ -388,7 +414,7 @@ impl Instance {
                             continue;
                         };
                         if let Some(tables) = cut.absent(task, || written(&self.tables)) {
-                            whole.snapshot.tables.extend(tables?);
+                            whole.add_tables(tables?);
                         }
                         whole.snapshot.merge(last.ok_or_else(|| self.closed())?);
                         missing.remove(&task);
@@ -494,7 +520,7 @@ fn tell_opened(setup: &mut Setup, parts: &mut [Built], workers: usize) -> Result
     let mut at_start = SnapshotPart::default();
     at_start.snapshot.workers = workers;
     for part in parts {
-        at_start.sinks.extend(part.graph.marks(setup.clock.now())?);
+        at_start.marks.extend(part.graph.marks(setup.clock.now())?);
     }
     opened(&at_start.when_written()?, setup.snapshot.as_ref())
 }

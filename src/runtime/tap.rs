@@ -2,7 +2,7 @@
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
-use super::cut::SinkMark;
+use super::cut::{Mark, SinkMark};
 use super::guarded_sink::{Guard, GuardedSink, state_id};
 use crate::connectors::{Position, Sink};
 use crate::error::{Error, Result, RowError};
@@ -100,8 +100,8 @@ impl Tap {
     }
 
     /// A barrier: for a sink, where it stands when all that was delivered is written. A sink on a thread of its own says so when it
-    /// has come to that.
-    pub fn mark(&mut self, lost: &mut Vec<RowError>) -> Result<Option<SinkMark>> {
+    /// has come to that, and a watcher that is kept its state.
+    pub fn mark(&mut self, lost: &mut Vec<RowError>) -> Result<Option<Mark>> {
         let (done, position) = bounded(1);
         let (stream, id) = match self {
             Tap::Thread(thread) => {
@@ -114,9 +114,10 @@ impl Tap {
                 let _ = done.send(prepared);
                 (own.stream().to_string(), own.id().to_string())
             }
-            Tap::Callback(_) | Tap::Channel(_) | Tap::Watcher(_) => return Ok(None),
+            Tap::Watcher(watcher) => return Ok(watcher.mark().map(Mark::Watcher)),
+            Tap::Callback(_) | Tap::Channel(_) => return Ok(None),
         };
-        Ok(Some(SinkMark { stream, id, position }))
+        Ok(Some(Mark::Sink(SinkMark { stream, id, position })))
     }
 
     /// Whether nobody gets what is delivered to it any more.

@@ -26,7 +26,7 @@ use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use parking_lot::Mutex;
 
-use super::cut::{Cut, Part, TableStates};
+use super::cut::{Cut, Mark, Part, TableStates};
 use super::exchange::{Inlet, Message};
 use super::graph::{Graph, NodeIndex, STEP_BYTES};
 use super::joined::Joined;
@@ -406,7 +406,7 @@ impl Task {
         }
         if !self.writes.is_empty() {
             match (cut.meet(self.number, || written(&self.writes)), &mut part) {
-                (Ok(tables), Ok(part)) => part.snapshot.tables = tables,
+                (Ok(tables), Ok(part)) => part.add_tables(tables),
                 (Err(error), Ok(_)) => part = Err(error),
                 (_, Err(_)) => {}
             }
@@ -625,7 +625,7 @@ impl Task {
 
     /// The part, of which large states are still to be copied.
     fn begin_part(&mut self) -> Result<Part> {
-        let sinks = self.graph.marks(self.clock.now())?;
+        let marks = self.graph.marks(self.clock.now())?;
         let operators = self.graph.begin_snapshot()?.into_iter().collect();
         let positions = self
             .sources
@@ -640,14 +640,18 @@ impl Task {
             ended,
             ..Snapshot::default()
         };
-        Ok(Part { snapshot, sinks })
+        Ok(Part { snapshot, marks })
     }
 }
 
-/// The rows of tables as bytes.
+/// The rows of tables as bytes, and marks for those who watch them. Nobody writes meanwhile.
 pub(super) fn written(tables: &[Arc<TableSlot>]) -> Result<TableStates> {
-    let state = |slot: &Arc<TableSlot>| Ok((slot.def().state_id().to_string(), slot.snapshot()?));
-    tables.iter().map(state).collect()
+    let mut taken = TableStates::default();
+    for slot in tables {
+        taken.rows.insert(slot.def().state_id().to_string(), slot.snapshot()?);
+        taken.marks.extend(slot.table()?.marks().into_iter().map(Mark::Watcher));
+    }
+    Ok(taken)
 }
 
 /// The error of a source whose input had come to its end before the app was restarted.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::Shared;
+use super::triggers::Trigger;
 use crate::runtime::metrics::Stats;
 
 /// The type of the answer.
@@ -32,6 +33,7 @@ pub fn text(shared: &Shared) -> String {
         }
     }
     live(&mut page, shared);
+    triggers(&mut page, shared);
     server(&mut page, shared);
     page.0
 }
@@ -148,6 +150,70 @@ fn queries(page: &mut Page, stats: &Stats) {
     for query in &stats.queries {
         if let Some(pattern) = &query.pattern {
             page.sample("eventflux_pattern_open", &of(query), pattern.open);
+        }
+    }
+}
+
+/// A sample of a trigger.
+type OfTrigger = (&'static str, &'static str, &'static str, fn(&Trigger) -> u64);
+
+/// What is told of each trigger: there are as many as `[server.triggers]` lets there be.
+const OF_TRIGGERS: [OfTrigger; 9] = [
+    ("active", "gauge", "Keys that are fired.", |trigger| {
+        trigger.active.load(Ordering::Relaxed) as u64
+    }),
+    ("waiting", "gauge", "Events that are to be delivered.", |trigger| {
+        trigger.waiting() as u64
+    }),
+    ("fired_total", "counter", "FIREs.", |trigger| {
+        trigger.fired.load(Ordering::Relaxed)
+    }),
+    ("cleared_total", "counter", "CLEARs.", |trigger| {
+        trigger.cleared.load(Ordering::Relaxed)
+    }),
+    ("delivered_total", "counter", "Events that were delivered.", |trigger| {
+        trigger.sending.tally.delivered.load(Ordering::Relaxed)
+    }),
+    ("failures_total", "counter", "Calls that failed.", |trigger| {
+        trigger.sending.tally.failed.load(Ordering::Relaxed)
+    }),
+    (
+        "given_up_total",
+        "counter",
+        "Events that became dead letters.",
+        |trigger| trigger.sending.tally.given_up.load(Ordering::Relaxed),
+    ),
+    (
+        "left_out_total",
+        "counter",
+        "Rows without a key left out by a cool-down.",
+        |trigger| trigger.left_out.load(Ordering::Relaxed),
+    ),
+    (
+        "too_many_total",
+        "counter",
+        "Rows that did not fire because too many keys were fired.",
+        |trigger| trigger.too_many.load(Ordering::Relaxed),
+    ),
+];
+
+fn triggers(page: &mut Page, shared: &Shared) {
+    let all = shared.triggers.all();
+    page.family("eventflux_triggers", "gauge", "Triggers there are.");
+    page.sample("eventflux_triggers", "", all.len());
+    let name = "eventflux_triggers_durable";
+    page.family(name, "gauge", "Whether triggers outlive the process.");
+    page.sample(name, "", u8::from(shared.triggers.is_durable()));
+    for (what, kind, help, value) in OF_TRIGGERS {
+        let name = format!("eventflux_trigger_{what}");
+        page.family(&name, kind, help);
+        for (relation, trigger) in &all {
+            let labels = format!(
+                "{},{}",
+                label("relation", relation),
+                label("trigger", &trigger.definition.name)
+            );
+            page.sample(&name, &labels, value(trigger));
         }
     }
 }
@@ -278,4 +344,12 @@ fn server(page: &mut Page, shared: &Shared) {
         "GraphQL operations.",
         &counters.graphql,
     );
+    if let Some((written, missed)) = shared.audit.counts() {
+        let name = "eventflux_server_audit_written_total";
+        page.family(name, "counter", "Events that are in the audit.");
+        page.sample(name, "", written);
+        let name = "eventflux_server_audit_missed_total";
+        page.family(name, "counter", "Events that could not be noted in the audit.");
+        page.sample(name, "", missed);
+    }
 }

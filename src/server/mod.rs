@@ -4,7 +4,7 @@
 //! server depends on the app and never the other way round: it watches relations ([`live`]), asks on-demand queries, and sends into
 //! inputs. `feat/server/README.md` says why it is built like this and what it costs.
 
-pub mod access;
+mod access;
 mod audit;
 mod body;
 mod counters;
@@ -22,6 +22,7 @@ mod pages;
 mod query;
 mod socket;
 mod sse;
+mod triggers;
 mod websocket;
 
 use std::net::SocketAddr;
@@ -41,6 +42,7 @@ use counters::Counters;
 use exposed::Exposed;
 use live::{Hub, Limits};
 use messages::Messages;
+use triggers::Triggers;
 
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(10);
@@ -51,12 +53,14 @@ pub(crate) struct Shared {
     options: ServerOptions,
     hub: Arc<Hub>,
     exposed: Vec<Arc<Exposed>>,
+    triggers: Arc<Triggers>,
     messages: Messages,
     schema: Option<graphql::Api>,
     counters: Counters,
     /// Where it is noted who did what.
-    #[allow(dead_code)]
     audit: audit::Audit,
+    /// Who may come in; without, everybody.
+    gate: Option<access::Gate>,
     /// Whether it is shutting down.
     stopping: watch::Receiver<bool>,
     started: Instant,
@@ -66,6 +70,13 @@ impl Shared {
     fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
+}
+
+/// The codes of all refusals and failures that clients are told of, whatever the protocol: the code, the HTTP status, and what it means.
+pub fn error_codes() -> impl Iterator<Item = (&'static str, u16, &'static str)> {
+    failure::ERRORS
+        .iter()
+        .map(|(_, code, status, meaning)| (*code, status.as_u16(), *meaning))
 }
 
 /// A running server. Dropping it shuts it down.
@@ -100,32 +111,101 @@ impl std::fmt::Debug for Server {
     }
 }
 
+/// A server whose app is about to be started.
+pub struct Prepared {
+    app: App,
+    options: ServerOptions,
+    exposed: Vec<Arc<Exposed>>,
+    triggers: Arc<Triggers>,
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").finish_non_exhaustive()
+    }
+}
+
+impl Prepared {
+    /// Serves the app, which has been started meanwhile. *Errors.* An address that is in use, a certificate that cannot be read, names
+    /// that make no GraphQL schema.
+    pub fn serve(self) -> Result<Server> {
+        Server::of(self)
+    }
+}
+
 impl Server {
-    /// Serves an app that has been started. *Errors.* An address that is in use, a certificate that cannot be read, names that make
-    /// no GraphQL schema.
-    pub fn start(app: &App) -> Result<Self> {
+    /// Prepares to serve an app that has not been started: the triggers of its checkpoint go on with its start and miss nothing.
+    ///
+    /// ```no_run
+    /// # use eventflux::{EventFlux, server::Server};
+    /// # let app = EventFlux::builder().sql("CREATE STREAM S (x LONG);").build()?;
+    /// let server = Server::prepare(&app)?;
+    /// app.start()?;
+    /// let server = server.serve()?;
+    /// # Ok::<(), eventflux::Error>(())
+    /// ```
+    pub fn prepare(app: &App) -> Result<Prepared> {
         let options = match app.server_options() {
             Some(options) => options.clone(),
             None => Layers::default_server()?,
         };
+        let exposed: Vec<Arc<Exposed>> = app.shown().iter().map(Exposed::new).map(Arc::new).collect();
+        let by_graphql = exposed.iter().filter(|exposed| exposed.by.graphql);
+        let relations = by_graphql.map(|exposed| exposed.relation.clone()).collect();
+        Ok(Prepared {
+            triggers: Triggers::begin(app, relations, &options.triggers)?,
+            app: app.clone(),
+            options,
+            exposed,
+        })
+    }
+
+    /// Serves an app that has been started. *Errors.* An address that is in use, a certificate that cannot be read, names that make
+    /// no GraphQL schema.
+    ///
+    /// What happened since its start the triggers of its checkpoint find out by a comparison with the rows: see [`Server::prepare`].
+    pub fn start(app: &App) -> Result<Self> {
+        Server::prepare(app)?.serve()
+    }
+
+    fn of(prepared: Prepared) -> Result<Self> {
+        let Prepared {
+            app,
+            options,
+            exposed,
+            triggers,
+        } = prepared;
         let limits = Limits {
             linger: options.linger,
             replay: options.replay,
             coalesce_rows: options.coalesce_rows,
         };
-        let exposed: Vec<Arc<Exposed>> = app.shown().iter().map(Exposed::new).map(Arc::new).collect();
         for name in options.publish.iter().filter(|name| *name != messages::NAME) {
             app.stream(name)?;
         }
+        let hub = Hub::new(app.clone(), limits);
+        let there = access::There {
+            exposed: &exposed,
+            publish: &options.publish,
+            hub: &hub,
+        };
+        let gate = options
+            .auth
+            .as_ref()
+            .map(|auth| access::Gate::new(auth, there))
+            .transpose()?;
+        let audit = audit::Audit::new(options.audit.as_ref())?;
         let (stop, stopping) = watch::channel(false);
         let shared = Arc::new(Shared {
             app: app.clone(),
-            hub: Hub::new(app.clone(), limits),
+            hub,
             schema: graphql::Api::new(&exposed, &options)?,
             messages: Messages::new(options.replay.min(10_000)),
             counters: Counters::default(),
-            audit: audit::Audit,
+            audit,
+            gate,
             started: Instant::now(),
+            triggers,
             exposed,
             options,
             stopping,
@@ -145,13 +225,13 @@ impl Server {
         let address = listener
             .local_addr()
             .map_err(|error| Error::io("the server's address", error))?;
-        if !address.ip().is_loopback() {
-            tracing::warn!(
-                %address,
-                "the server is reachable from other machines and nobody has to sign in: whoever reaches it sees all that is exposed, \
-                 and sends into all that is named in [server] publish. Bind it to 127.0.0.1, or put a proxy that knows its users before it"
-            );
-        }
+        warn_of(&shared, address);
+        let keys = shared.clone();
+        runtime.spawn(async move {
+            if let Some(gate) = &keys.gate {
+                gate.keep_keys().await;
+            }
+        });
         runtime.spawn(http::serve(shared.clone(), listener, tls));
         Ok(Server {
             runtime: Some(runtime),
@@ -189,6 +269,27 @@ impl Server {
             }
         });
         runtime.shutdown_timeout(Duration::from_millis(100));
+        shared.audit.flush();
+    }
+}
+
+/// Says what is not safe where others reach it.
+fn warn_of(shared: &Shared, address: SocketAddr) {
+    if address.ip().is_loopback() {
+        return;
+    }
+    match (&shared.gate, &shared.options.tls) {
+        (None, _) => tracing::warn!(
+            %address,
+            "the server is reachable from other machines and nobody has to sign in: whoever reaches it sees all that is exposed, \
+             and sends into all that is named in [server] publish. Bind it to 127.0.0.1, or set [server.auth]"
+        ),
+        (Some(_), None) => tracing::warn!(
+            %address,
+            "the server is reachable from other machines without TLS: whoever is between reads the tokens and keys of its clients. Set \
+             tls.cert and tls.key, or put a proxy before it that has them"
+        ),
+        (Some(_), Some(_)) => {}
     }
 }
 

@@ -155,6 +155,16 @@ pub trait Table: Send + Sync + Debug {
         Ok(())
     }
 
+    /// Whether somebody watches who wants to hear of each change of a row, not of what a transaction changed in the end.
+    fn tells_each_change(&self) -> bool {
+        false
+    }
+
+    /// A checkpoint is taken, and nobody writes: where the states of watchers that are kept will come.
+    fn marks(&self) -> Vec<watch::WatcherMark> {
+        Vec::new()
+    }
+
     /// Whether rows go by themselves when their time is over.
     fn ages(&self) -> bool {
         false

@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::watch::{Watched, Watcher};
+use super::watch::{Watched, Watcher, WatcherMark};
 use super::watchers::{Committed, Watchers, gathered};
 use super::{Access, Matches, Probe, Refused, RowId, Table, TableWriter};
 use crate::catalog::tables::TableDef;
@@ -90,6 +90,15 @@ impl Table for ToldTable {
         let _turn = self.turn.lock();
         watcher.tell(Watched::Rows(self.table.scan(&all)?));
         Ok(())
+    }
+
+    fn tells_each_change(&self) -> bool {
+        self.watchers.keep()
+    }
+
+    fn marks(&self) -> Vec<WatcherMark> {
+        let _turn = self.turn.lock();
+        self.watchers.marks()
     }
 
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {

@@ -7,7 +7,7 @@ use arrow::compute::{SortOptions, concat_batches, interleave_record_batch};
 use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 
-use super::watch::{Listens, Watched, Watcher};
+use super::watch::{Listens, Watched, Watcher, WatcherMark};
 use crate::error::Result;
 use crate::event::{EventBatch, Micros, Op, Ops, Times};
 
@@ -24,6 +24,17 @@ impl Watchers {
     /// One more.
     pub fn add(&self, watcher: Watcher) {
         self.0.lock().push(watcher);
+    }
+
+    /// Whether one of them is kept.
+    pub fn keep(&self) -> bool {
+        self.0.lock().iter().any(Watcher::is_kept)
+    }
+
+    /// A checkpoint is taken here: those that answer with their state.
+    pub fn marks(&self) -> Vec<WatcherMark> {
+        let watchers = self.0.lock().clone();
+        watchers.iter().filter_map(Watcher::mark).collect()
     }
 
     /// Tells all of them, and forgets those that have gone.

@@ -1,5 +1,7 @@
 //! Events that a window holds and that leave in any order: each has a number.
 
+use std::sync::Arc;
+
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, Field, Schema};
 
@@ -17,6 +19,9 @@ pub const NO_ROW: RowId = RowId::MAX;
 
 /// So many rows that have left are no reason to copy the others.
 const SLACK: usize = 1_024;
+
+/// Chunks of fewer rows are written when the snapshot is taken: a part of its own costs more.
+const SHARED: usize = 1_024;
 
 /// About so many rows are put together at once.
 const COMPACTED: usize = 65_536;
@@ -49,8 +54,8 @@ const NOWHERE: u32 = u32::MAX;
 
 struct Chunk {
     events: EventBatch,
-    /// The number of each row; [`NOWHERE`] for those that have left.
-    ids: Vec<RowId>,
+    /// The number of each row; [`NOWHERE`] for those that have left. Shared with snapshots whose bytes have not been made yet.
+    ids: Arc<Vec<RowId>>,
     live: usize,
     source: Option<Source>,
 }
@@ -137,7 +142,7 @@ impl RowStore {
             return;
         };
         if let Some(chunk) = self.chunks[index as usize].as_mut() {
-            chunk.ids[row as usize] = NOWHERE;
+            Arc::make_mut(&mut chunk.ids)[row as usize] = NOWHERE;
             chunk.live -= 1;
             self.live -= 1;
             if chunk.live == 0 {
@@ -207,16 +212,16 @@ impl RowStore {
         Ok(())
     }
 
-    /// Writes the events and their numbers.
+    /// Writes the events and their numbers. Large chunks are shared until their bytes are made: *cost* O(1) each.
     pub fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         let chunks: Vec<&Chunk> = self.chunks.iter().flatten().filter(|chunk| chunk.live > 0).collect();
         state.value(&(chunks.len(), self.places.len()))?;
         for chunk in chunks {
-            let (rows, ids) = chunk.live_rows();
-            state.events(&chunk.events.take(rows)?)?;
-            let column = std::sync::Arc::new(UInt32Array::from(ids));
-            let schema = Schema::new(vec![Field::new("id", DataType::UInt32, false)]);
-            state.columns(&RecordBatch::try_new(schema.into(), vec![column])?)?;
+            let (events, ids) = (chunk.events.clone(), chunk.ids.clone());
+            match ids.len() < SHARED {
+                true => write_chunk(&events, &ids, state)?,
+                false => state.unwritten(move |state| write_chunk(&events, &ids, state))?,
+            }
         }
         Ok(())
     }
@@ -287,7 +292,7 @@ impl RowStore {
         self.chunks[index as usize] = Some(Chunk {
             live,
             events,
-            ids,
+            ids: Arc::new(ids),
             source: None,
         });
     }
@@ -364,17 +369,18 @@ impl RowStore {
     }
 }
 
-impl Chunk {
-    fn live_rows(&self) -> (Vec<u32>, Vec<RowId>) {
-        let rows = (0..).zip(&self.ids).filter(|(_, id)| **id != NOWHERE);
-        rows.map(|(row, id)| (row, *id)).unzip()
-    }
+fn write_chunk(events: &EventBatch, ids: &[RowId], state: &mut StateWriter) -> Result<()> {
+    let living = (0..).zip(ids).filter(|(_, id)| **id != NOWHERE);
+    let (rows, ids): (Vec<u32>, Vec<RowId>) = living.map(|(row, id)| (row, *id)).unzip();
+    state.events(&events.take(rows)?)?;
+    let column = Arc::new(UInt32Array::from(ids));
+    let schema = Schema::new(vec![Field::new("id", DataType::UInt32, false)]);
+    state.columns(&RecordBatch::try_new(schema.into(), vec![column])?)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
 
     use arrow::array::{ArrayRef, AsArray, Int64Array};
     use arrow::datatypes::Int64Type;

@@ -1,11 +1,14 @@
 //! The thread that makes the calls.
 //!
-//! It owns the [`Outbox`]. The sink hands it requests and waits until there is room for them; what is given up it leaves for the sink to
+//! It owns the [`Outbox`]. A request goes by a *route*, which says where to and how: a sink has one, the triggers of the server one each.
+//! The sink hands it requests and waits until there is room for them; what is given up it leaves for the sink to
 //! take. All it does waits for one of: an answer, a message of the sink, the time of the next attempt.
 
+use std::collections::HashMap;
 use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -16,11 +19,11 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::address::{self, PublicOnly};
+use super::address::PublicOnly;
 use super::entry::Entry;
 use super::outbox::{Attempt, GivenUp, Outbox, OutboxSettings, Outcome};
 use super::requests::server_of;
-use super::settings::{Sending, checked};
+use super::settings::{Allowed, Sending, checked};
 use crate::connectors::StopSignal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Micros;
@@ -47,12 +50,25 @@ enum Order {
     Show(oneshot::Sender<Vec<Arc<Entry>>>),
     /// Answer when nothing waits.
     Finish(Sender<()>),
+    /// How requests of a route go; `None`: not at all.
+    Route(String, Option<Arc<Sending>>),
+}
+
+/// What is the same for all routes.
+#[derive(Debug, Clone)]
+pub struct Calling {
+    /// How long a request may take, if its route does not say that.
+    pub timeout: Duration,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// What may be called.
+    pub allowed: Allowed,
 }
 
 impl Courier {
-    /// Starts the thread.
-    pub fn start(stream: &str, sending: Arc<Sending>, settings: OutboxSettings) -> Result<Self> {
-        let client = client(&sending)?;
+    /// Starts the thread, which is called after a stream. There is no route yet.
+    pub fn start(stream: &str, calling: &Calling, settings: OutboxSettings) -> Result<Self> {
+        let client = client(calling)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -64,7 +80,7 @@ impl Courier {
         let round = Round {
             outbox: Outbox::new(settings),
             client,
-            sending,
+            routes: HashMap::new(),
             began: Instant::now(),
             given_up: given_up.clone(),
             tell,
@@ -75,6 +91,16 @@ impl Courier {
             .spawn(move || runtime.block_on(round.run(inbox)))
             .map_err(|error| Error::io("starting the thread for webhooks", error))?;
         Ok(Courier { orders, given_up, news })
+    }
+
+    /// From now on requests of a route go like this.
+    pub fn route(&self, name: &str, sending: Arc<Sending>) -> Result<()> {
+        self.order(Order::Route(name.to_string(), Some(sending)))
+    }
+
+    /// Forgets a route and all of its requests that are not on their way.
+    pub fn forget(&self, name: &str) -> Result<()> {
+        self.order(Order::Route(name.to_string(), None))
     }
 
     /// Hands over requests; waits until there is room.
@@ -127,16 +153,16 @@ fn stopped() -> Error {
     Error::failed("the thread for webhooks has stopped")
 }
 
-fn client(sending: &Sending) -> Result<Client> {
+fn client(calling: &Calling) -> Result<Client> {
     let mut builder = Client::builder()
         .user_agent(concat!("eventflux/", env!("CARGO_PKG_VERSION")))
         // A redirect could lead where the address may not.
         .redirect(Policy::none())
         // A proxy would resolve names unchecked.
         .no_proxy()
-        .timeout(sending.timeout)
-        .connect_timeout(sending.connect_timeout);
-    if !sending.allow_private {
+        .timeout(calling.timeout)
+        .connect_timeout(calling.connect_timeout);
+    if !calling.allowed.private {
         builder = builder.dns_resolver(Arc::new(PublicOnly));
     }
     builder.build().map_err(Error::failed)
@@ -146,7 +172,7 @@ fn client(sending: &Sending) -> Result<Client> {
 struct Round {
     outbox: Outbox,
     client: Client,
-    sending: Arc<Sending>,
+    routes: HashMap<String, Arc<Sending>>,
     began: Instant,
     given_up: GivenUps,
     tell: Sender<()>,
@@ -172,7 +198,16 @@ impl Round {
             }
             let now = self.now();
             while let Some(attempt) = self.outbox.next(now) {
-                let call = call(self.client.clone(), self.sending.clone(), attempt);
+                // Of a route that is no more only what is on its way is left.
+                let Some(sending) = self.routes.get(&attempt.entry.route) else {
+                    let gone = Outcome::Never {
+                        reason: "nobody wants it any more".to_string(),
+                        kind: ErrorKind::Refused,
+                    };
+                    self.outbox.done(&attempt, gone, now, 0.0);
+                    continue;
+                };
+                let call = call(self.client.clone(), sending.clone(), attempt);
                 self.calls.spawn(call);
             }
             let due = self.outbox.due();
@@ -188,6 +223,7 @@ impl Round {
                         let _ = answer.send(self.outbox.entries());
                     }
                     Ok(Order::Finish(answer)) => finishing = Some(answer),
+                    Ok(Order::Route(name, sending)) => self.route(name, sending),
                     // The sink has gone, and with it all that waits.
                     Err(_) => return,
                 },
@@ -200,8 +236,24 @@ impl Round {
         i64::try_from(self.began.elapsed().as_micros()).unwrap_or(i64::MAX)
     }
 
+    fn route(&mut self, name: String, sending: Option<Arc<Sending>>) {
+        match sending {
+            Some(sending) => drop(self.routes.insert(name, sending)),
+            None => {
+                let gone = self.outbox.forget(|entry| entry.route == name);
+                if let Some(sending) = self.routes.remove(&name) {
+                    gone.iter().for_each(|entry| sending.tally.leaves(entry.bytes()));
+                }
+            }
+        }
+    }
+
     fn push(&mut self, entry: Entry) {
-        let url = match (&self.sending.url, &entry.url) {
+        let Some(sending) = self.routes.get(&entry.route) else {
+            return;
+        };
+        sending.tally.enters(entry.bytes());
+        let url = match (&sending.url, &entry.url) {
             (Some(url), _) => Ok(url.clone()),
             (None, Some(url)) => checked(url),
             (None, None) => Err("there is no URL".to_string()),
@@ -218,12 +270,28 @@ impl Round {
 
     fn done(&mut self, attempt: &Attempt, outcome: Outcome) {
         let now = self.now();
-        if let Some(given_up) = self.outbox.done(attempt, outcome, now, rand::random()) {
-            self.give_up(given_up);
+        let delivered = outcome == Outcome::Delivered;
+        let given_up = self.outbox.done(attempt, outcome, now, rand::random());
+        let Some(sending) = self.routes.get(&attempt.entry.route) else {
+            return;
+        };
+        let counted = match delivered {
+            true => &sending.tally.delivered,
+            false => &sending.tally.failed,
+        };
+        counted.fetch_add(1, Ordering::Relaxed);
+        match given_up {
+            Some(given_up) => self.give_up(given_up),
+            None if delivered => sending.tally.leaves(attempt.entry.bytes()),
+            None => {}
         }
     }
 
     fn give_up(&self, given_up: GivenUp) {
+        if let Some(sending) = self.routes.get(&given_up.entry.route) {
+            sending.tally.leaves(given_up.entry.bytes());
+            sending.tally.given_up.fetch_add(1, Ordering::Relaxed);
+        }
         self.given_up.0.lock().push(given_up);
         // One message is enough.
         let _ = self.tell.try_send(());
@@ -258,9 +326,7 @@ fn request(client: &Client, sending: &Sending, entry: &Entry) -> Result<RequestB
         (Some(url), _) => url.clone(),
         (None, url) => checked(url.as_deref().unwrap_or_default()).map_err(|reason| format!("http.url: {reason}"))?,
     };
-    if !sending.allow_private
-        && let Some(reason) = address::refusal(&url)
-    {
+    if let Some(reason) = sending.allowed.refusal(&url) {
         return Err(format!("http.url: {reason}"));
     }
     let mut headers = HeaderMap::new();
@@ -286,6 +352,7 @@ fn request(client: &Client, sending: &Sending, entry: &Entry) -> Result<RequestB
         );
     }
     let request = client.request(sending.method.clone(), url).headers(headers);
+    let request = request.timeout(sending.timeout);
     Ok(match has_body {
         true => request.body(entry.body.clone()),
         false => request,

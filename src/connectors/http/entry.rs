@@ -12,6 +12,9 @@ pub type Lane = u64;
 pub struct Entry {
     /// Sent as `webhook-id`: the same however often it is sent.
     pub id: String,
+    /// By which of its courier's routes it goes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub route: String,
     /// The hash of its key.
     pub lane: Lane,
     /// Where to, if rows say that.

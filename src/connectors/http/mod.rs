@@ -1,21 +1,21 @@
 //! `http`: calls a URL for events (webhooks), and takes events from who calls (`receive`) or is asked (`poll`).
 //!
 //! What is to be delivered waits in an `outbox`, which is part of every checkpoint; a `courier` on a thread of its own makes the
-//! calls, tries again, and gives up. See `feat/http/README.md`.
+//! calls, tries again, and gives up. The server's triggers deliver by the same. See `feat/http/README.md`.
 
-mod address;
+pub(crate) mod address;
 mod bodies;
-mod breaker;
-mod courier;
-mod entry;
+pub(crate) mod breaker;
+pub(crate) mod courier;
+pub(crate) mod entry;
 mod options;
-mod outbox;
+pub(crate) mod outbox;
 mod poll;
 mod receive;
-mod requests;
+pub(crate) mod requests;
 mod secrets;
-mod settings;
-mod signature;
+pub(crate) mod settings;
+pub(crate) mod signature;
 mod sink;
 mod source_options;
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! *Cost.* O(log lanes) a request and attempt, whatever else waits.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::breaker::{Breaker, BreakerSettings};
@@ -92,7 +92,8 @@ pub struct Outbox {
     /// Lanes whose first request may go later, and when.
     later: BinaryHeap<Reverse<(Micros, Lane)>>,
     servers: HashMap<Arc<str>, Breaker>,
-    on_their_way: usize,
+    /// Lanes whose first request is on its way.
+    flying: HashSet<Lane>,
     events: usize,
     bytes: usize,
 }
@@ -106,7 +107,7 @@ impl Outbox {
             ready: VecDeque::new(),
             later: BinaryHeap::new(),
             servers: HashMap::new(),
-            on_their_way: 0,
+            flying: HashSet::new(),
             events: 0,
             bytes: 0,
         }
@@ -143,8 +144,11 @@ impl Outbox {
             self.ready.push_back(*lane);
             self.later.pop();
         }
-        while self.on_their_way < self.settings.concurrency {
+        while self.flying.len() < self.settings.concurrency {
             let lane = self.ready.pop_front()?;
+            if self.flying.contains(&lane) {
+                continue;
+            }
             let Some(first) = self.lanes.get(&lane).and_then(VecDeque::front) else {
                 continue;
             };
@@ -159,7 +163,7 @@ impl Outbox {
             };
             match breaker.admit(now, self.settings.breaker) {
                 Ok(()) => {
-                    self.on_their_way += 1;
+                    self.flying.insert(lane);
                     return Some(Attempt {
                         entry: first.entry.clone(),
                         server: first.server.clone(),
@@ -173,7 +177,7 @@ impl Outbox {
 
     /// When to ask [`Outbox::next`] again if nothing happens before.
     pub fn due(&self) -> Option<Micros> {
-        match self.on_their_way < self.settings.concurrency {
+        match self.flying.len() < self.settings.concurrency {
             true => self.later.peek().map(|Reverse((due, _))| *due),
             false => None,
         }
@@ -181,8 +185,8 @@ impl Outbox {
 
     /// An attempt is over. The request, if it is given up by that; `random` is from 0 to 1.
     pub fn done(&mut self, attempt: &Attempt, outcome: Outcome, now: Micros, random: f64) -> Option<GivenUp> {
-        self.on_their_way -= 1;
         let lane = attempt.entry.lane;
+        self.flying.remove(&lane);
         let tried = attempt.entry.attempts.saturating_add(1);
         if let Some(breaker) = self.servers.get_mut(&attempt.server) {
             match &outcome {
@@ -228,6 +232,30 @@ impl Outbox {
     pub fn entries(&self) -> Vec<Arc<Entry>> {
         let all = self.lanes.values().flatten();
         all.map(|waiting| waiting.entry.clone()).collect()
+    }
+
+    /// Takes requests out that nobody wants delivered any more, but for those on their way. How many there are.
+    pub fn forget(&mut self, is_unwanted: impl Fn(&Entry) -> bool) -> Vec<Arc<Entry>> {
+        let mut gone = Vec::new();
+        for (lane, waiting) in &mut self.lanes {
+            let flies = self.flying.contains(lane);
+            let mut number = 0;
+            waiting.retain(|one| {
+                number += 1;
+                let stays = (flies && number == 1) || !is_unwanted(&one.entry);
+                if !stays {
+                    gone.push(one.entry.clone());
+                }
+                stays
+            });
+        }
+        // A lane that is ready, or will be, and is not there is passed over.
+        self.lanes.retain(|_, waiting| !waiting.is_empty());
+        for entry in &gone {
+            self.events -= entry.events.len();
+            self.bytes -= entry.bytes();
+        }
+        gone
     }
 
     fn tried(&mut self, lane: Lane, attempts: u32) {
@@ -279,6 +307,7 @@ mod tests {
     fn entry(number: usize, lane: Lane) -> Entry {
         Entry {
             id: number.to_string(),
+            route: String::new(),
             lane,
             url: None,
             headers: Vec::new(),
@@ -342,6 +371,29 @@ mod tests {
         assert_eq!(ids, ["0", "1", "2"]);
     }
 
+    #[test]
+    fn what_is_forgotten_is_not_delivered_but_what_is_on_its_way_ends() {
+        let mut outbox = Outbox::new(settings(1, 0));
+        for (number, lane) in [(0, 1), (1, 1), (2, 2), (3, 3)] {
+            outbox.push(entry(number, lane), "s".into());
+        }
+        let first = outbox.next(0).unwrap();
+        let gone = outbox.forget(|entry| entry.id != "3");
+        let mut gone: Vec<&str> = gone.iter().map(|entry| entry.id.as_str()).collect();
+        gone.sort_unstable();
+        assert_eq!(gone, ["1", "2"]);
+        assert!(outbox.done(&first, again(), 0, 0.0).is_none());
+        let next = outbox.next(0).unwrap();
+        assert_eq!(next.entry.id, "3");
+        outbox.done(&next, Outcome::Delivered, 0, 0.0);
+        // It was on its way when it was forgotten; once it is back it may be forgotten, too.
+        assert_eq!(outbox.forget(|_| true).len(), 1);
+        assert!(outbox.is_empty() && outbox.next(1_000_000).is_none());
+        outbox.push(entry(4, 1), "s".into());
+        assert_eq!(outbox.next(1_000_000).unwrap().entry.id, "4");
+        assert!(outbox.next(1_000_000).is_none() && outbox.events == 1);
+    }
+
     proptest! {
         /// Whatever fails, each lane is delivered or given up in its order, once, and nothing is left.
         #[test]
@@ -387,7 +439,7 @@ mod tests {
                 calls += 1;
                 prop_assert!(calls < 10_000);
             }
-            prop_assert!(flying.is_empty() && outbox.events == 0 && outbox.bytes == 0 && outbox.on_their_way == 0);
+            prop_assert!(flying.is_empty() && outbox.events == 0 && outbox.bytes == 0 && outbox.flying.is_empty());
             prop_assert_eq!(over.len(), lanes.len());
             for lane in 0..4 {
                 let own: Vec<usize> = over.iter().filter(|(of, _)| *of == lane).map(|(_, number)| *number).collect();

@@ -83,6 +83,7 @@ impl Requests {
             self.sequence += 1;
             entries.push(Entry {
                 id,
+                route: String::new(),
                 lane,
                 url: urls.as_ref().map(|urls| urls[first].clone()),
                 headers: headers.iter().map(|values| values[first].clone()).collect(),
@@ -207,7 +208,7 @@ fn trim_line_end(body: &mut Vec<u8>) {
 }
 
 /// FNV-1a, which is the same for ever: what is saved under it is found again.
-struct Fnv(u64);
+pub struct Fnv(u64);
 
 impl Default for Fnv {
     fn default() -> Self {

@@ -1,6 +1,7 @@
 //! The options of a sink, checked and compiled.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -23,7 +24,7 @@ use crate::formats::template::Template;
 const SAMPLE: &str = "x";
 
 /// Headers that the connector sets itself.
-const OWN_HEADERS: [&str; 7] = [
+pub const OWN_HEADERS: [&str; 7] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -82,8 +83,66 @@ pub struct Sending {
     pub connect_timeout: Duration,
     /// The longest Retry-After.
     pub retry_after_max: Duration,
-    /// Whether private addresses may be called.
-    pub allow_private: bool,
+    /// What may be called.
+    pub allowed: Allowed,
+    /// What becomes of its requests.
+    pub tally: Tally,
+}
+
+/// What may be called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Whether private addresses may be.
+    pub private: bool,
+    /// The hosts; empty: all.
+    pub hosts: Vec<String>,
+}
+
+impl Allowed {
+    /// Why a URL must not be called, as far as it can be told without resolving names.
+    pub fn refusal(&self, url: &Url) -> Option<String> {
+        let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+        let is_host = |allowed: &String| match allowed.strip_prefix("*.") {
+            Some(domain) => host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.')),
+            None => host.eq_ignore_ascii_case(allowed),
+        };
+        if !self.hosts.is_empty() && !self.hosts.iter().any(is_host) {
+            return Some(format!("{host} is not one of the hosts that are allowed"));
+        }
+        match self.private {
+            true => None,
+            false => address::refusal(url),
+        }
+    }
+}
+
+/// What became of the requests of a route.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Those that wait.
+    pub waiting: AtomicUsize,
+    /// Their bytes.
+    pub waiting_bytes: AtomicUsize,
+    /// Those that were delivered.
+    pub delivered: AtomicU64,
+    /// Attempts that failed.
+    pub failed: AtomicU64,
+    /// Those that were given up.
+    pub given_up: AtomicU64,
+}
+
+impl Tally {
+    /// One more waits.
+    pub fn enters(&self, bytes: usize) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// One waits no more.
+    pub fn leaves(&self, bytes: usize) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Settings {
@@ -135,7 +194,11 @@ impl Settings {
                 timeout: duration(options, "timeout"),
                 connect_timeout: duration(options, "connect.timeout"),
                 retry_after_max: duration(options, "retry-after.max"),
-                allow_private: options.boolean("allow-private"),
+                allowed: Allowed {
+                    private: options.boolean("allow-private"),
+                    hosts: Vec::new(),
+                },
+                tally: Tally::default(),
             }),
             outbox: OutboxSettings {
                 concurrency: whole(options, "concurrency"),

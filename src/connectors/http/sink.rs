@@ -7,7 +7,7 @@
 use crossbeam_channel::Receiver;
 use serde::{Deserialize, Serialize};
 
-use super::courier::Courier;
+use super::courier::{Calling, Courier};
 use super::entry::Entry;
 use super::outbox::GivenUp;
 use super::requests::Requests;
@@ -81,11 +81,14 @@ impl HttpSink {
 
 impl Sink for HttpSink {
     fn open(&mut self) -> Result<()> {
-        let courier = Courier::start(
-            &self.settings.stream,
-            self.settings.sending.clone(),
-            self.settings.outbox,
-        )?;
+        let sending = &self.settings.sending;
+        let calling = Calling {
+            timeout: sending.timeout,
+            connect_timeout: sending.connect_timeout,
+            allowed: sending.allowed.clone(),
+        };
+        let courier = Courier::start(&self.settings.stream, &calling, self.settings.outbox)?;
+        courier.route("", sending.clone())?;
         let restored = std::mem::take(&mut self.restored);
         if !restored.is_empty() {
             courier.take(restored)?;

@@ -162,6 +162,15 @@ impl Operator for IntervalJoin {
         self.waiting.iter().try_for_each(|side| side.snapshot(state))
     }
 
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        self.keys.begin_snapshot(state)?;
+        self.waiting.iter().try_for_each(|side| side.snapshot(state))
+    }
+
+    fn continue_snapshot(&mut self, bytes: usize) -> Result<usize> {
+        Ok(self.keys.continue_snapshot(bytes))
+    }
+
     fn restore(&mut self, state: &mut StateReader) -> Result<()> {
         self.keys.restore(state)?;
         self.waiting.iter_mut().try_for_each(|side| side.restore(state))

@@ -245,8 +245,8 @@ impl Kept {
             ages.snapshot(state)?;
         }
         if let Some(met) = &self.met {
-            let rows = (0..met.len() as u32).collect();
-            write_pairs(rows, met.clone(), state)?;
+            let met = met.clone();
+            state.unwritten(move |state| write_pairs((0..met.len() as u32).collect(), met.clone(), state))?;
         }
         Ok(())
     }
@@ -310,8 +310,11 @@ impl Ages {
     fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.order.snapshot(state)?;
         state.value(&self.latest)?;
-        let born: ArrayRef = Arc::new(Int64Array::from(self.born.clone()));
-        state.columns(&RecordBatch::try_from_iter([("born", born)])?)
+        let born = self.born.clone();
+        state.unwritten(move |state| {
+            let born: ArrayRef = Arc::new(Int64Array::from(born.clone()));
+            state.columns(&RecordBatch::try_from_iter([("born", born)])?)
+        })
     }
 
     fn restore(&mut self, state: &mut StateReader) -> Result<()> {

@@ -106,6 +106,16 @@ impl JoinKeys {
         self.table.snapshot(state)
     }
 
+    /// As [`JoinKeys::snapshot`], with all but the beginning left for [`JoinKeys::continue_snapshot`].
+    pub fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        self.table.begin_snapshot(state)
+    }
+
+    /// Copies about so many bytes more; how many it were.
+    pub fn continue_snapshot(&mut self, bytes: usize) -> usize {
+        self.table.continue_snapshot(bytes)
+    }
+
     /// Reads them back.
     pub fn restore(&mut self, state: &mut StateReader) -> Result<()> {
         self.table.restore(state)

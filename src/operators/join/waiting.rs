@@ -162,19 +162,8 @@ impl Waiting {
     /// Writes the rows, their keys and times, and which have met another.
     pub fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         self.rows.snapshot(state)?;
-        let entries = || self.by_time.iter();
-        let marked = |entry: &Entry| self.marks.as_ref().is_some_and(|marks| marks[entry.row as usize]);
-        let times = Int64Array::from_iter_values(entries().map(|entry| entry.time));
-        let rows = UInt32Array::from_iter_values(entries().map(|entry| entry.row));
-        let keys = UInt32Array::from_iter_values(entries().map(|entry| entry.key));
-        let marks = BooleanArray::from_iter(entries().map(|entry| Some(marked(entry))));
-        let columns: [(&str, ArrayRef); 4] = [
-            ("time", Arc::new(times)),
-            ("row", Arc::new(rows)),
-            ("key", Arc::new(keys)),
-            ("marked", Arc::new(marks)),
-        ];
-        state.columns(&RecordBatch::try_from_iter(columns)?)
+        let (by_time, marks) = (self.by_time.clone(), self.marks.clone());
+        state.unwritten(move |state| write_entries(&by_time, marks.as_deref(), state))
     }
 
     /// Reads them back.
@@ -197,6 +186,22 @@ impl Waiting {
         }
         Ok(())
     }
+}
+
+fn write_entries(by_time: &VecDeque<Entry>, marks: Option<&[bool]>, state: &mut StateWriter) -> Result<()> {
+    let entries = || by_time.iter();
+    let marked = |entry: &Entry| marks.is_some_and(|marks| marks[entry.row as usize]);
+    let times = Int64Array::from_iter_values(entries().map(|entry| entry.time));
+    let rows = UInt32Array::from_iter_values(entries().map(|entry| entry.row));
+    let keys = UInt32Array::from_iter_values(entries().map(|entry| entry.key));
+    let marks = BooleanArray::from_iter(entries().map(|entry| Some(marked(entry))));
+    let columns: [(&str, ArrayRef); 4] = [
+        ("time", Arc::new(times)),
+        ("row", Arc::new(rows)),
+        ("key", Arc::new(keys)),
+        ("marked", Arc::new(marks)),
+    ];
+    state.columns(&RecordBatch::try_from_iter(columns)?)
 }
 
 fn damaged() -> Error {

@@ -1,5 +1,6 @@
 //! Writing to a table: INSERT, UPSERT, the changes of a changelog, and what is done to the rows that match an event.
 
+mod apart;
 mod changelog;
 mod matched;
 
@@ -12,7 +13,7 @@ use super::{Operator, OperatorPlan, Output, Port};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, Micros};
 use crate::tables::slot::TableSlot;
-use crate::tables::{Refused, TableWriter};
+use crate::tables::{Refused, Table, TableWriter};
 
 pub use matched::{MatchedAction, MatchedPlan};
 
@@ -23,7 +24,7 @@ pub use matched::{MatchedAction, MatchedPlan};
 /// nothing; if the table cannot be reached, that is reported for all events of the batch, and none of it is written.
 ///
 /// *Ops.* Inserts; with [`TableAction::Changes`] any. *Gives* nothing. *State.* The table's is its own. *Cost.* One
-/// transaction a batch.
+/// transaction a batch; while somebody wants to hear of each change, one more for each key that comes again (`apart`).
 pub struct TableWrite {
     plan: TableWritePlan,
     action: Box<dyn Action>,
@@ -123,18 +124,33 @@ impl TableWritePlan {
     }
 }
 
-impl Operator for TableWrite {
-    fn process(&mut self, _port: Port, batch: EventBatch, out: &mut Output) -> Result<()> {
-        let table = self.plan.table.table()?.clone();
+impl TableWrite {
+    /// Writes a batch in one transaction.
+    fn write(&self, table: &dyn Table, batch: &EventBatch, out: &mut Output) {
         let mut errors = Output::new(out.now());
         let written = table.write().and_then(|mut writer| {
-            self.action.write(&batch, writer.as_mut(), &mut errors)?;
+            self.action.write(batch, writer.as_mut(), &mut errors)?;
             writer.commit()
         });
         match written {
             Ok(()) => errors.take().errors.into_iter().for_each(|error| out.error(error)),
-            Err(error) => report_all(&batch, ErrorKind::Table, &error.to_string(), out),
+            Err(error) => report_all(batch, ErrorKind::Table, &error.to_string(), out),
         }
+    }
+}
+
+impl Operator for TableWrite {
+    fn process(&mut self, _port: Port, batch: EventBatch, out: &mut Output) -> Result<()> {
+        let table = self.plan.table.table()?.clone();
+        if !table.tells_each_change() {
+            self.write(table.as_ref(), &batch, out);
+            return Ok(());
+        }
+        let parts = match &self.plan.action {
+            TableAction::Matched(_) => apart::each(&batch),
+            _ => apart::by_key(&batch, &table.def().primary_key)?,
+        };
+        parts.iter().for_each(|part| self.write(table.as_ref(), part, out));
         Ok(())
     }
 

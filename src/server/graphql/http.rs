@@ -14,11 +14,12 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::subscription::{Payloads, failed, kind_of};
+use super::subscription::{Payloads, end, failed, kind_of};
 use super::{Api, Asked, socket};
 use crate::server::access::Principal;
 use crate::server::failure::{Failure, Kind};
 use crate::server::http::Answer;
+use crate::server::live::Closed;
 use crate::server::pace::Paced;
 use crate::server::sse::{answer, frame};
 use crate::server::websocket::begin;
@@ -46,7 +47,7 @@ pub async fn get(
     api(&shared)?;
     if headers.contains_key(header::UPGRADE) {
         let upgrade = upgrade.map_err(|error| Failure::bad(error.body_text()))?;
-        return begin(shared, &headers, upgrade, |upgrade, shared| {
+        return begin(shared, &principal.clone(), &headers, upgrade, |upgrade, shared| {
             socket::upgrade(upgrade, shared, principal)
         });
     }
@@ -60,7 +61,7 @@ pub async fn get(
                 operation_name: query.operation_name,
                 variables,
             };
-            respond(shared, principal, &headers, asked).await
+            respond(shared, principal, &headers, asked, By::Url).await
         }
         None => Ok(Redirect::to("/graphiql").into_response()),
     }
@@ -84,10 +85,19 @@ pub async fn post(
 ) -> Answer {
     api(&shared)?;
     let asked: Asked = body::json(&shared, &headers, body).await?;
-    respond(shared, principal, &headers, asked).await
+    respond(shared, principal, &headers, asked, By::Body).await
 }
 
-async fn respond(shared: Arc<Shared>, principal: Principal, headers: &HeaderMap, asked: Asked) -> Answer {
+/// How a request has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// In the URL: a page of another origin may make a browser ask that.
+    Url,
+    /// In a body that is called JSON.
+    Body,
+}
+
+async fn respond(shared: Arc<Shared>, principal: Principal, headers: &HeaderMap, asked: Asked, by: By) -> Answer {
     let api = api(&shared)?;
     let mut request = asked.request();
     let accepts = headers
@@ -99,6 +109,9 @@ async fn respond(shared: Arc<Shared>, principal: Principal, headers: &HeaderMap,
         Ok(kind) => kind,
         Err(errors) => return Ok(Json(json!({ "errors": errors })).into_response()),
     };
+    if kind == OperationType::Mutation && by == By::Url {
+        return Err(Failure::bad("a mutation goes by POST"));
+    }
     if kind != OperationType::Subscription {
         let response = api.execute(&shared, &principal, request).await;
         return Ok(match streams {
@@ -119,13 +132,14 @@ async fn respond(shared: Arc<Shared>, principal: Principal, headers: &HeaderMap,
         return Err(Failure::new(Kind::Unavailable, "the server is about to end"));
     }
     let wake = Arc::new(Notify::new());
-    let begun = match api.subscribe(&shared, &principal, request, wake.clone()).await {
+    let paced = match api.subscribe(&shared, &principal, request, wake.clone()).await {
         Ok(begun) => begun,
         Err(errors) => return Ok(once(&json!({ "errors": errors }))),
     };
+    let (paced, payloads) = paced;
     let stream = Stream {
-        paced: Paced::new(begun.subscriber, begun.pace),
-        payloads: begun.payloads,
+        paced,
+        payloads,
         wake,
         ended: false,
         shared,
@@ -161,14 +175,19 @@ impl Stream {
             let ended = self
                 .payloads
                 .of(items, |payload| frame(&mut text, "next", None, payload.as_bytes()));
-            if ended.is_some() {
+            if let Some(why) = &ended {
                 self.ended = true;
+                if *why != Closed::Ended {
+                    let errors = json!({ "errors": failed(&end(why)) }).to_string();
+                    frame(&mut text, "next", None, errors.as_bytes());
+                }
                 frame(&mut text, "complete", None, b"");
             }
             if !text.is_empty() {
                 return Some((Ok(Bytes::from(text)), self));
             }
-            let until = self.paced.due().map_or(heartbeat, |due| due.min(heartbeat));
+            let times = [self.paced.due(), self.paced.ends()].into_iter().flatten();
+            let until = times.fold(heartbeat, Instant::min);
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep_until(until.into()) => {

@@ -11,6 +11,7 @@ mod names;
 mod schema;
 mod socket;
 mod subscription;
+mod triggers;
 
 use std::sync::Arc;
 

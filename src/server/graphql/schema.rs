@@ -2,7 +2,7 @@
 //!
 //! Of a relation `positions` there are the types `positions` (a row), `positionsChange` (an operation, the row, what changed),
 //! `positionsExpression` (conditions) and `positionsOrderBy`; the query `positions`; the subscriptions `positions`, a change at a
-//! time, and `positions_batch`, several.
+//! time, and `positions_batch`, several; and what [`super::triggers`] adds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use async_graphql::{ErrorExtensions, Value};
 
 use super::condition::condition;
 use super::names::{graphql_name, type_name};
-use super::subscription::note;
+use super::subscription::{check_selected, note};
+use super::triggers;
 use crate::catalog::types;
 use crate::config::server::ServerOptions;
 use crate::error::{Error, Result};
@@ -47,14 +48,17 @@ const MAX_DIRECTIVES: usize = 16;
 
 /// Makes it. *Errors.* For names that would be the same in GraphQL.
 pub fn build(exposed: &[Arc<Exposed>], options: &ServerOptions) -> Result<Schema> {
-    let mut builder = Schema::build("Query", None, Some("Subscription"))
+    let mut builder = Schema::build("Query", Some("Mutation"), Some("Subscription"))
         .limit_depth(options.max_depth)
         .limit_complexity(options.max_complexity)
         .limit_recursive_depth(MAX_RECURSION)
         .limit_directives(MAX_DIRECTIVES);
     let names: Vec<String> = exposed.iter().map(|exposed| exposed.relation.name.clone()).collect();
-    unique("relations", names.iter().map(String::as_str))?;
+    let derived = names.iter().flat_map(|name| triggers::fields(name));
+    let all: Vec<String> = names.iter().cloned().chain(derived).collect();
+    unique("relations", all.iter().map(String::as_str))?;
     let mut query = Object::new("Query").field(relations(&names));
+    let mut mutation = Object::new("Mutation");
     let mut subscription = Subscription::new("Subscription");
     let mut comparisons = BTreeMap::new();
     let style = match options.plain_numbers {
@@ -72,6 +76,16 @@ pub fn build(exposed: &[Arc<Exposed>], options: &ServerOptions) -> Result<Schema
             builder = builder.register(order_type(one, &name));
             query = query.field(query_field(one, &name, style));
         }
+        for input in triggers::inputs(one, &name) {
+            builder = builder.register(input);
+        }
+        builder = builder.register(triggers::object(&name));
+        query = triggers::queries(one, &name, style)
+            .into_iter()
+            .fold(query, Object::field);
+        mutation = triggers::mutations(one, &name, style)
+            .into_iter()
+            .fold(mutation, Object::field);
         for batch in [false, true] {
             subscription = subscription.field(subscription_field(one, &name, style, batch));
         }
@@ -90,11 +104,12 @@ pub fn build(exposed: &[Arc<Exposed>], options: &ServerOptions) -> Result<Schema
         .fold(Enum::new("OrderDirection"), Enum::item);
     let policies = ["coalesce", "drop_oldest", "drop_newest", "disconnect"];
     let policy = policies.into_iter().fold(Enum::new("SlowPolicy"), Enum::item);
-    builder
+    triggers::shared(builder)
         .register(operation)
         .register(order)
         .register(policy)
         .register(query)
+        .register(mutation)
         .register(subscription)
         .finish()
         .map_err(|error| Error::usage(format!("what is exposed makes no GraphQL schema: {error}")))
@@ -228,10 +243,13 @@ fn order_type(exposed: &Exposed, name: &str) -> InputObject {
 }
 
 fn relations(names: &[String]) -> Field {
-    let names: Vec<Value> = names.iter().map(|name| Value::from(graphql_name(name))).collect();
+    let names = names.to_vec();
     let kind = TypeRef::named_nn_list_nn(TypeRef::STRING);
-    let field = Field::new("_relations", kind, move |_| {
-        FieldFuture::from_value(Some(Value::List(names.clone())))
+    let field = Field::new("_relations", kind, move |context| {
+        let principal = context.data::<Principal>();
+        let seen = |name: &&String| principal.as_ref().is_ok_and(|principal| principal.sees(name));
+        let seen = names.iter().filter(seen).map(|name| Value::from(graphql_name(name)));
+        FieldFuture::from_value(Some(Value::List(seen.collect())))
     });
     field.description("What may be subscribed to.")
 }
@@ -254,6 +272,7 @@ fn resolve_rows(context: ResolverContext<'_>, exposed: Arc<Exposed>, style: Styl
     FieldFuture::new(async move {
         let shared = context.data::<Arc<Shared>>()?;
         let principal = context.data::<Principal>()?;
+        check_selected(&context.field(), &exposed, principal).map_err(|failure| graphql_error(&failure))?;
         let ask = ask(&exposed, &context.args)?;
         let batches = rows(shared, principal, &exposed, &ask).await;
         let batches = batches.map_err(|failure| graphql_error(&failure))?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{Array, BooleanArray, make_comparator};
+use arrow::array::{Array, BooleanArray, RecordBatch, make_comparator};
 use arrow::compute::SortOptions;
 use arrow::row::{RowConverter, SortField};
 
@@ -76,7 +76,7 @@ impl Commit {
 
     /// The changes as a filter lets them be seen.
     pub fn seen(&self, filter: Option<&RowFilter>) -> Vec<Arc<Change>> {
-        let mask = filter.map(|filter| holds(filter, &self.rows));
+        let mask = filter.map(|filter| holds(filter, self.rows.batch()));
         let is_in = |row: Option<usize>| row.is_some_and(|row| mask.as_ref().is_none_or(|mask| mask.value(row)));
         let mut seen = Vec::new();
         for raw in &self.raw {
@@ -106,8 +106,7 @@ impl Commit {
 }
 
 /// Where a filter holds. A row for which it has no value is not in it.
-pub(super) fn holds(filter: &RowFilter, rows: &Rows) -> BooleanArray {
-    let batch = rows.batch();
+pub fn holds(filter: &RowFilter, batch: &RecordBatch) -> BooleanArray {
     match filter.mask(batch) {
         Ok(mask) => mask,
         Err(_) => (0..batch.num_rows())

@@ -28,6 +28,7 @@ mod tests;
 mod view;
 
 pub use change::{Change, Kind};
+pub use commit::holds;
 pub use hub::{Hub, Limits, LiveCounters};
 pub use queue::{Closed, Item, Joined, Policy};
 pub use selection::{DataMember, Member, Message, Selection, Style, rows_as_json};

@@ -176,6 +176,8 @@ impl View {
                 self.rows(batches);
                 Ok(())
             }
+            // Clients have no state to keep.
+            Watched::Cut(_) => Ok(()),
             Watched::NoRows(why) => {
                 for join in std::mem::take(&mut self.asked) {
                     join.queue.close(Closed::Failed(why.clone()));
@@ -196,7 +198,8 @@ impl View {
             let seen = commit.seen(feed.filter.as_ref());
             for (selection, queues) in &feed.channels {
                 let message = |change: &Arc<Change>| Message::new(change.clone(), selection.clone());
-                let messages: Vec<Arc<Message>> = seen.iter().map(message).collect();
+                let told = seen.iter().filter(|change| selection.tells(change));
+                let messages: Vec<Arc<Message>> = told.map(message).collect();
                 if messages.is_empty() {
                     continue;
                 }
@@ -237,7 +240,8 @@ impl View {
             && token.seq >= feed.complete_after
         {
             let selection = Arc::new(join.selection.clone());
-            let newer = feed.replay.iter().filter(|change| change.seq > token.seq);
+            let is_newer = |change: &&Arc<Change>| change.seq > token.seq && selection.tells(change);
+            let newer = feed.replay.iter().filter(is_newer);
             let newer: Vec<Arc<Message>> = newer
                 .map(|change| Message::new(change.clone(), selection.clone()))
                 .collect();
@@ -382,7 +386,7 @@ fn those_in(filter: Option<&RowFilter>, batches: &[Arc<Rows>]) -> Vec<Arc<Rows>>
         return batches.to_vec();
     };
     let rows = batches.iter().filter_map(|rows| {
-        let mask = holds(filter, rows);
+        let mask = holds(filter, rows.batch());
         // The mask is as long as the rows.
         filter_record_batch(rows.batch(), &mask).ok()
     });

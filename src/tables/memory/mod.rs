@@ -19,7 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::rows::project;
-use super::watch::{Watched, Watcher};
+use super::watch::{Watched, Watcher, WatcherMark};
 use super::watchers::Watchers;
 use super::{Access, Matches, Probe, Table, TableWriter};
 use crate::catalog::tables::TableDef;
@@ -336,6 +336,15 @@ impl Table for MemoryTable {
         let rows = living(&self.chunks_at(&self.shared.read(), &all, Marked::No, Micros::MIN)?)?;
         watcher.tell(Watched::Rows(rows));
         Ok(())
+    }
+
+    fn tells_each_change(&self) -> bool {
+        self.watchers.keep()
+    }
+
+    fn marks(&self) -> Vec<WatcherMark> {
+        let _turn = self.turn.lock();
+        self.watchers.marks()
     }
 
     fn ages(&self) -> bool {

@@ -305,7 +305,22 @@ fn the_schema_is_that_of_the_sql() {
     };
     assert_eq!(
         names(&schema["queryType"]["fields"]),
-        ["_relations", "positions", "Last", "Totals"]
+        [
+            "_relations",
+            "Alerts_trigger",
+            "Alerts_triggers",
+            "positions",
+            "positions_trigger",
+            "positions_triggers",
+            "Last",
+            "Last_trigger",
+            "Last_triggers",
+            "Totals",
+            "Totals_trigger",
+            "Totals_triggers",
+            "Results_trigger",
+            "Results_triggers"
+        ]
     );
     assert!(names(&schema["subscriptionType"]["fields"]).contains(&"Alerts_batch".to_string()));
     for name in [

@@ -1,5 +1,6 @@
 //! The HTTP server, by plain clients.
 
+mod auth;
 mod client;
 mod clients;
 mod graphql;
@@ -7,6 +8,7 @@ mod hostile;
 mod http;
 mod restart;
 mod tls;
+mod triggers;
 #[cfg(feature = "materialize")]
 mod upstream;
 mod websocket;

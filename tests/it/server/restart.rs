@@ -30,6 +30,11 @@ fn start(scratch: &Scratch) -> (Running, SocketAddr) {
         "--set",
         "server.expose=Totals, Last",
     ];
+    serving(scratch, &arguments)
+}
+
+/// Runs the binary, which serves; where.
+pub fn serving(scratch: &Scratch, arguments: &[&str]) -> (Running, SocketAddr) {
     let mut running = Running::start(scratch.eventflux(arguments).stdin(Stdio::null()));
     let mut address = None;
     running.wait_for("the server's address", |running| {

@@ -252,6 +252,7 @@ fn who_watches_is_told_of_rows_whose_time_is_over() {
                 }
                 Watched::Rows(rows) => heard.extend(rows.iter().flat_map(lines)),
                 Watched::NoRows(why) => panic!("{why}"),
+                Watched::Cut(_) => panic!("nobody takes a checkpoint"),
             }
         }
         heard
