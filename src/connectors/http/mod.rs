@@ -1,6 +1,6 @@
-//! `http`: calls a URL for events (webhooks), and takes events from who calls ([`receive`]) or is asked ([`poll`]).
+//! `http`: calls a URL for events (webhooks), and takes events from who calls (`receive`) or is asked (`poll`).
 //!
-//! What is to be delivered waits in an [`outbox`], which is part of every checkpoint; a [`courier`] on a thread of its own makes the
+//! What is to be delivered waits in an `outbox`, which is part of every checkpoint; a `courier` on a thread of its own makes the
 //! calls, tries again, and gives up. The server's triggers deliver by the same. See `feat/http/README.md`.
 
 pub(crate) mod address;
