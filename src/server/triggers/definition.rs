@@ -288,9 +288,7 @@ mod tests {
     fn refused(change: impl Fn(&mut Asked, &mut TriggerOptions)) -> String {
         let (mut asked, mut options) = (asked(), options());
         change(&mut asked, &mut options);
-        let failure = Definition::new(asked, Owner::default(), &options, 0)
-            .err()
-            .expect("it is refused");
+        let failure = Definition::new(asked, Owner::default(), &options, 0).expect_err("it is refused");
         assert!(!failure.message.contains("hush"), "{}", failure.message);
         failure.message
     }
