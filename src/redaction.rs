@@ -7,11 +7,13 @@ use std::sync::LazyLock;
 
 use regex::bytes::{Captures, Regex};
 
-/// `password = '…'`, `"postgres.password" = '…'`, `token = "…"`, `api-key=…`: what is assigned to a name with such a word in it.
+/// `key = '…'` of a configuration file, where it stands alone; `password = '…'`, `"postgres.password" = '…'`, `token = "…"`, `api-key=…`: what is assigned to a name with such a word in it.
 static ASSIGNED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
-        r#"(?ix-u) (?: password | passwd | secret | token | credential | (?: api | access | private | encryption ) [-_.]? key )
-           [a-z0-9_.-]* ["'`]? \s* = \s*
+        r#"(?imx-u) (?: (?: password | passwd | secret | token | credential | (?: api | access | private | encryption ) [-_.]? key )
+              [a-z0-9_.-]* ["'`]?
+             | (?: ^ | [\[{,] ) \s* key )
+           \s* = \s*
            (?: '( (?: [^'] | '' )* )' | "( (?: [^"\\] | \\. )* )" | ( [^\s'",;)]+ ) )"#,
     )
     .ok()
@@ -63,6 +65,9 @@ mod tests {
                 "SELECT tokens, name FROM S WHERE x = 'ö'",
                 "SELECT tokens, name FROM S WHERE x = 'ö'",
             ),
+            ("name = \"a\"\nkey = \"k1\"\n", "name = \"a\"\nkey = \"**\"\n"),
+            ("{ name = 'a', key = 'k1' }", "{ name = 'a', key = '**' }"),
+            ("monkey = 'x'", "monkey = 'x'"),
             ("passWord='öä',", "passWord='****',"),
         ];
         for (text, shown) in cases {

@@ -104,6 +104,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "error",
             "event",
             "formats",
+            "plan::claims",
             "plan::row_filter",
             "runtime::metrics",
             "tables::watch",

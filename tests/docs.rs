@@ -800,3 +800,56 @@ fn first_sentence(text: &str) -> String {
         _ => format!("{}.", text.trim_end_matches(['.', ':'])),
     }
 }
+
+/// The error codes of the server are those of their page, with status and meaning.
+#[cfg(feature = "server")]
+#[test]
+fn the_page_of_error_codes_lists_every_code() {
+    let page = read(&root().join("docs/server/errors.md"));
+    let table = page
+        .split("| code | status | meaning |\n|---|---|---|\n")
+        .nth(1)
+        .expect("the table");
+    let listed: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    let known: Vec<String> = eventflux::server::error_codes()
+        .map(|(code, status, meaning)| format!("| `{code}` | {status} | {meaning} |"))
+        .collect();
+    assert_eq!(listed, known);
+}
+
+/// No answer of the server has a code that is not among them: every code is that of a kind.
+#[cfg(feature = "server")]
+#[test]
+fn the_server_makes_no_other_codes() {
+    let mut folders = vec![root().join("src/server")];
+    let mut places = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = read(&path);
+            for line in text
+                .split("#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap_or_default()
+                .lines()
+            {
+                let told = ["\"code\":", "\\\"code\\\":", "set(\"code\","]
+                    .iter()
+                    .find_map(|told| line.split(told).nth(1));
+                if let Some(rest) = told.filter(|_| !line.trim_start().starts_with("//")) {
+                    places += 1;
+                    let made = rest.contains(".code()")
+                        || rest.contains("{code}")
+                        || rest.contains("\\\"{}\\\"")
+                        || rest.trim_start().starts_with("code");
+                    assert!(made, "{}: {line}", shown(&path));
+                }
+            }
+        }
+    }
+    assert!(places >= 4, "the codes are made elsewhere: {places}");
+}

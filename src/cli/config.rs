@@ -7,7 +7,7 @@ use super::{exit, output};
 use crate::config::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, of_the_app};
 use crate::config::layers::Layers;
 use crate::config::options::{OptionKind, OptionSpec, RawOption};
-use crate::config::server::SERVER_OPTIONS;
+use crate::config::server::{server_option, server_options};
 use crate::connectors::Registry;
 use crate::error::Result;
 use crate::plan::configured::{Configured, Origin, origin, place};
@@ -109,13 +109,23 @@ fn of_app(layers: &Layers) -> Vec<Configured> {
         .iter()
         .map(|spec| one("application", spec, layers.of_app(spec.name)))
         .collect();
-    let of_server: Vec<_> = SERVER_OPTIONS
-        .iter()
-        .map(|spec| (spec, layers.of_server(spec.name)))
-        .collect();
+    let given = layers.all_of_server();
     // An app without a server has no options of one.
-    if of_server.iter().any(|(_, option)| option.is_some()) {
-        all.extend(of_server.into_iter().map(|(spec, option)| one("server", spec, option)));
+    if given.is_empty() {
+        return all;
+    }
+    for spec in server_options().filter(|spec| !spec.has_placeholder()) {
+        let option = given.iter().copied().find(|option| option.key == spec.name);
+        all.push(one("server", spec, option));
+    }
+    for option in given {
+        if let Some(spec) = server_option(&option.key).filter(|spec| spec.has_placeholder()) {
+            let named = one("server", spec, Some(option));
+            all.push(Configured {
+                key: option.key.clone(),
+                ..named
+            });
+        }
     }
     all
 }
@@ -151,20 +161,13 @@ fn schema() -> Value {
         put(&mut application, spec.name, spec);
     }
     let mut server = Map::new();
-    for spec in SERVER_OPTIONS {
+    for spec in server_options() {
         put(&mut server, spec.name, spec);
     }
-    // Lists may be written as such.
+    // API keys may be written as a list of tables.
     let mut server = json!(server);
-    for list in [
-        "/expose",
-        "/publish",
-        "/cors/properties/origins",
-        "/triggers/properties/allowed-hosts",
-    ] {
-        if let Some(leaf) = server.pointer_mut(list) {
-            leaf["type"] = json!(["string", "array"]);
-        }
+    if let Some(keys) = server.pointer_mut("/auth/properties/keys") {
+        keys["type"] = json!(["object", "array"]);
     }
     let registry = Registry::builtin();
     let mut stream = Map::new();
@@ -279,6 +282,9 @@ fn leaf(spec: &OptionSpec) -> Value {
         // Words in any case, or `${…}`.
         OptionKind::Choice(words) => json!({"type": "string", "examples": words}),
     };
+    if spec.list {
+        leaf["type"] = json!(["string", "array"]);
+    }
     leaf["description"] = json!(spec.doc);
     if let Some(default) = spec.default {
         leaf["default"] = json!(default);

@@ -5,10 +5,11 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use super::access::is_claim;
 use super::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, of_the_app};
 use super::nearest::nearest;
-use super::options::RawOption;
-use super::server::SERVER_OPTIONS;
+use super::options::{OptionSpec, RawOption};
+use super::server::{server_option, server_options};
 use crate::error::{Code, Diagnostic, SourceText};
 
 /// The options of a layer.
@@ -206,15 +207,24 @@ impl Reader<'_> {
             };
             let text = match value.get_ref() {
                 DeValue::Table(inner) => {
+                    self.says_something(scope, &name, key, inner.is_empty())?;
                     self.options(scope, &name, inner)?;
                     continue;
                 }
+                DeValue::Array(items) if *scope == Scope::Server && name == KEYS => {
+                    self.says_something(scope, &name, key, items.is_empty())?;
+                    self.api_keys(items, value.span())?;
+                    continue;
+                }
+                claim if *scope == Scope::Server && is_claim(&name) => self.claim(&name, claim, value.span())?,
                 DeValue::String(text) => text.to_string(),
                 DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_string(),
                 DeValue::Float(number) => number.as_str().to_string(),
                 DeValue::Boolean(boolean) => boolean.to_string(),
                 DeValue::Datetime(time) => time.to_string(),
-                DeValue::Array(items) if *scope == Scope::Server && SERVER_LISTS.contains(&name.as_str()) => {
+                DeValue::Array(items)
+                    if *scope == Scope::Server && server_option(&name).is_some_and(|spec| spec.list) =>
+                {
                     self.list(&name, items, value.span())?
                 }
                 DeValue::Integer(_) | DeValue::Array(_) => {
@@ -267,15 +277,71 @@ impl Reader<'_> {
         })
     }
 
+    /// Refuses an empty table of who may do what: that it is there says that not everybody may everything, and nothing else says so.
+    fn says_something(&self, scope: &Scope, name: &str, key: Key, is_empty: bool) -> Result<(), Diagnostic> {
+        if *scope != Scope::Server || !is_empty || name.split('.').next() != Some("auth") {
+            return Ok(());
+        }
+        let error = Diagnostic::new(Code::MissingOption, format!("[server.{name}] is empty"));
+        Err(self.at(
+            error.hint("say who may sign in, or leave it out: then everybody may do everything"),
+            key,
+        ))
+    }
+
+    /// `[[server.auth.keys]]`: each is a table of options under its name.
+    fn api_keys(&mut self, items: &DeArray, span: Range<usize>) -> Result<(), Diagnostic> {
+        for item in items {
+            let DeValue::Table(table) = item.get_ref() else {
+                let error = Diagnostic::new(Code::Syntax, format!("'{KEYS}' is a list of tables"));
+                return Err(self.at_span(error.hint("write [[server.auth.keys]]"), span));
+            };
+            let Some(DeValue::String(name)) = table.get("name").map(Spanned::get_ref) else {
+                let error = Diagnostic::new(Code::MissingOption, "an API key has a name");
+                return Err(self.at_span(error.hint("add name = \"…\" to [[server.auth.keys]]"), item.span()));
+            };
+            let prefix = format!("{KEYS}.{name}");
+            if self
+                .layer
+                .options
+                .iter()
+                .any(|known| known.option.key.starts_with(&format!("{prefix}.")))
+            {
+                let error = Diagnostic::new(Code::Duplicate, format!("there is an API key '{name}' already"));
+                return Err(self.at_span(error, item.span()));
+            }
+            let mut rest = table.clone();
+            rest.remove("name");
+            if rest.is_empty() {
+                let error = Diagnostic::new(
+                    Code::MissingOption,
+                    format!("the API key '{name}' has neither 'key' nor 'sha256'"),
+                );
+                return Err(self.at_span(error.hint("such as key = \"${API_KEY}\""), item.span()));
+            }
+            self.options(&Scope::Server, &prefix, &rest)?;
+        }
+        Ok(())
+    }
+
+    /// A claim of an API key, as JSON: its type is the claim's.
+    fn claim(&self, name: &str, value: &DeValue, span: Range<usize>) -> Result<String, Diagnostic> {
+        match json(value) {
+            Some(value) => Ok(value.to_string()),
+            None => {
+                let message = format!("'{name}' is a text, number, boolean, or a list of these");
+                Err(self.at_span(Diagnostic::new(Code::OptionValue, message), span))
+            }
+        }
+    }
+
     fn check_key(&self, scope: &Scope, name: &str, key: Key) -> Result<(), Diagnostic> {
         match scope {
             Scope::Of(_, owner) => match of_the_app(name, owner) {
                 Some(why) => Err(self.at(not_configured(name).hint(why), key)),
                 None => Ok(()),
             },
-            Scope::Server if !SERVER_OPTIONS.iter().any(|spec| spec.name == name) => {
-                Err(self.at(unknown_of_server(name), key))
-            }
+            Scope::Server if server_option(name).is_none() => Err(self.at(unknown_of_server(name), key)),
             Scope::Application if !APPLICATION_OPTIONS.contains(&name) => {
                 let error = Diagnostic::new(Code::UnknownOption, format!("[application] has no option '{name}'"));
                 let of_the_app = APP_OPTIONS.iter().map(|spec| spec.name);
@@ -304,13 +370,42 @@ impl Reader<'_> {
     }
 }
 
-/// The options of the server that are lists.
-const SERVER_LISTS: &[&str] = &["expose", "publish", "cors.origins", "triggers.allowed-hosts"];
+/// Where the API keys are.
+const KEYS: &str = "auth.keys";
+
+/// A value of a claim.
+fn json(value: &DeValue) -> Option<serde_json::Value> {
+    Some(match value {
+        DeValue::String(text) => serde_json::Value::from(text.as_ref()),
+        DeValue::Boolean(boolean) => serde_json::Value::from(*boolean),
+        DeValue::Integer(number) if number.radix() == 10 => {
+            serde_json::Value::from(number.as_str().replace('_', "").parse::<i64>().ok()?)
+        }
+        DeValue::Float(number) => serde_json::Value::from(number.as_str().replace('_', "").parse::<f64>().ok()?),
+        DeValue::Array(items) => {
+            let items = items.iter().map(|item| json(item.get_ref()));
+            serde_json::Value::Array(items.collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
+}
 
 /// That the server has no such option.
 pub(super) fn unknown_of_server(name: &str) -> Diagnostic {
     let error = Diagnostic::new(Code::UnknownOption, format!("[server] has no option '{name}'"));
-    let known = || SERVER_OPTIONS.iter().map(|spec| spec.name);
+    // What any name may stand in is known by its last part.
+    let begins = |spec: &&OptionSpec| spec.name.split('<').next().is_some_and(|first| name.starts_with(first));
+    let of_named = server_options().filter(|spec| spec.has_placeholder()).filter(begins);
+    let last = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
+    let parts: Vec<&str> = of_named.map(|spec| last(spec.name)).collect();
+    if !parts.is_empty() {
+        let own = name.rsplit('.').next().unwrap_or(name);
+        return match nearest(own, parts.iter().copied()) {
+            Some(near) => error.hint(format!("did you mean '{near}'?")),
+            None => error.hint(format!("there are: {}", parts.join(", "))),
+        };
+    }
+    let known = || server_options().map(|spec| spec.name);
     match nearest(name, known()) {
         Some(near) => error.hint(format!("did you mean '{near}'?")),
         None => error.hint(format!("it has: {}", known().collect::<Vec<_>>().join(", "))),

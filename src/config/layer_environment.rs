@@ -4,7 +4,7 @@ use super::app_options::{APP_OPTIONS, APPLICATION_OPTIONS, of_the_app};
 use super::layer::{Entry, Layer, Named, Owner, Scope, not_configured, unknown_of_server};
 use super::nearest::nearest;
 use super::options::RawOption;
-use super::server::SERVER_OPTIONS;
+use super::server::server_options;
 use crate::error::{Code, Diagnostic, SourceText};
 
 /// How the names begin.
@@ -106,7 +106,7 @@ fn of_application(name: &str) -> Result<(Scope, String), Diagnostic> {
 
 /// The option of `[server]` that a name stands for.
 fn of_server(name: &str) -> Result<(Scope, String), Diagnostic> {
-    let spec = SERVER_OPTIONS.iter().find(|spec| stands_for(name, spec.name));
+    let spec = server_options().find(|spec| stands_for(name, spec.name));
     let unknown = || unknown_of_server(&name.to_ascii_lowercase());
     spec.map(|spec| (Scope::Server, spec.name.to_string()))
         .ok_or_else(unknown)

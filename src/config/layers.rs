@@ -178,6 +178,19 @@ impl Layers {
             .find_map(|layer| layer.options.iter().find(is_it).map(|entry| &entry.option))
     }
 
+    /// All options of the server, each from the strongest layer that has it.
+    pub fn all_of_server(&self) -> Vec<&RawOption> {
+        let mut all: Vec<&RawOption> = Vec::new();
+        for layer in self.strongest_first() {
+            for option in layer.options_of(|scope| *scope == Scope::Server) {
+                if !all.iter().any(|known| known.key == option.key) {
+                    all.push(option);
+                }
+            }
+        }
+        all
+    }
+
     /// Checks that all streams that are named exist.
     pub fn check_streams<'a>(&self, known: impl Iterator<Item = &'a str>) -> Result<(), Diagnostic> {
         self.check(Owner::Stream, known.collect())

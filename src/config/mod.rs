@@ -1,5 +1,6 @@
 //! Configuration: option tables, layers, environment variables, redaction.
 
+pub mod access;
 pub mod app_options;
 pub mod checkpoints;
 pub mod duration;

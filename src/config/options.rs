@@ -25,6 +25,8 @@ pub struct OptionSpec {
     pub required: bool,
     /// Whether its value must never be shown.
     pub secret: bool,
+    /// Whether configuration files may write it as a list of texts, too; its value then has commas between them.
+    pub list: bool,
     /// One or two sentences for the reference.
     pub doc: &'static str,
 }
@@ -38,6 +40,7 @@ impl OptionSpec {
             default: None,
             required: false,
             secret: false,
+            list: false,
             doc,
         }
     }
@@ -60,22 +63,40 @@ impl OptionSpec {
         self
     }
 
-    /// The parts of the name before and after a placeholder, if it has one.
-    fn placeholder(&self) -> Option<(&'static str, &'static str)> {
-        let (before, rest) = self.name.split_once('<')?;
-        let (_, after) = rest.split_once('>')?;
-        Some((before, after))
+    /// The same, but configuration files may write it as a list of texts, too.
+    pub const fn list(mut self) -> Self {
+        self.list = true;
+        self
     }
 
-    /// Whether `key` names this option: equal, or equal around a placeholder.
-    fn matches(&self, key: &str) -> bool {
-        match self.placeholder() {
-            None => self.name == key,
-            Some((before, after)) => key
-                .strip_prefix(before)
-                .and_then(|rest| rest.strip_suffix(after))
-                .is_some_and(|column| !column.is_empty()),
+    /// Whether any name may stand at some place of its own.
+    pub fn has_placeholder(&self) -> bool {
+        self.name.contains('<')
+    }
+
+    /// Whether `key` names this option: equal, or equal around the placeholders, for each of which there is something.
+    pub fn matches(&self, key: &str) -> bool {
+        let mut parts = self.name.split('<');
+        let Some(mut rest) = parts.next().and_then(|first| key.strip_prefix(first)) else {
+            return false;
+        };
+        let mut parts = parts
+            .map(|part| part.split_once('>').map_or("", |(_, after)| after))
+            .peekable();
+        if parts.peek().is_none() {
+            return rest.is_empty();
         }
+        while let Some(after) = parts.next() {
+            if parts.peek().is_none() {
+                return rest.strip_suffix(after).is_some_and(|name| !name.is_empty());
+            }
+            let mut starts = rest.match_indices(after).map(|(at, _)| at);
+            let Some(at) = starts.find(|at| *at > 0) else {
+                return false;
+            };
+            rest = &rest[at + after.len()..];
+        }
+        false
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::access::{ACCESS_OPTIONS, AuditOptions, AuthOptions, audit, auth, is_claim};
 use super::checkpoints::from_its_file;
 use super::layers::Layers;
 use super::options::{OptionKind, OptionSpec, Options, RawOption};
@@ -35,12 +36,14 @@ pub const SERVER_OPTIONS: &[OptionSpec] = &[
         "expose",
         OptionKind::Text,
         "The tables, named windows and streams that clients may see by GraphQL, SSE and WebSocket: a list.",
-    ),
+    )
+    .list(),
     OptionSpec::new(
         "publish",
         OptionKind::Text,
         "The streams that clients may send events into, and 'messages' for POST /publish: a list.",
-    ),
+    )
+    .list(),
     OptionSpec::new(
         "linger",
         OptionKind::Duration,
@@ -131,7 +134,8 @@ pub const SERVER_OPTIONS: &[OptionSpec] = &[
         "cors.origins",
         OptionKind::Text,
         "The web pages, by their origins, whose scripts may use the server: a list, or '*' for any. Default: none but its own.",
-    ),
+    )
+    .list(),
     OptionSpec::new(
         "pages",
         OptionKind::Choice(&["auto", "on", "off"]),
@@ -179,7 +183,8 @@ pub const SERVER_OPTIONS: &[OptionSpec] = &[
         "triggers.allowed-hosts",
         OptionKind::Text,
         "The hosts that triggers may call: a list; *.example.com are those below a domain. Default: all.",
-    ),
+    )
+    .list(),
     OptionSpec::new(
         "triggers.concurrency",
         count(1_000),
@@ -232,6 +237,17 @@ pub const SERVER_OPTIONS: &[OptionSpec] = &[
     ),
 ];
 
+/// All options of the server, those of who may do what last.
+pub fn server_options() -> impl Iterator<Item = &'static OptionSpec> + Clone {
+    SERVER_OPTIONS.iter().chain(ACCESS_OPTIONS)
+}
+
+/// The option of the server that a key names.
+pub fn server_option(key: &str) -> Option<&'static OptionSpec> {
+    let exact = server_options().find(|spec| spec.name == key);
+    exact.or_else(|| server_options().find(|spec| spec.matches(key)))
+}
+
 /// What is configured of the server.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
@@ -279,6 +295,10 @@ pub struct ServerOptions {
     pub origins: Vec<String>,
     /// Whether there are pages for people, if that is said.
     pub pages: Option<bool>,
+    /// Who may do what; without, everybody may everything.
+    pub auth: Option<AuthOptions>,
+    /// What is noted of who did what.
+    pub audit: Option<AuditOptions>,
     /// What bounds triggers.
     pub triggers: TriggerOptions,
 }
@@ -293,10 +313,7 @@ impl ServerOptions {
 impl Layers {
     /// What is configured of the server; `None` if nothing is. Environment variables in the values are looked up by `lookup`.
     pub fn server(&self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Option<ServerOptions>, Diagnostic> {
-        let given: Vec<&RawOption> = SERVER_OPTIONS
-            .iter()
-            .filter_map(|spec| self.of_server(spec.name))
-            .collect();
+        let given = self.all_of_server();
         match given.is_empty() {
             true => Ok(None),
             false => options(&given, lookup).map(Some),
@@ -310,8 +327,14 @@ impl Layers {
 }
 
 fn options(given: &[&RawOption], lookup: &dyn Fn(&str) -> Option<String>) -> Result<ServerOptions, Diagnostic> {
-    let raw = given.iter().map(|option| option.substituted(lookup));
+    let raw = given.iter().map(|option| match is_claim(&option.key) {
+        true => Ok((*option).clone()),
+        false => option.substituted(lookup),
+    });
     let raw: Vec<RawOption> = raw.collect::<Result<_, _>>()?;
+    let (auth, audit) = (auth(&raw, lookup)?, audit(&raw)?);
+    let is_own = |option: &&RawOption| SERVER_OPTIONS.iter().any(|spec| spec.name == option.key);
+    let raw: Vec<RawOption> = raw.iter().filter(is_own).cloned().collect();
     let options = Options::check(OWNER, SERVER_OPTIONS, &raw)?;
     let path = |name: &str| {
         let option = raw.iter().find(|option| option.key == name)?;
@@ -366,6 +389,8 @@ fn options(given: &[&RawOption], lookup: &dyn Fn(&str) -> Option<String>) -> Res
             Some("off") => Some(false),
             _ => None,
         },
+        auth,
+        audit,
         triggers: super::triggers::of_options(&options, &raw)?,
     })
 }

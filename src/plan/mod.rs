@@ -4,6 +4,7 @@ mod access;
 mod broadcast_node;
 mod carry_key;
 mod changelogs;
+pub mod claims;
 pub mod compile;
 mod compile_order;
 mod compile_table;

@@ -3,13 +3,13 @@
 //! They are SQL with the types and the semantics of the app's own, but only what is cheap for whatever rows: comparisons, AND, OR,
 //! NOT, IN, BETWEEN, LIKE, IS NULL and arithmetic over columns and constants. No functions, no subqueries.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion_expr::{Expr, LogicalPlan};
+use datafusion_expr::{Expr, LogicalPlan, Operator};
 use datafusion_physical_expr::PhysicalExpr;
 use eventflux_sqlparser::StatementKind;
 
@@ -30,12 +30,26 @@ const MAX_LENGTH: usize = 16_384;
 
 /// A condition that rows satisfy or not.
 #[derive(Debug, Clone)]
-pub struct RowFilter(Arc<dyn PhysicalExpr>);
+pub struct RowFilter {
+    condition: Arc<dyn PhysicalExpr>,
+    columns: Arc<BTreeSet<String>>,
+    may_fail: bool,
+}
 
 impl RowFilter {
     /// Where it holds; where it is NULL it does not. *Errors.* For a row for which it has no value: a division by zero.
     pub fn mask(&self, rows: &RecordBatch) -> Result<BooleanArray> {
-        mask(&self.0, rows).map_err(|error| Error::failed(reason(&error)))
+        mask(&self.condition, rows).map_err(|error| Error::failed(reason(&error)))
+    }
+
+    /// The columns it looks at, as they are called.
+    pub fn columns(&self) -> &BTreeSet<String> {
+        &self.columns
+    }
+
+    /// Whether it may have no value for some row. Who sees whether it has learns of the row.
+    pub fn may_fail(&self) -> bool {
+        self.may_fail
     }
 }
 
@@ -76,8 +90,36 @@ pub fn row_filter(condition: &str, schema: &SchemaRef, functions: &Functions) ->
     if !reads_rows_alone(&filter.input) || filter.input.schema().fields().len() != schema.fields().len() {
         return Err(no_condition());
     }
+    // By itself, too: `1 = 1) OR (1 = 1` would leave the brackets, and whatever condition stands beside it.
+    eventflux_sqlparser::parse_expr(condition).map_err(|_| no_condition())?;
     allowed(&filter.predicate)?;
-    physical_expr(&filter.predicate, filter.input.schema()).map(RowFilter)
+    let columns = filter.predicate.column_refs();
+    Ok(RowFilter {
+        condition: physical_expr(&filter.predicate, filter.input.schema())?,
+        columns: Arc::new(columns.into_iter().map(|column| column.name.clone()).collect()),
+        may_fail: may_fail(&filter.predicate),
+    })
+}
+
+/// Whether a condition has parts that have no value for some operands: divisions, sums that are too large, casts.
+fn may_fail(predicate: &Expr) -> bool {
+    let fails = predicate.exists(|node| {
+        // What is the same for all rows tells nothing of one.
+        Ok(!node.column_refs().is_empty()
+            && match node {
+                Expr::BinaryExpr(binary) => !(binary.op.supports_propagation() || is_logic(binary.op)),
+                Expr::Negative(_) | Expr::Cast(_) => true,
+                _ => false,
+            })
+    });
+    fails.unwrap_or(true)
+}
+
+fn is_logic(operator: Operator) -> bool {
+    matches!(
+        operator,
+        Operator::And | Operator::Or | Operator::NotEq | Operator::IsDistinctFrom | Operator::IsNotDistinctFrom
+    )
 }
 
 fn no_condition() -> Diagnostic {
@@ -186,6 +228,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_condition_looks_at_and_whether_it_may_fail() {
+        for (condition, columns, may_fail) in [
+            ("symbol = 'IBM' OR price > 1.5", vec!["Price", "symbol"], false),
+            (
+                "n IN (1, 2) AND symbol LIKE 'I%' AND NOT (symbol IS NULL)",
+                vec!["n", "symbol"],
+                false,
+            ),
+            ("1 / (n - 5) > 0", vec!["n"], true),
+            ("CAST(symbol AS LONG) = 1", vec!["symbol"], true),
+            (
+                "CASE WHEN n = 1 THEN price > 2 ELSE FALSE END",
+                vec!["Price", "n"],
+                false,
+            ),
+            ("1 = 1", vec![], false),
+        ] {
+            let filter = filter(condition).unwrap();
+            let looked_at: Vec<&str> = filter.columns().iter().map(String::as_str).collect();
+            assert_eq!((looked_at, filter.may_fail()), (columns, may_fail), "{condition}");
+        }
+    }
+
+    #[test]
     fn what_is_no_cheap_condition_is_refused() {
         for (condition, what) in [
             ("", "ound"),
@@ -199,6 +265,9 @@ mod tests {
             ("1 = 1) LIMIT 5 --", ""),
             ("1 = 1); DELETE FROM rows WHERE (1 = 1", ""),
             ("1 = 1) GROUP BY (n", ""),
+            ("1 = 1) OR (1 = 1", "one condition"),
+            ("n = 1 --", ""),
+            ("n = 1 /*", ""),
             ("sum(n) > 1", ""),
             (&"(".repeat(10_000), ""),
             (&format!("n = 1{}", " OR n = 1".repeat(5_000)), "bytes at most"),

@@ -40,16 +40,29 @@ impl Exposed {
         self.relation.schema.fields().iter().map(|field| field.name().as_str())
     }
 
-    /// The number of a column.
-    pub fn column(&self, name: &str) -> Result<usize, Failure> {
+    /// The number of a column that somebody may ask about.
+    pub fn column(&self, name: &str, principal: &Principal) -> Result<usize, Failure> {
+        let relation = &self.relation.name;
+        let hidden = access::hidden(principal, relation);
+        if hidden.has(name) {
+            let message = format!("'{}' may not see {relation}.{name}", principal.name());
+            return Err(principal.refused(relation, &message));
+        }
         self.columns().position(|column| column == name).ok_or_else(|| {
-            let columns: Vec<&str> = self.columns().collect();
+            let columns: Vec<&str> = self.columns().filter(|column| !hidden.has(column)).collect();
             Failure::bad(format!(
                 "'{}' has no column '{name}'; it has: {}",
                 self.relation.name,
                 columns.join(", ")
             ))
         })
+    }
+
+    /// The numbers of the columns that somebody may not see.
+    pub fn hidden(&self, principal: &Principal) -> Vec<usize> {
+        let hidden = access::hidden(principal, &self.relation.name);
+        let columns = self.columns().enumerate().filter(|(_, column)| hidden.has(column));
+        columns.map(|(number, _)| number).collect()
     }
 
     /// The policy for slow clients that say nothing else.
@@ -172,14 +185,15 @@ impl Wanted {
     ) -> Result<Subscriber, Failure> {
         let name = &exposed.relation.name;
         access::may(principal, Action::Subscribe, name)?;
-        let own = both(
-            self.filter.as_deref().unwrap_or_default(),
-            &self.target(&exposed.targets),
-        );
-        let filter = both(&own, &access::row_filter(principal, name).unwrap_or_default());
+        if exposed.targets.user.is_some() {
+            principal.may_be(self.user.as_deref())?;
+        }
+        let own = self.filter.as_deref().unwrap_or_default();
+        access::allowed_filter(hub, principal, exposed, own)?;
+        let own = both(own, &self.target(&exposed.targets));
         let subscribe = Subscribe {
-            filter,
-            selection: self.selection(exposed)?,
+            filter: access::restricted(principal, name, &own),
+            selection: self.selection(exposed, principal)?,
             policy: exposed.policy(self.policy.as_deref())?,
             queue: self.queue.unwrap_or(default_queue).clamp(1, MOST),
             rows: self.snapshot.unwrap_or(true),
@@ -189,14 +203,17 @@ impl Wanted {
         Ok(hub.subscribe(&exposed.relation, subscribe).await?)
     }
 
-    fn selection(&self, exposed: &Exposed) -> Result<Selection, Failure> {
+    fn selection(&self, exposed: &Exposed, principal: &Principal) -> Result<Selection, Failure> {
+        let hidden = exposed.hidden(principal);
         let names: Vec<String> = exposed.columns().map(str::to_string).collect();
         let key = exposed.relation.key.clone();
         let mut columns: Vec<usize> = match &self.fields {
-            None => (0..names.len()).collect(),
+            None => (0..names.len()).filter(|column| !hidden.contains(column)).collect(),
             Some(fields) => {
                 let asked = fields.split(',').map(str::trim).filter(|name| !name.is_empty());
-                asked.map(|name| exposed.column(name)).collect::<Result<_, _>>()?
+                asked
+                    .map(|name| exposed.column(name, principal))
+                    .collect::<Result<_, _>>()?
             }
         };
         let missing: Vec<usize> = key.iter().copied().filter(|column| !columns.contains(column)).collect();
@@ -213,6 +230,7 @@ impl Wanted {
             ],
             names,
             key,
+            hidden,
             token: String::new(),
         })
     }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde_json::json;
 
+use super::access::Principal;
 use super::failure::{Failure, Kind};
 use super::{Shared, metrics};
 
@@ -25,7 +26,12 @@ pub async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// The counters.
-pub async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+pub async fn metrics(State(shared): State<Arc<Shared>>, Extension(principal): Extension<Principal>) -> Response {
+    let is_open = shared.gate.as_ref().is_none_or(|gate| gate.is_open("metrics"));
+    if !is_open && !principal.may_read_metrics() {
+        let message = format!("'{}' may not read the counters", principal.name());
+        return principal.refused("", &message).into_response();
+    }
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(&shared)).into_response()
 }
 

@@ -14,7 +14,6 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -48,8 +47,8 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, tls: Optio
             accepted = listener.accept() => accepted,
             _ = stopping.changed() => return,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");
                 tokio::time::sleep(PAUSE).await;
@@ -65,9 +64,32 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, tls: Optio
         }
         let (router, tls) = (router.clone(), tls.clone());
         tokio::spawn(async move {
-            connection(&guard.0, stream, tls, router).await;
+            let service = Service {
+                router,
+                peer: access::Peer(address),
+            };
+            connection(&guard.0, stream, tls, service).await;
             drop(guard);
         });
+    }
+}
+
+/// What answers the requests of a connection.
+#[derive(Clone)]
+struct Service {
+    router: Router,
+    peer: access::Peer,
+}
+
+impl hyper::service::Service<Request<hyper::body::Incoming>> for Service {
+    type Response = Response;
+    type Error = std::convert::Infallible;
+    type Future = axum::routing::future::RouteFuture<std::convert::Infallible>;
+
+    fn call(&self, mut request: Request<hyper::body::Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        // A router is always ready.
+        tower::Service::call(&mut self.router.clone(), request)
     }
 }
 
@@ -80,21 +102,21 @@ impl Drop for Open {
     }
 }
 
-async fn connection(shared: &Arc<Shared>, stream: TcpStream, tls: Option<TlsAcceptor>, router: Router) {
+async fn connection(shared: &Arc<Shared>, stream: TcpStream, tls: Option<TlsAcceptor>, service: Service) {
     // Changes are small and are to be there at once.
     let _ = stream.set_nodelay(true);
     set_user_timeout(&stream, shared.options.send_timeout);
     let stream = TimedIo::new(stream, shared.options.send_timeout);
     let ended = match tls {
-        None => http1(shared, stream, router).await,
+        None => http1(shared, stream, service).await,
         Some(acceptor) => {
             let accepted = tokio::time::timeout(shared.options.request_timeout, acceptor.accept(stream)).await;
             let Ok(Ok(stream)) = accepted else {
                 return;
             };
             match stream.get_ref().1.alpn_protocol() {
-                Some(b"h2") => http2(shared, stream, router).await,
-                _ => http1(shared, stream, router).await,
+                Some(b"h2") => http2(shared, stream, service).await,
+                _ => http1(shared, stream, service).await,
             }
         }
     };
@@ -108,7 +130,7 @@ async fn connection(shared: &Arc<Shared>, stream: TcpStream, tls: Option<TlsAcce
     }
 }
 
-async fn http1<S>(shared: &Shared, stream: S, router: Router) -> hyper::Result<()>
+async fn http1<S>(shared: &Shared, stream: S, service: Service) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -116,7 +138,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(shared.options.request_timeout)
         .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let mut stopping = shared.stopping.clone();
@@ -129,7 +151,7 @@ where
     }
 }
 
-async fn http2<S>(shared: &Shared, stream: S, router: Router) -> hyper::Result<()>
+async fn http2<S>(shared: &Shared, stream: S, service: Service) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -139,7 +161,7 @@ where
         .max_concurrent_streams(streams)
         .max_send_buf_size(BUFFER)
         .keep_alive_interval(shared.options.heartbeat)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let mut stopping = shared.stopping.clone();
     tokio::select! {
@@ -166,7 +188,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/graphiql", get(pages::graphiql))
         .route("/live/{stream}", get(pages::live))
         .fallback(health::nothing)
-        .layer(middleware::from_fn(access::identify))
+        .layer(middleware::from_fn_with_state(shared.clone(), access::identify))
         .layer(middleware::from_fn_with_state(shared.clone(), counted));
     let router = match cors(&shared.options.origins) {
         Some(cors) => router.layer(cors),
@@ -199,6 +221,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         header::CONTENT_TYPE,
         header::AUTHORIZATION,
         HeaderName::from_static("last-event-id"),
+        HeaderName::from_static(access::API_KEY),
     ];
     Some(
         CorsLayer::new()

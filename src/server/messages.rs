@@ -20,9 +20,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
 use super::access::{self, Action, Principal};
-use super::failure::{Failure, Kind};
+use super::audit::{Event, sent};
+use super::failure::Failure;
 use super::http::Answer;
-use super::sse::{answer, frame, last_event_id};
+use super::live::Closed;
+use super::sse::{answer, end, frame, last_event_id};
 use super::{Shared, body};
 
 /// What `[server] publish` calls them.
@@ -138,10 +140,8 @@ pub async fn publish(
     body: Body,
 ) -> Answer {
     if !shared.options.publish.iter().any(|name| name == NAME) {
-        return Err(Failure::new(
-            Kind::Forbidden,
-            "messages are not published here: [server] publish does not name 'messages'",
-        ));
+        let message = "messages are not published here: [server] publish does not name 'messages'";
+        return Err(principal.refused(NAME, message));
     }
     access::may(&principal, Action::Publish, NAME)?;
     let message: Message = body::json(&shared, &headers, body).await?;
@@ -163,6 +163,7 @@ pub async fn listen(
 ) -> Result<Response, Failure> {
     let Query(listener) = query.map_err(|error| Failure::bad(error.body_text()))?;
     access::may(&principal, Action::Subscribe, NAME)?;
+    principal.may_be(listener.user.as_deref())?;
     let token = last_event_id(&headers).or_else(|| listener.resume.clone());
     let (missed, receiver) = shared.messages.listen(token.as_deref());
     shared.counters.sse.fetch_add(1, Ordering::Relaxed);
@@ -173,6 +174,7 @@ pub async fn listen(
         missed,
         receiver,
         stopping,
+        principal,
         began: false,
         ended: false,
     };
@@ -185,6 +187,7 @@ struct Stream {
     missed: VecDeque<Arc<Posted>>,
     receiver: broadcast::Receiver<Arc<Posted>>,
     stopping: watch::Receiver<bool>,
+    principal: Principal,
     began: bool,
     ended: bool,
 }
@@ -196,6 +199,30 @@ impl Drop for Stream {
 }
 
 impl Stream {
+    /// A message, if it may be sent.
+    fn told(self, posted: &Posted) -> (Result<Bytes, std::io::Error>, Self) {
+        if self.principal.has_ended(Instant::now()) {
+            return self.end(&Closed::Expired);
+        }
+        let audit = &self.principal.place().audit;
+        let shown = match audit.notes(Event::Sent) && audit.notes_rows() {
+            true => vec![serde_json::to_vec(&posted.message.data).unwrap_or_default()],
+            false => Vec::new(),
+        };
+        match audit.note(Event::Sent, &self.principal, NAME, "MESSAGE", sent(1, &shown)) {
+            Ok(()) => (Ok(posted.text.clone()), self),
+            Err(_) => self.end(&Closed::NotNoted),
+        }
+    }
+
+    /// The end, and why.
+    fn end(mut self, why: &Closed) -> (Result<Bytes, std::io::Error>, Self) {
+        self.ended = true;
+        let mut text = Vec::new();
+        frame(&mut text, "end", None, end(why).as_bytes());
+        (Ok(Bytes::from(text)), self)
+    }
+
     async fn next(mut self) -> Option<(Result<Bytes, std::io::Error>, Self)> {
         if self.ended {
             return None;
@@ -207,26 +234,30 @@ impl Stream {
         }
         while let Some(posted) = self.missed.pop_front() {
             if posted.message.is_for(&self.listener) {
-                return Some((Ok(posted.text.clone()), self));
+                return Some(self.told(&posted));
             }
         }
         let heartbeat = Instant::now() + self.shared.options.heartbeat;
         loop {
+            let until = self.principal.ends().map_or(heartbeat, |ends| ends.min(heartbeat));
             let mut text = Vec::new();
+            if self.principal.has_ended(Instant::now()) {
+                return Some(self.end(&Closed::Expired));
+            }
             tokio::select! {
                 got = self.receiver.recv() => match got {
                     Ok(posted) if !posted.message.is_for(&self.listener) => continue,
-                    Ok(posted) => return Some((Ok(posted.text.clone()), self)),
+                    Ok(posted) => return Some(self.told(&posted)),
                     Err(RecvError::Lagged(count)) => {
                         frame(&mut text, "missed", None, format!("{{\"count\":{count}}}").as_bytes());
                     }
                     Err(RecvError::Closed) => return None,
                 },
-                _ = self.stopping.changed() => {
-                    self.ended = true;
-                    frame(&mut text, "end", None, b"{\"reason\":\"the server ends\"}");
-                }
-                () = tokio::time::sleep_until(heartbeat.into()) => text.extend_from_slice(b": \n\n"),
+                _ = self.stopping.changed() => return Some(self.end(&Closed::Ended)),
+                () = tokio::time::sleep_until(until.into()) => match Instant::now() < heartbeat {
+                    true => continue,
+                    false => text.extend_from_slice(b": \n\n"),
+                },
             }
             return Some((Ok(Bytes::from(text)), self));
         }

@@ -344,4 +344,12 @@ fn server(page: &mut Page, shared: &Shared) {
         "GraphQL operations.",
         &counters.graphql,
     );
+    if let Some((written, missed)) = shared.audit.counts() {
+        let name = "eventflux_server_audit_written_total";
+        page.family(name, "counter", "Events that are in the audit.");
+        page.sample(name, "", written);
+        let name = "eventflux_server_audit_missed_total";
+        page.family(name, "counter", "Events that could not be noted in the audit.");
+        page.sample(name, "", missed);
+    }
 }

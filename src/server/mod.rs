@@ -4,7 +4,7 @@
 //! server depends on the app and never the other way round: it watches relations ([`live`]), asks on-demand queries, and sends into
 //! inputs. `feat/server/README.md` says why it is built like this and what it costs.
 
-pub mod access;
+mod access;
 mod audit;
 mod body;
 mod counters;
@@ -59,8 +59,9 @@ pub(crate) struct Shared {
     schema: Option<graphql::Api>,
     counters: Counters,
     /// Where it is noted who did what.
-    #[allow(dead_code)]
     audit: audit::Audit,
+    /// Who may come in; without, everybody.
+    gate: Option<access::Gate>,
     /// Whether it is shutting down.
     stopping: watch::Receiver<bool>,
     started: Instant,
@@ -70,6 +71,13 @@ impl Shared {
     fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
+}
+
+/// The codes of all refusals and failures that clients are told of, whatever the protocol: the code, the HTTP status, and what it means.
+pub fn error_codes() -> impl Iterator<Item = (&'static str, u16, &'static str)> {
+    failure::ERRORS
+        .iter()
+        .map(|(_, code, status, meaning)| (*code, status.as_u16(), *meaning))
 }
 
 /// A running server. Dropping it shuts it down.
@@ -176,14 +184,27 @@ impl Server {
         for name in options.publish.iter().filter(|name| *name != messages::NAME) {
             app.stream(name)?;
         }
+        let hub = Hub::new(app.clone(), limits);
+        let there = access::There {
+            exposed: &exposed,
+            publish: &options.publish,
+            hub: &hub,
+        };
+        let gate = options
+            .auth
+            .as_ref()
+            .map(|auth| access::Gate::new(auth, there))
+            .transpose()?;
+        let audit = audit::Audit::new(options.audit.as_ref())?;
         let (stop, stopping) = watch::channel(false);
         let shared = Arc::new(Shared {
             app: app.clone(),
-            hub: Hub::new(app.clone(), limits),
+            hub,
             schema: graphql::Api::new(&exposed, &options)?,
             messages: Messages::new(options.replay.min(10_000)),
             counters: Counters::default(),
-            audit: audit::Audit,
+            audit,
+            gate,
             started: Instant::now(),
             triggers,
             exposed,
@@ -205,13 +226,13 @@ impl Server {
         let address = listener
             .local_addr()
             .map_err(|error| Error::io("the server's address", error))?;
-        if !address.ip().is_loopback() {
-            tracing::warn!(
-                %address,
-                "the server is reachable from other machines and nobody has to sign in: whoever reaches it sees all that is exposed, \
-                 and sends into all that is named in [server] publish. Bind it to 127.0.0.1, or put a proxy that knows its users before it"
-            );
-        }
+        warn_of(&shared, address);
+        let keys = shared.clone();
+        runtime.spawn(async move {
+            if let Some(gate) = &keys.gate {
+                gate.keep_keys().await;
+            }
+        });
         runtime.spawn(http::serve(shared.clone(), listener, tls));
         Ok(Server {
             runtime: Some(runtime),
@@ -249,6 +270,27 @@ impl Server {
             }
         });
         runtime.shutdown_timeout(Duration::from_millis(100));
+        shared.audit.flush();
+    }
+}
+
+/// Says what is not safe where others reach it.
+fn warn_of(shared: &Shared, address: SocketAddr) {
+    if address.ip().is_loopback() {
+        return;
+    }
+    match (&shared.gate, &shared.options.tls) {
+        (None, _) => tracing::warn!(
+            %address,
+            "the server is reachable from other machines and nobody has to sign in: whoever reaches it sees all that is exposed, \
+             and sends into all that is named in [server] publish. Bind it to 127.0.0.1, or set [server.auth]"
+        ),
+        (Some(_), None) => tracing::warn!(
+            %address,
+            "the server is reachable from other machines without TLS: whoever is between reads the tokens and keys of its clients. Set \
+             tls.cert and tls.key, or put a proxy before it that has them"
+        ),
+        (Some(_), Some(_)) => {}
     }
 }
 

@@ -38,6 +38,10 @@ pub mod close {
     pub const GOING_AWAY: u16 = 1001;
     /// The client sent what is not read.
     pub const UNSUPPORTED: u16 = 1003;
+    /// It has to sign in, or what it signs in with is not good.
+    pub const UNAUTHORIZED: u16 = 4401;
+    /// What it signed in with is over: it may come back with something new.
+    pub const FORBIDDEN: u16 = 4403;
 }
 
 /// What is spoken.
@@ -56,6 +60,11 @@ pub trait Dialect: Send + Sized {
 
     /// When the client must have said something, with what it is told if it has not.
     fn deadline(&self) -> Option<(Instant, u16, &'static str)> {
+        None
+    }
+
+    /// What the client is told before the connection is ended for what went wrong, if the protocol has a message for that.
+    fn farewell(&self, _failure: &Failure) -> Option<Message> {
         None
     }
 
@@ -133,6 +142,15 @@ impl<S> Core<S> {
             working: 0,
             rate,
         }
+    }
+
+    /// Signs in: from now on the client is who has that. *Errors.* Why it is not good.
+    pub async fn sign_in(&mut self, credential: &str) -> Result<(), Failure> {
+        if let Some(gate) = &self.shared.gate {
+            let at = self.principal.place().clone();
+            self.principal = gate.sign_in(credential, at).await?;
+        }
+        Ok(())
     }
 
     /// Sends a text.
@@ -225,6 +243,13 @@ pub async fn serve<D: Dialect>(mut socket: WebSocket, mut dialect: D, mut core: 
                 return;
             }
         }
+        if core.principal.has_ended(Instant::now()) && core.closing.is_none() {
+            let failure = Failure::new(Kind::TokenExpired, "the token has expired");
+            core.out.extend(dialect.farewell(&failure));
+            // Whether it hears that or not.
+            let _ = write(&mut socket, &mut core.out).await;
+            core.close(close::FORBIDDEN, failure.kind.code());
+        }
         if core.shared.is_stopping() && core.subs.is_empty() && core.working == 0 {
             core.close(close::GOING_AWAY, "the server ends");
         }
@@ -241,6 +266,7 @@ pub async fn serve<D: Dialect>(mut socket: WebSocket, mut dialect: D, mut core: 
         let dues = core.subs.values().filter_map(|(paced, _)| paced.due());
         until = dues
             .chain(dialect.deadline().map(|(at, ..)| at))
+            .chain(core.principal.ends())
             .fold(until, Instant::min);
         tokio::select! {
             message = socket.recv() => {

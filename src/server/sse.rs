@@ -7,7 +7,7 @@
 //! | `ready` | all rows have been told | the same |
 //! | `changes` | a list of changes, if `every` or `max_rows` is asked for | of the last |
 //! | `missed` | `{"count":n}` | |
-//! | `end` | `{"reason":"…"}`: nothing more comes on this connection | |
+//! | `end` | `{"reason":"…","code":"…"}`: nothing more comes on this connection | |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -52,7 +52,7 @@ pub async fn events(
     let pace = wanted.pace()?;
     let batches = wanted.every.is_some() || wanted.max_rows.is_some();
     let subscribed = wanted.subscribe(&shared.hub, exposed, &principal, shared.options.queue, wake.clone());
-    let paced = Paced::new(subscribed.await?, pace);
+    let paced = Paced::new(subscribed.await?, pace, &principal, &exposed.relation.name);
     shared.counters.sse.fetch_add(1, Ordering::Relaxed);
     let heartbeat = Instant::now() + shared.options.heartbeat;
     let stream = Stream {
@@ -110,7 +110,8 @@ impl Stream {
                 self.heartbeat = Instant::now() + self.shared.options.heartbeat;
                 return Some((Ok(Bytes::from(text)), self));
             }
-            let until = self.paced.due().map_or(self.heartbeat, |due| due.min(self.heartbeat));
+            let times = [self.paced.due(), self.paced.ends()].into_iter().flatten();
+            let until = times.fold(self.heartbeat, Instant::min);
             tokio::select! {
                 // What comes before it is due is seen when it is.
                 () = self.wake.notified(), if self.paced.due().is_none_or(|due| due <= Instant::now()) => {}
@@ -196,13 +197,9 @@ fn element(list: &mut Vec<u8>, text: &[u8]) {
     list.extend_from_slice(text);
 }
 
-fn end(why: &Closed) -> String {
-    let reason = match why {
-        Closed::TooSlow => "too slow",
-        Closed::Ended => "the server ends",
-        Closed::Failed(_) => "failed",
-    };
-    format!("{{\"reason\":\"{reason}\"}}")
+/// What an `end` says.
+pub fn end(why: &Closed) -> String {
+    format!("{{\"reason\":\"{}\",\"code\":\"{}\"}}", why.reason(), why.kind().code())
 }
 
 /// One event. Lines of the data are lines of data.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::State;
@@ -19,7 +19,7 @@ use super::http::{Answer as HttpAnswer, is_allowed_origin};
 use super::live::{Closed, Item, Joined};
 use super::pace::Paced;
 use super::query::{Ask, rows};
-use super::socket::{self, Answer, Core, Dialect};
+use super::socket::{self, Answer, Core, Dialect, close};
 use super::{Shared, live};
 
 /// The bytes that wait to be read; so few that ten thousand clients fit.
@@ -45,22 +45,27 @@ pub async fn upgrade(
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> HttpAnswer {
     let upgrade = upgrade.map_err(|error| Failure::bad(error.body_text()))?;
-    begin(shared, &headers, upgrade, |upgrade, shared| {
+    begin(shared, &principal.clone(), &headers, upgrade, |upgrade, shared| {
+        let json = Json {
+            until: Instant::now() + shared.options.request_timeout,
+            signed_in: principal.is_known(),
+        };
         let core = Core::new(shared, principal);
-        upgrade.on_upgrade(move |socket| socket::serve(socket, Json, core))
+        upgrade.on_upgrade(move |socket| socket::serve(socket, json, core))
     })
 }
 
 /// Begins a WebSocket, within the limits.
 pub fn begin(
     shared: Arc<Shared>,
+    principal: &Principal,
     headers: &HeaderMap,
     upgrade: WebSocketUpgrade,
     serve: impl FnOnce(WebSocketUpgrade, Arc<Shared>) -> Response,
 ) -> Result<Response, Failure> {
     if !is_allowed_origin(&shared, headers) {
         let message = "pages of this origin may not connect: [server] cors.origins says which may";
-        return Err(Failure::new(Kind::Forbidden, message));
+        return Err(principal.refused("", message));
     }
     if shared.is_stopping() {
         return Err(Failure::new(Kind::Unavailable, "the server is about to end"));
@@ -77,6 +82,11 @@ pub fn begin(
 #[derive(serde::Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Said {
+    Authenticate {
+        id: Option<String>,
+        token: Option<String>,
+        key: Option<String>,
+    },
     Subscribe {
         id: String,
         stream: String,
@@ -152,7 +162,11 @@ impl From<Wants> for Wanted {
 }
 
 /// The dialect.
-struct Json;
+struct Json {
+    /// When the client must have signed in.
+    until: Instant,
+    signed_in: bool,
+}
 
 /// What is known of a subscription.
 enum Sub {
@@ -177,6 +191,7 @@ impl Dialect for Json {
     async fn receive(&mut self, core: &mut Core<Sub>, text: &str) {
         let said: Said = match serde_json::from_str(text) {
             Ok(said) => said,
+            Err(_) if !self.signed_in => return nobody(core, None),
             Err(error) => {
                 // Its id, if that at least can be read.
                 let id = serde_json::from_str::<Value>(text)
@@ -188,9 +203,15 @@ impl Dialect for Json {
             }
         };
         let id = said.id().unwrap_or_default().to_string();
-        let outcome = match id.len() > MAX_ID {
-            true => Err(Failure::bad(format!("an id has {MAX_ID} bytes at most"))),
-            false => act(core, said).await,
+        if !self.signed_in && !matches!(said, Said::Authenticate { .. }) {
+            return nobody(core, said.id());
+        }
+        let outcome = match (id.len() > MAX_ID, said) {
+            (true, _) => Err(Failure::bad(format!("an id has {MAX_ID} bytes at most"))),
+            (false, Said::Authenticate { id, token, key }) => {
+                return self.authenticate(core, id.as_deref(), token.or(key)).await;
+            }
+            (false, said) => act(core, said).await,
         };
         if let Err(failure) = outcome {
             core.rejected();
@@ -209,6 +230,52 @@ impl Dialect for Json {
     fn heartbeat(&self) -> Message {
         Message::Text(r#"{"type":"heartbeat"}"#.into())
     }
+
+    fn deadline(&self) -> Option<(Instant, u16, &'static str)> {
+        (!self.signed_in).then_some((self.until, close::UNAUTHORIZED, "UNAUTHENTICATED"))
+    }
+
+    fn farewell(&self, failure: &Failure) -> Option<Message> {
+        Some(Message::Text(error_of(None, failure).into()))
+    }
+}
+
+impl Json {
+    /// Signs in, or ends the connection.
+    async fn authenticate(&mut self, core: &mut Core<Sub>, id: Option<&str>, credential: Option<String>) {
+        if self.signed_in {
+            core.rejected();
+            return core.send(error_of(id, &Failure::bad("somebody has signed in already")));
+        }
+        let outcome = match credential {
+            Some(credential) => core.sign_in(&credential).await,
+            None => Err(Failure::new(Kind::Unauthenticated, "sign in with 'token' or 'key'")),
+        };
+        match outcome {
+            Ok(()) => {
+                self.signed_in = true;
+                let name = core.principal.name().to_string();
+                core.send(json!({"type": "authenticated", "id": id, "name": name}).to_string());
+            }
+            Err(failure) => {
+                core.rejected();
+                core.send(error_of(id, &failure));
+                core.close(close::UNAUTHORIZED, failure.kind.code());
+            }
+        }
+    }
+}
+
+/// Ends a connection whose client should have signed in first.
+fn nobody(core: &mut Core<Sub>, id: Option<&str>) {
+    let failure = Failure::new(
+        Kind::Unauthenticated,
+        "sign in first: {\"type\":\"authenticate\",\"token\":\"…\"}",
+    );
+    core.principal.note_refusal("", &failure);
+    core.rejected();
+    core.send(error_of(id, &failure));
+    core.close(close::UNAUTHORIZED, failure.kind.code());
 }
 
 impl Said {
@@ -219,7 +286,7 @@ impl Said {
             | Said::Publish { id, .. }
             | Said::Query { id, .. }
             | Said::Request { id, .. } => Some(id),
-            Said::Ping { id } => id.as_deref(),
+            Said::Ping { id } | Said::Authenticate { id, .. } => id.as_deref(),
         }
     }
 }
@@ -230,6 +297,8 @@ fn error_of(id: Option<&str>, failure: &Failure) -> String {
 
 async fn act(core: &mut Core<Sub>, said: Said) -> Result<(), Failure> {
     match said {
+        // Before anything else.
+        Said::Authenticate { .. } => Ok(()),
         Said::Ping { id } => {
             core.send(json!({"type": "pong", "id": id}).to_string());
             Ok(())
@@ -271,7 +340,7 @@ async fn act(core: &mut Core<Sub>, said: Said) -> Result<(), Failure> {
             let exposed = find(&core.shared.exposed, &stream, |by| by.websocket)?.clone();
             let ask = Ask {
                 filter,
-                order_by: orders(&exposed, &order_by)?,
+                order_by: orders(&exposed, &core.principal, &order_by)?,
                 limit,
                 offset,
             };
@@ -305,7 +374,8 @@ async fn subscribe(core: &mut Core<Sub>, id: String, stream: &str, wanted: &Want
             core.wake.clone(),
         )
         .await?;
-    core.subs.insert(id, (Paced::new(subscriber, pace), sub));
+    let paced = Paced::new(subscriber, pace, &core.principal, &exposed.relation.name);
+    core.subs.insert(id, (paced, sub));
     core.wake.notify_one();
     Ok(())
 }
@@ -316,14 +386,14 @@ async fn last(answers: &async_channel::Sender<Answer>, message: String) {
 }
 
 /// `price DESC, symbol`.
-fn orders(exposed: &super::exposed::Exposed, text: &str) -> Result<Vec<(usize, bool)>, Failure> {
+fn orders(exposed: &super::exposed::Exposed, principal: &Principal, text: &str) -> Result<Vec<(usize, bool)>, Failure> {
     let one = |part: &str| {
         let (name, descending) = match part.rsplit_once(' ') {
             Some((name, word)) if word.eq_ignore_ascii_case("desc") => (name.trim(), true),
             Some((name, word)) if word.eq_ignore_ascii_case("asc") => (name.trim(), false),
             _ => (part, false),
         };
-        Ok((exposed.column(name)?, descending))
+        Ok((exposed.column(name, principal)?, descending))
     };
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     parts.map(one).collect()
@@ -377,7 +447,7 @@ impl Publish {
     fn new<S>(core: &Core<S>, stream: &str) -> Result<Self, Failure> {
         if !core.shared.options.publish.iter().any(|name| name == stream) {
             let message = format!("nothing is sent into '{stream}' from here: [server] publish says what may be");
-            return Err(Failure::new(Kind::Forbidden, message));
+            return Err(core.principal.refused(stream, &message));
         }
         access::may(&core.principal, Action::Publish, stream)?;
         Ok(Publish {
@@ -416,7 +486,7 @@ async fn request(
 ) -> Result<(), Failure> {
     let input = Publish::new(core, stream)?;
     let exposed = find(&core.shared.exposed, reply, |by| by.websocket)?;
-    exposed.column(REQUEST_ID)?;
+    exposed.column(REQUEST_ID, &core.principal)?;
     let timeout = every(timeout)?.unwrap_or(REQUEST);
     row.insert(REQUEST_ID.to_string(), Value::String(id.clone()));
     let wanted = Wanted {
@@ -503,12 +573,8 @@ fn changes_text(id: &str, changes: &str, token: Option<&str>) -> String {
 }
 
 fn complete(id: &str, why: &Closed) -> String {
-    let reason = match why {
-        Closed::TooSlow => "too slow",
-        Closed::Ended => "the server ends",
-        Closed::Failed(_) => "failed",
-    };
-    format!(r#"{{"type":"complete","id":{id},"reason":"{reason}"}}"#)
+    let (reason, code) = (why.reason(), why.kind().code());
+    format!(r#"{{"type":"complete","id":{id},"reason":"{reason}","code":"{code}"}}"#)
 }
 
 fn element(list: &mut String, text: &[u8]) {

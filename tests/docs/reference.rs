@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use eventflux::config::access::ACCESS_OPTIONS;
 use eventflux::config::app_options::APP_OPTIONS;
 use eventflux::config::options::OptionSpec;
 use eventflux::config::server::SERVER_OPTIONS;
@@ -67,6 +68,7 @@ fn sections() -> Vec<(String, String)> {
     let mut sections = vec![
         ("The app".to_string(), table("", APP_OPTIONS)),
         ("The server".to_string(), table("", SERVER_OPTIONS)),
+        ("Who may do what on the server".to_string(), table("", ACCESS_OPTIONS)),
         ("Streams".to_string(), table("", STREAM_OPTIONS)),
         ("Tables".to_string(), table("", TABLE_OPTIONS)),
     ];

@@ -14,11 +14,12 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::subscription::{Payloads, failed, kind_of};
+use super::subscription::{Payloads, end, failed, kind_of};
 use super::{Api, Asked, socket};
 use crate::server::access::Principal;
 use crate::server::failure::{Failure, Kind};
 use crate::server::http::Answer;
+use crate::server::live::Closed;
 use crate::server::pace::Paced;
 use crate::server::sse::{answer, frame};
 use crate::server::websocket::begin;
@@ -46,7 +47,7 @@ pub async fn get(
     api(&shared)?;
     if headers.contains_key(header::UPGRADE) {
         let upgrade = upgrade.map_err(|error| Failure::bad(error.body_text()))?;
-        return begin(shared, &headers, upgrade, |upgrade, shared| {
+        return begin(shared, &principal.clone(), &headers, upgrade, |upgrade, shared| {
             socket::upgrade(upgrade, shared, principal)
         });
     }
@@ -131,13 +132,14 @@ async fn respond(shared: Arc<Shared>, principal: Principal, headers: &HeaderMap,
         return Err(Failure::new(Kind::Unavailable, "the server is about to end"));
     }
     let wake = Arc::new(Notify::new());
-    let begun = match api.subscribe(&shared, &principal, request, wake.clone()).await {
+    let paced = match api.subscribe(&shared, &principal, request, wake.clone()).await {
         Ok(begun) => begun,
         Err(errors) => return Ok(once(&json!({ "errors": errors }))),
     };
+    let (paced, payloads) = paced;
     let stream = Stream {
-        paced: Paced::new(begun.subscriber, begun.pace),
-        payloads: begun.payloads,
+        paced,
+        payloads,
         wake,
         ended: false,
         shared,
@@ -173,14 +175,19 @@ impl Stream {
             let ended = self
                 .payloads
                 .of(items, |payload| frame(&mut text, "next", None, payload.as_bytes()));
-            if ended.is_some() {
+            if let Some(why) = &ended {
                 self.ended = true;
+                if *why != Closed::Ended {
+                    let errors = json!({ "errors": failed(&end(why)) }).to_string();
+                    frame(&mut text, "next", None, errors.as_bytes());
+                }
                 frame(&mut text, "complete", None, b"");
             }
             if !text.is_empty() {
                 return Some((Ok(Bytes::from(text)), self));
             }
-            let until = self.paced.due().map_or(heartbeat, |due| due.min(heartbeat));
+            let times = [self.paced.due(), self.paced.ends()].into_iter().flatten();
+            let until = times.fold(heartbeat, Instant::min);
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep_until(until.into()) => {

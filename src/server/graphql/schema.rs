@@ -16,7 +16,7 @@ use async_graphql::{ErrorExtensions, Value};
 
 use super::condition::condition;
 use super::names::{graphql_name, type_name};
-use super::subscription::note;
+use super::subscription::{check_selected, note};
 use super::triggers;
 use crate::catalog::types;
 use crate::config::server::ServerOptions;
@@ -243,10 +243,13 @@ fn order_type(exposed: &Exposed, name: &str) -> InputObject {
 }
 
 fn relations(names: &[String]) -> Field {
-    let names: Vec<Value> = names.iter().map(|name| Value::from(graphql_name(name))).collect();
+    let names = names.to_vec();
     let kind = TypeRef::named_nn_list_nn(TypeRef::STRING);
-    let field = Field::new("_relations", kind, move |_| {
-        FieldFuture::from_value(Some(Value::List(names.clone())))
+    let field = Field::new("_relations", kind, move |context| {
+        let principal = context.data::<Principal>();
+        let seen = |name: &&String| principal.as_ref().is_ok_and(|principal| principal.sees(name));
+        let seen = names.iter().filter(seen).map(|name| Value::from(graphql_name(name)));
+        FieldFuture::from_value(Some(Value::List(seen.collect())))
     });
     field.description("What may be subscribed to.")
 }
@@ -269,6 +272,7 @@ fn resolve_rows(context: ResolverContext<'_>, exposed: Arc<Exposed>, style: Styl
     FieldFuture::new(async move {
         let shared = context.data::<Arc<Shared>>()?;
         let principal = context.data::<Principal>()?;
+        check_selected(&context.field(), &exposed, principal).map_err(|failure| graphql_error(&failure))?;
         let ask = ask(&exposed, &context.args)?;
         let batches = rows(shared, principal, &exposed, &ask).await;
         let batches = batches.map_err(|failure| graphql_error(&failure))?;

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 
 use super::Asked;
 use super::http::api;
-use super::subscription::{Payloads, failed, kind_of};
+use super::subscription::{Payloads, end, failed, kind_of};
 use crate::server::Shared;
-use crate::server::access::Principal;
+use crate::server::access::{Principal, in_payload};
 use crate::server::failure::{Failure, Kind};
 use crate::server::live::{Closed, Item};
 use crate::server::pace::Paced;
-use crate::server::socket::{Answer, Core, Dialect, serve};
+use crate::server::socket::{Answer, Core, Dialect, close, serve};
 
 /// The protocol of today.
 const TRANSPORT: &str = "graphql-transport-ws";
@@ -93,6 +93,9 @@ impl Dialect for GraphQl {
                 core.close(code::TOO_MANY, "Too many initialisation requests")
             }
             ("connection_init", _) => {
+                if let Err(failure) = signed_in(core, &said.payload).await {
+                    return self.refuse(core, &failure);
+                }
                 self.acknowledged = true;
                 core.send(r#"{"type":"connection_ack"}"#);
                 if self.protocol == Protocol::Legacy {
@@ -135,11 +138,7 @@ impl Dialect for GraphQl {
             None => return false,
             Some(Closed::Ended) => {}
             Some(why) => {
-                let failure = match why {
-                    Closed::TooSlow => Failure::new(Kind::TooMany, "the client is too slow"),
-                    _ => Failure::new(Kind::Internal, "the subscription failed"),
-                };
-                out.push(Message::Text(self.error(&id, &failed(&failure)).into()));
+                out.push(Message::Text(self.error(&id, &failed(&end(&why))).into()));
                 if self.protocol == Protocol::Transport {
                     // An error is the end.
                     return true;
@@ -166,7 +165,42 @@ impl Dialect for GraphQl {
     }
 }
 
+/// Signs in with what the client begins with, if it is not known yet or says something.
+async fn signed_in(core: &mut Core<Payloads>, payload: &Value) -> Result<(), Failure> {
+    if core.shared.gate.is_none() {
+        return Ok(());
+    }
+    match in_payload(payload) {
+        Ok(Some(credential)) => core.sign_in(&credential).await,
+        Ok(None) if core.principal.is_known() => Ok(()),
+        Ok(None) => {
+            let message = "sign in: with \"Authorization\" in the payload of connection_init, or as a header";
+            let failure = Failure::new(Kind::Unauthenticated, message);
+            core.principal.note_refusal("", &failure);
+            Err(failure)
+        }
+        Err(failure) => {
+            core.principal.note_refusal("", &failure);
+            Err(failure)
+        }
+    }
+}
+
 impl GraphQl {
+    /// Ends a connection that nobody has signed in on. Who has a token that is over may come back with another.
+    fn refuse(&self, core: &mut Core<Payloads>, failure: &Failure) {
+        core.rejected();
+        if self.protocol == Protocol::Legacy {
+            let payload = &failed(failure)[0];
+            core.send(json!({"type": "connection_error", "payload": payload}).to_string());
+        }
+        let code = match failure.kind {
+            Kind::TokenExpired => close::FORBIDDEN,
+            _ => close::UNAUTHORIZED,
+        };
+        core.close(code, failure.kind.code());
+    }
+
     /// An error of an operation; `id` is JSON.
     fn error(&self, id: &str, errors: &Value) -> String {
         match self.protocol {
@@ -220,11 +254,10 @@ impl GraphQl {
         core.admits(id).map_err(|failure| failed(&failure))?;
         let shared = core.shared.clone();
         let api = api(&shared).map_err(|failure| failed(&failure))?;
-        let begun = api
+        let subscription = api
             .subscribe(&shared, &core.principal, request, core.wake.clone())
             .await?;
-        let paced = Paced::new(begun.subscriber, begun.pace);
-        core.subs.insert(id.to_string(), (paced, begun.payloads));
+        core.subs.insert(id.to_string(), subscription);
         core.wake.notify_one();
         Ok(())
     }

@@ -15,10 +15,11 @@ use super::Api;
 use super::names::{graphql_name, type_name};
 use super::schema::graphql_error;
 use crate::server::Shared;
-use crate::server::access::{self, Action, Principal, both};
+use crate::server::access::{self, Action, Principal};
 use crate::server::exposed::{Exposed, MAX_ROWS, Pace, every};
-use crate::server::failure::Failure;
-use crate::server::live::{DataMember, Item, Member, Selection, Style, Subscribe, Subscriber, Token};
+use crate::server::failure::{Failure, Kind};
+use crate::server::live::{Closed, DataMember, Item, Member, Selection, Style, Subscribe, Token};
+use crate::server::pace::Paced;
 
 /// What a document asks for.
 pub struct Noted {
@@ -68,6 +69,8 @@ pub fn note(
             },
         }
     };
+    check_selected(&field, exposed, context.data::<Principal>()?).map_err(|failure| graphql_error(&failure))?;
+    let hidden = exposed.hidden(context.data::<Principal>()?);
     let policy = context.args.get("policy").filter(|value| !value.is_null());
     let policy = policy
         .map(|value| value.enum_name().map(|name| name.replace('_', "-")))
@@ -76,7 +79,7 @@ pub fn note(
     let snapshot = snapshot.map(|value| value.boolean()).transpose()?;
     let noted = Noted {
         filter,
-        selection: selection(&field, exposed, style),
+        selection: selection(&field, exposed, style, hidden),
         policy,
         queue: count("queue")?,
         rows: snapshot.unwrap_or(true),
@@ -97,7 +100,25 @@ pub fn note(
     Ok(())
 }
 
-fn selection(field: &SelectionField<'_>, exposed: &Exposed, style: Style) -> Selection {
+/// Refuses columns that somebody may not see, at whatever depth they are selected.
+pub fn check_selected(field: &SelectionField<'_>, exposed: &Exposed, principal: &Principal) -> Result<(), Failure> {
+    let hidden = access::hidden(principal, &exposed.relation.name);
+    if hidden.is_empty() {
+        return Ok(());
+    }
+    for selected in field.selection_set() {
+        let asked = hidden.names().find(|column| graphql_name(column) == selected.name());
+        if let Some(column) = asked {
+            exposed.column(column, principal)?;
+        }
+        if selected.name() == "data" {
+            check_selected(&selected, exposed, principal)?;
+        }
+    }
+    Ok(())
+}
+
+fn selection(field: &SelectionField<'_>, exposed: &Exposed, style: Style, hidden: Vec<usize>) -> Selection {
     let name = type_name(&exposed.relation.name);
     let response = |field: &SelectionField<'_>| field.alias().unwrap_or(field.name()).to_string();
     let data = |field: &SelectionField<'_>| {
@@ -142,6 +163,7 @@ fn selection(field: &SelectionField<'_>, exposed: &Exposed, style: Style) -> Sel
         members: together,
         names: exposed.columns().map(graphql_name).collect(),
         key: exposed.relation.key.clone(),
+        hidden,
         token: String::new(),
     }
 }
@@ -169,24 +191,27 @@ pub fn kind_of(request: &mut Request) -> Result<OperationType, Value> {
     Ok(found.map_or(OperationType::Query, |(_, operation)| operation.node.ty))
 }
 
-/// Errors as they stand in a response.
-pub fn errors(errors: Vec<async_graphql::ServerError>) -> Value {
+/// Errors as they stand in a response, each with its code: what has none is the document's fault.
+pub fn errors(mut errors: Vec<async_graphql::ServerError>) -> Value {
+    errors.iter_mut().for_each(with_code);
     serde_json::to_value(errors).unwrap_or_default()
+}
+
+fn with_code(error: &mut async_graphql::ServerError) {
+    let extensions = error.extensions.get_or_insert_default();
+    if extensions.get("code").is_none() {
+        extensions.set("code", Kind::BadRequest.code());
+    }
+}
+
+/// Why a subscription has ended, as a failure.
+pub fn end(why: &Closed) -> Failure {
+    Failure::new(why.kind(), why.reason())
 }
 
 /// A failure as an error stands in a response.
 pub fn failed(failure: &Failure) -> Value {
     json!([{"message": failure.message, "extensions": {"code": failure.kind.code()}}])
-}
-
-/// A subscription that runs.
-pub struct Begun {
-    /// The subscription.
-    pub subscriber: Subscriber,
-    /// How often it is told.
-    pub pace: Pace,
-    /// How it is told.
-    pub payloads: Payloads,
 }
 
 /// Makes payloads of items.
@@ -203,7 +228,9 @@ impl Api {
     pub async fn execute(&self, shared: &Arc<Shared>, principal: &Principal, request: Request) -> Value {
         shared.counters.graphql.fetch_add(1, Ordering::Relaxed);
         let request = request.data(shared.clone()).data(principal.clone());
-        serde_json::to_value(self.schema.execute(request).await).unwrap_or_default()
+        let mut response = self.schema.execute(request).await;
+        response.errors.iter_mut().for_each(with_code);
+        serde_json::to_value(response).unwrap_or_default()
     }
 
     /// Begins a subscription. *Errors.* As they stand in a response.
@@ -213,7 +240,7 @@ impl Api {
         principal: &Principal,
         request: Request,
         wake: Arc<Notify>,
-    ) -> Result<Begun, Value> {
+    ) -> Result<(Paced, Payloads), Value> {
         shared.counters.graphql.fetch_add(1, Ordering::Relaxed);
         let slot = Slot::default();
         let request = request.data(slot.clone()).data(principal.clone());
@@ -234,12 +261,17 @@ impl Api {
 }
 
 impl Noted {
-    async fn begin(self, shared: &Arc<Shared>, principal: &Principal, wake: Arc<Notify>) -> Result<Begun, Failure> {
+    async fn begin(
+        self,
+        shared: &Arc<Shared>,
+        principal: &Principal,
+        wake: Arc<Notify>,
+    ) -> Result<(Paced, Payloads), Failure> {
         let name = &self.exposed.relation.name;
         access::may(principal, Action::Subscribe, name)?;
-        let filter = both(&self.filter, &access::row_filter(principal, name).unwrap_or_default());
+        access::allowed_filter(&shared.hub, principal, &self.exposed, &self.filter)?;
         let subscribe = Subscribe {
-            filter,
+            filter: access::restricted(principal, name, &self.filter),
             selection: self.selection,
             policy: self.exposed.policy(self.policy.as_deref())?,
             queue: self.queue.unwrap_or(shared.options.queue),
@@ -248,21 +280,18 @@ impl Noted {
             wake,
         };
         let subscriber = shared.hub.subscribe(&self.exposed.relation, subscribe).await?;
-        Ok(Begun {
-            subscriber,
-            pace: self.pace,
-            payloads: Payloads {
-                head: format!("\"data\":{{\"{}\":", self.key),
-                batch: self.batch,
-                missed: 0,
-            },
-        })
+        let payloads = Payloads {
+            head: format!("\"data\":{{\"{}\":", self.key),
+            batch: self.batch,
+            missed: 0,
+        };
+        Ok((Paced::new(subscriber, self.pace, principal, name), payloads))
     }
 }
 
 impl Payloads {
     /// The payloads of items, in order, each handed to `tell`. Why the subscription has ended, if it has.
-    pub fn of(&mut self, items: Vec<Item>, mut tell: impl FnMut(String)) -> Option<crate::server::live::Closed> {
+    pub fn of(&mut self, items: Vec<Item>, mut tell: impl FnMut(String)) -> Option<Closed> {
         let mut list = String::new();
         let mut ended = None;
         for item in items {

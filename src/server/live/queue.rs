@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::selection::Message;
 use super::snapshot::Snapshot;
+use crate::server::failure::Kind;
 
 /// What happens when a subscriber does not keep up and its queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +46,34 @@ pub enum Closed {
     Ended,
     /// The relation's rows cannot be read, or another error.
     Failed(String),
+    /// What the client signed in with is over.
+    Expired,
+    /// What it is sent cannot be noted.
+    NotNoted,
+}
+
+impl Closed {
+    /// As clients are told.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Closed::TooSlow => "too slow",
+            Closed::Ended => "the server ends",
+            Closed::Failed(_) => "failed",
+            Closed::Expired => "the token has expired",
+            Closed::NotNoted => "the audit fails",
+        }
+    }
+
+    /// The error code.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Closed::TooSlow => Kind::TooSlow,
+            Closed::Ended => Kind::Unavailable,
+            Closed::Failed(_) => Kind::Internal,
+            Closed::Expired => Kind::TokenExpired,
+            Closed::NotNoted => Kind::AuditFailed,
+        }
+    }
 }
 
 /// How a subscription began.

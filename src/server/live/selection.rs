@@ -58,6 +58,8 @@ pub struct Selection {
     pub names: Vec<String>,
     /// The columns of the key; without one, all of them are.
     pub key: Vec<usize>,
+    /// The columns whose changes are not told of, nor that they changed.
+    pub hidden: Vec<usize>,
     /// What resume tokens begin with.
     pub token: String,
 }
@@ -83,6 +85,12 @@ impl Selection {
         }
         out.push(b'}');
         Ok(())
+    }
+
+    /// Whether a change is told at all: not if all that changed is hidden.
+    pub fn tells(&self, change: &Change) -> bool {
+        let is_seen = |column: usize| change.changed.has(column) && !self.hidden.contains(&column);
+        self.hidden.is_empty() || change.kind != Kind::Update || (0..self.names.len()).any(is_seen)
     }
 
     fn operation(&self, out: &mut Vec<u8>, kind: Kind) {
@@ -147,7 +155,8 @@ impl Selection {
     fn fields(&self, out: &mut Vec<u8>, change: &Change) {
         out.push(b'[');
         let mut first = true;
-        let changed = (0..self.names.len()).filter(|column| match change.kind {
+        let seen = (0..self.names.len()).filter(|column| !self.hidden.contains(column));
+        let changed = seen.filter(|column| match change.kind {
             Kind::Insert => true,
             Kind::Update => change.changed.has(*column),
             Kind::Delete => false,
@@ -171,6 +180,7 @@ pub fn rows_as_json(batch: &RecordBatch, style: Style) -> Result<Vec<Vec<u8>>> {
         style,
         members: Vec::new(),
         key: Vec::new(),
+        hidden: Vec::new(),
         token: String::new(),
         names,
     };

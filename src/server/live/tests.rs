@@ -66,6 +66,7 @@ fn selection() -> Selection {
         ],
         names,
         key: vec![0],
+        hidden: Vec::new(),
         token: String::new(),
     }
 }

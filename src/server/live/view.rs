@@ -198,7 +198,8 @@ impl View {
             let seen = commit.seen(feed.filter.as_ref());
             for (selection, queues) in &feed.channels {
                 let message = |change: &Arc<Change>| Message::new(change.clone(), selection.clone());
-                let messages: Vec<Arc<Message>> = seen.iter().map(message).collect();
+                let told = seen.iter().filter(|change| selection.tells(change));
+                let messages: Vec<Arc<Message>> = told.map(message).collect();
                 if messages.is_empty() {
                     continue;
                 }
@@ -239,7 +240,8 @@ impl View {
             && token.seq >= feed.complete_after
         {
             let selection = Arc::new(join.selection.clone());
-            let newer = feed.replay.iter().filter(|change| change.seq > token.seq);
+            let is_newer = |change: &&Arc<Change>| change.seq > token.seq && selection.tells(change);
+            let newer = feed.replay.iter().filter(is_newer);
             let newer: Vec<Arc<Message>> = newer
                 .map(|change| Message::new(change.clone(), selection.clone()))
                 .collect();

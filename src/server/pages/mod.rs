@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::Shared;
+use super::access::{self, Action, Principal};
 use super::exposed::find;
 use super::failure::{Failure, Kind};
 use super::http::Answer;
@@ -25,23 +27,38 @@ const STYLE: &str = "/*STYLE*/";
 const DATA: &str = "/*DATA*/null";
 
 /// `GET /`.
-pub async fn index(State(shared): State<Arc<Shared>>) -> Answer {
+pub async fn index(State(shared): State<Arc<Shared>>, Extension(principal): Extension<Principal>) -> Answer {
     let relation = |exposed: &Arc<super::exposed::Exposed>| {
         json!({
             "name": exposed.relation.name,
-            "columns": exposed.columns().collect::<Vec<_>>(),
+            "columns": seen(exposed, &principal),
             "graphql": exposed.by.graphql,
             "sse": exposed.by.sse,
             "websocket": exposed.by.websocket,
         })
     };
-    let relations: Vec<_> = shared.exposed.iter().map(relation).collect();
+    let relations = shared
+        .exposed
+        .iter()
+        .filter(|exposed| principal.sees(&exposed.relation.name));
+    let relations: Vec<_> = relations.map(relation).collect();
     page(&shared, INDEX, &json!(relations))
 }
 
+/// The columns that somebody sees.
+fn seen<'a>(exposed: &'a super::exposed::Exposed, principal: &Principal) -> Vec<&'a str> {
+    let hidden = access::hidden(principal, &exposed.relation.name);
+    exposed.columns().filter(|column| !hidden.has(column)).collect()
+}
+
 /// `GET /live/<stream>`.
-pub async fn live(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {
+pub async fn live(
+    State(shared): State<Arc<Shared>>,
+    Extension(principal): Extension<Principal>,
+    Path(name): Path<String>,
+) -> Answer {
     let exposed = find(&shared.exposed, &name, |by| by.sse)?;
+    access::may(&principal, Action::Subscribe, &name)?;
     let key: Vec<&str> = exposed
         .relation
         .key
@@ -50,7 +67,7 @@ pub async fn live(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -
         .collect();
     let data = json!({
         "name": name,
-        "columns": exposed.columns().collect::<Vec<_>>(),
+        "columns": seen(exposed, &principal),
         "key": key,
         "rows": exposed.relation.has_rows,
     });

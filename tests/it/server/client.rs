@@ -240,6 +240,18 @@ impl Socket {
         }
     }
 
+    /// The body of an answer that is no WebSocket.
+    pub fn body(&mut self) -> Value {
+        let length = self
+            .headers
+            .split("content-length: ")
+            .nth(1)
+            .and_then(|rest| rest.split('\r').next());
+        let mut bytes = vec![0; length.and_then(|length| length.parse().ok()).unwrap_or(0)];
+        self.stream.read_exact(&mut bytes).unwrap();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
     /// Sends a frame; clients mask.
     pub fn frame(&mut self, opcode: u8, payload: &[u8]) {
         let mut bytes = vec![0x80 | opcode];

@@ -231,7 +231,7 @@ fn who_is_disconnected_for_being_slow_is_told() {
     }
     assert_eq!(
         events.until("end").last().unwrap().json(),
-        json!({"reason": "too slow"})
+        json!({"reason": "too slow", "code": "TOO_SLOW"})
     );
     // And who lets changes be dropped is told how many.
     let mut events = Events::get(

@@ -303,7 +303,7 @@ fn the_end_is_told() {
     server.shutdown();
     assert_eq!(
         events.until("end").last().unwrap().json(),
-        json!({"reason": "the server ends"})
+        json!({"reason": "the server ends", "code": "UNAVAILABLE"})
     );
     assert_eq!(messages.until("end").len(), 1);
     assert!(events.next().is_none());

@@ -1,5 +1,6 @@
 //! The HTTP server, by plain clients.
 
+mod auth;
 mod client;
 mod clients;
 mod graphql;

@@ -110,7 +110,7 @@ fn the_end_is_told() {
     server.shutdown();
     assert_eq!(
         socket.json(),
-        json!({"type": "complete", "id": "a", "reason": "the server ends"})
+        json!({"type": "complete", "id": "a", "reason": "the server ends", "code": "UNAVAILABLE"})
     );
     assert_eq!(socket.receive(), Frame::Closed(1001));
     assert_eq!(idle.receive(), Frame::Closed(1001));
