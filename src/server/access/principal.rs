@@ -156,6 +156,11 @@ impl Principal {
         self.who.ends.is_some_and(|ends| ends <= now)
     }
 
+    /// Whether it may do all there is: an admin, or anybody where nobody has to sign in.
+    pub fn may_all(&self) -> bool {
+        matches!(self.who.rights, Rights::All)
+    }
+
     /// Whether it may read the counters.
     pub fn may_read_metrics(&self) -> bool {
         match &self.who.rights {

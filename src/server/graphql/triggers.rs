@@ -25,9 +25,6 @@ use crate::server::failure::{Failure, Kind};
 use crate::server::live::Style;
 use crate::server::triggers::{Asked, Trigger, TriggerOwner, missing, time_text};
 
-/// Who may do all.
-const ADMIN: &str = "admin";
-
 /// The names that a relation's triggers take in the schema.
 pub fn fields(relation: &str) -> [String; 2] {
     ["trigger", "triggers"].map(|what| format!("{relation}_{what}"))
@@ -262,11 +259,11 @@ fn allowed(shared: &Shared, principal: &Principal, exposed: &Exposed) -> Result<
     let name = &exposed.relation.name;
     access::may(principal, Action::Trigger, name)?;
     let is_enabled = shared.options.triggers.enabled;
-    if !is_enabled.unwrap_or_else(|| shared.options.is_local()) {
+    if !is_enabled.unwrap_or_else(|| shared.options.is_local() || shared.options.auth.is_some()) {
         return Err(Failure::new(
             Kind::Forbidden,
-            "triggers cannot be made here: the server is reachable from other machines and nobody has to sign in; [server.triggers] \
-             enabled = 'on' allows it",
+            "triggers cannot be made here: they are switched off, or the server is reachable from other machines and nobody has to \
+             sign in; [server.triggers] enabled = 'on' allows it",
         ));
     }
     Ok(access::hidden(principal, name))
@@ -276,9 +273,8 @@ fn allowed(shared: &Shared, principal: &Principal, exposed: &Exposed) -> Result<
 fn visible(shared: &Shared, principal: &Principal, exposed: &Exposed) -> Result<Vec<Arc<Trigger>>, Failure> {
     let name = &exposed.relation.name;
     access::may(principal, Action::Trigger, name)?;
-    let is_admin = principal.roles().iter().any(|role| role == ADMIN);
     let mut triggers = shared.triggers.list(name);
-    triggers.retain(|trigger| is_admin || trigger.definition.owner == principal.name());
+    triggers.retain(|trigger| principal.may_all() || trigger.definition.owner == principal.name());
     Ok(triggers)
 }
 

@@ -4,6 +4,7 @@ mod audit;
 mod endpoints;
 mod hostile;
 mod issuer;
+mod triggers;
 mod visibility;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -2,7 +2,7 @@
 
 mod kills;
 mod limits;
-mod receiver;
+pub mod receiver;
 
 use serde_json::{Value, json};
 
