@@ -138,7 +138,11 @@ fn batches_fields_and_streams_without_rows() {
         .map(|(_, symbol)| symbol.as_str())
         .collect();
     assert_eq!((ins, outs), (3, vec!["IBM", "S0"]), "{ops:?}");
-    // The rows of a keyed stream, for who comes late.
+    // The rows of a keyed stream, for who comes late. Its table is written after the window.
+    wait_until("four totals", || {
+        let totals = served.graphql("{ Totals { symbol } }");
+        totals["data"]["Totals"].as_array().map(Vec::len) == Some(4)
+    });
     let mut totals = Events::get(served.address, "/events/Totals");
     assert_eq!(totals.until("ready").len(), 6);
     served.put("IBM", 1, 1.0);
