@@ -1,7 +1,9 @@
 //! [`App`]: a compiled app, before and while it runs.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock, Weak};
+#[cfg(feature = "server")]
+use std::sync::Weak;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use parking_lot::Mutex;
@@ -9,7 +11,6 @@ use parking_lot::Mutex;
 use super::checkpoints::{Checkpointer, Periodic};
 #[cfg(feature = "server")]
 use super::kept::{BeforeStart, KeptStates, bytes_of, kept_in};
-use super::shown::is_told;
 use super::{CheckpointStats, Checkpoints, Input, Subscription};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
@@ -31,7 +32,11 @@ use crate::runtime::tap::Tap;
 use crate::tables::batch_engine::BatchEngine;
 use crate::tables::registry::{Backends, Opening};
 use crate::tables::slot::restore;
-use crate::tables::told::ToldTable;
+#[cfg(feature = "server")]
+use crate::{
+    catalog::tables::TableDef,
+    tables::{Table, told::ToldTable},
+};
 
 /// A compiled app. Cheap to clone; all clones are one app.
 ///
@@ -256,14 +261,21 @@ impl App {
             if let Some(bytes) = snapshot.and_then(|snapshot| snapshot.tables.get(slot.def().state_id())) {
                 restore(table.as_ref(), bytes)?;
             }
-            let name = &slot.def().name;
-            let is_shown = self.inner.shown.iter().any(|shown| shown.source == *name);
-            slot.open(match is_shown && is_told(&slot.def().backend) {
-                true => Arc::new(ToldTable::new(table, self.inner.clock.clone())),
-                false => table,
-            });
+            #[cfg(feature = "server")]
+            let table = self.told(slot.def(), table);
+            slot.open(table);
         }
         Ok(())
+    }
+
+    /// A table that is shown to clients, and whose backend does not know what a write changes, is told of.
+    #[cfg(feature = "server")]
+    fn told(&self, def: &TableDef, table: Arc<dyn Table>) -> Arc<dyn Table> {
+        let is_shown = self.inner.shown.iter().any(|shown| shown.source == def.name);
+        match is_shown && super::shown::is_told(&def.backend) {
+            true => Arc::new(ToldTable::new(table, self.inner.clock.clone())),
+            false => table,
+        }
     }
 
     pub(super) fn running(&self) -> Result<&Running> {

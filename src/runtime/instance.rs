@@ -363,7 +363,6 @@ impl Instance {
     }
 
     /// Remembers somebody who watches a stream and whose state belongs to snapshots.
-    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "for the server's triggers"))]
     pub fn keep_watcher(&self, stream: StreamId, watcher: Watcher) {
         let mut kept = self.kept.lock();
         kept.retain(|(_, watcher)| !watcher.has_gone());

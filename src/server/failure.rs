@@ -236,6 +236,7 @@ mod tests {
             Kind::Forbidden,
             Kind::NotFound,
             Kind::Timeout,
+            Kind::Conflict,
             Kind::TooLarge,
             Kind::TooMany,
             Kind::TooSlow,

@@ -112,6 +112,29 @@ fn check_option(of: [&'static str; 2], columns: &str, base: &str, owner: &str, s
     pairs
 }
 
+/// What an option of the source `http` needs beside it; none for those that decide which others there may be.
+fn beside_of_http(option: &str) -> Option<&'static str> {
+    const POLLER: &str = ", \"http.mode\" = 'poll', \"http.url\" = 'https://example.com/', \"http.page.next\" = '$.next', \"http.page.param\" = 'c'";
+    const RECEIVER: &str = ", \"http.bind\" = '127.0.0.1:9'";
+    const SIGNED: &str = ", \"http.bind\" = '127.0.0.1:9', \"http.secret\" = 'MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz', \"http.hmac\" = 'standard-webhooks'";
+    const GENERIC: &str = ", \"http.bind\" = '127.0.0.1:9', \"http.secret\" = 'MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz', \"http.hmac\" = 'generic'";
+    let pollers = [
+        "interval",
+        "timeout",
+        "method",
+        "connect.timeout",
+        "retry-after.max",
+        "backoff.max",
+    ];
+    match option {
+        "mode" | "auth" | "hmac" | "tls.cert" | "tls.key" => None,
+        "hmac.encoding" => Some(GENERIC),
+        _ if option.starts_with("hmac.") => Some(SIGNED),
+        _ if option.starts_with("page.") || pollers.contains(&option) => Some(POLLER),
+        _ => Some(RECEIVER),
+    }
+}
+
 #[test]
 fn the_stronger_layer_gives_each_option() {
     let registry = Registry::builtin();
@@ -152,6 +175,12 @@ fn the_stronger_layer_gives_each_option() {
                 // One of two must be given.
                 if connector.name() == "materialize" && !["relation", "query"].contains(&spec.name) {
                     base += ", relation = 'x'";
+                }
+                if (connector.name(), kind) == ("http", "source") {
+                    match beside_of_http(spec.name) {
+                        Some(beside) => base += beside,
+                        None => continue,
+                    }
                 }
                 pairs += check_option(STREAM, COLUMNS, &base, connector.name(), spec);
             }
