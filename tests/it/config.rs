@@ -116,8 +116,8 @@ fn check_option(of: [&'static str; 2], columns: &str, base: &str, owner: &str, s
 fn beside_of_http(option: &str) -> Option<&'static str> {
     const POLLER: &str = ", \"http.mode\" = 'poll', \"http.url\" = 'https://example.com/', \"http.page.next\" = '$.next', \"http.page.param\" = 'c'";
     const RECEIVER: &str = ", \"http.bind\" = '127.0.0.1:9'";
-    const SIGNED: &str = ", \"http.bind\" = '127.0.0.1:9', \"http.secret\" = 'MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz', \"http.hmac\" = 'standard-webhooks'";
-    const GENERIC: &str = ", \"http.bind\" = '127.0.0.1:9', \"http.secret\" = 'MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz', \"http.hmac\" = 'generic'";
+    const SIGNED: &str = ", \"http.bind\" = '127.0.0.1:9', \"http.secret\" = 'whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz', \"http.hmac\" = 'standard-webhooks'";
+    const GENERIC: &str = ", \"http.bind\" = '127.0.0.1:9', \"http.secret\" = 'whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz', \"http.hmac\" = 'generic'";
     let pollers = [
         "interval",
         "timeout",

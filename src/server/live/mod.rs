@@ -4,7 +4,7 @@
 //! Each relation that somebody looks at has one *owner*, a thread (`view`) that hears of every change through one channel and
 //! numbers them. Who wants to look *subscribes* with a filter and a selection. Equal filters are one *feed*: the filter is evaluated
 //! once for a batch of changes, over columns. Equal selections of a feed are one *channel*: a change is written as text once, and
-//! the text is shared. A subscriber is a bounded queue of references to such texts ([`queue`]).
+//! the text is shared. A subscriber is a bounded queue of references to such texts (`queue`).
 //!
 //! # Late joiners
 //! The owner asks for the relation's rows; they come through the channel of its changes, put there by whoever changes the relation
