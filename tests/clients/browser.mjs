@@ -1,13 +1,17 @@
 // The page of a relation in a browser: its rows, a filter, and changes as they come. What the page showed goes to standard output.
-// Usage: node browser.mjs CHROMIUM http://127.0.0.1:PORT
+// Usage: node browser.mjs CHROMIUM http://127.0.0.1:PORT [told]
+// With `told` the rows are changed by who started this: a line `put SYMBOL QTY PRICE` asks for it.
 import {chromium} from 'playwright-core';
 import WebSocket from 'ws';
 
-const [executablePath, base] = process.argv.slice(2);
-const writer = new WebSocket(base.replace(/^http/, 'ws') + '/ws');
-await new Promise(resolve => writer.on('open', resolve));
+const [executablePath, base, told] = process.argv.slice(2);
+const writer = told ? null : new WebSocket(base.replace(/^http/, 'ws') + '/ws');
+if (writer) await new Promise(resolve => writer.on('open', resolve));
 let number = 0;
-const put = (symbol, qty, price) => writer.send(JSON.stringify({type: 'publish', id: String(++number), stream: 'Puts', row: {symbol, qty, price}}));
+function put(symbol, qty, price) {
+  if (told) console.log(`put ${symbol} ${qty} ${price}`);
+  else writer.send(JSON.stringify({type: 'publish', id: String(++number), stream: 'Puts', row: {symbol, qty, price}}));
+}
 
 const browser = await chromium.launch({executablePath, args: ['--no-sandbox']});
 const page = await browser.newPage();
@@ -32,4 +36,4 @@ await shows('one changes', 'ACME 2, IBM 5');
 put('ACME', 2, 5);
 await shows('one leaves', 'IBM 5');
 await browser.close();
-writer.close();
+writer?.close();

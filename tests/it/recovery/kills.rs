@@ -198,14 +198,15 @@ impl Killed {
         arguments
     }
 
-    /// A run that is killed; by then at most that part of the input has been there.
-    fn run_and_kill(&mut self, part: f64) {
-        let before = newest(&self.scratch);
+    /// A run that is killed; by then at most that part of the input has been there. The last one has written a checkpoint before.
+    fn run_and_kill(&mut self, part: f64, is_last: bool) {
+        // The first of a folder is of the sinks alone.
+        let before = newest(&self.scratch).max(1);
         let follow = self.case.input == Input::Grows;
         let mut running = Running::start(self.scratch.eventflux(self.arguments(follow)).stdin(Stdio::null()));
         let end = Instant::now() + DEADLINE;
         // Some die while they start; most a while after their first checkpoint.
-        let early = self.random.random_bool(0.2);
+        let early = !is_last && self.random.random_bool(0.2);
         let life = Duration::from_millis(self.random.random_range(0..if early { 250 } else { 120 }));
         let began = Instant::now();
         let mut checkpointed = None;
@@ -281,7 +282,7 @@ fn survives(case: Case) {
         round += 1;
         let mut killed = Killed::new(case, &lines, seed.wrapping_add(round));
         for kill in 0..kills {
-            killed.run_and_kill((kill + 1) as f64 / (kills + 1) as f64);
+            killed.run_and_kill((kill + 1) as f64 / (kills + 1) as f64, kill + 1 == kills);
         }
         let finished = killed.finish();
         let restored = &finished.json()["checkpoints"]["restored"];
