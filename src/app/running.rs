@@ -15,6 +15,8 @@ use super::{CheckpointStats, Checkpoints, Input, Subscription};
 use crate::catalog::functions::Functions;
 use crate::catalog::names::{Resolved, resolve};
 use crate::catalog::streams::{Role, StreamDef};
+#[cfg(feature = "server")]
+use crate::catalog::tables::TableDef;
 use crate::config::nearest::nearest;
 use crate::config::server::ServerOptions;
 use crate::connectors::Registry;
@@ -33,10 +35,7 @@ use crate::tables::batch_engine::BatchEngine;
 use crate::tables::registry::{Backends, Opening};
 use crate::tables::slot::restore;
 #[cfg(feature = "server")]
-use crate::{
-    catalog::tables::TableDef,
-    tables::{Table, told::ToldTable},
-};
+use crate::tables::{Table, told::ToldTable};
 
 /// A compiled app. Cheap to clone; all clones are one app.
 ///
