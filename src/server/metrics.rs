@@ -13,10 +13,15 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// All counters.
 pub fn text(shared: &Shared) -> String {
     let mut page = Page(String::with_capacity(8_192));
-    page.family("eventflux_up", "gauge", "Whether the app runs.");
-    page.sample("eventflux_up", "", u8::from(!shared.app.is_finished()));
-    page.family("eventflux_uptime_seconds", "gauge", "How long the server has run.");
-    page.sample("eventflux_uptime_seconds", "", shared.started.elapsed().as_secs_f64());
+    let is_up = u8::from(!shared.app.is_finished());
+    page.single("eventflux_up", "gauge", "Whether the app runs.", is_up);
+    let uptime = shared.started.elapsed().as_secs_f64();
+    page.single(
+        "eventflux_uptime_seconds",
+        "gauge",
+        "How long the server has run.",
+        uptime,
+    );
     if let Ok(stats) = shared.app.stats() {
         streams(&mut page, shared, &stats);
         queries(&mut page, &stats);
@@ -27,8 +32,7 @@ pub fn text(shared: &Shared) -> String {
         for (name, value) in all {
             if let Some(number) = value.as_f64() {
                 let name = format!("eventflux_checkpoint_{name}");
-                page.family(&name, "gauge", "Of the checkpoints, as --stats reports it.");
-                page.sample(&name, "", number);
+                page.single(&name, "gauge", "Of the checkpoints, as --stats reports it.", number);
             }
         }
     }
@@ -53,14 +57,30 @@ impl Page {
         };
     }
 
+    /// A family of one sample.
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
+        self.family(name, kind, help);
+        self.sample(name, "", value);
+    }
+
+    /// A family with a sample for each of these labels.
+    fn each<V: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        samples: impl Iterator<Item = (String, V)>,
+    ) {
+        self.family(name, kind, help);
+        samples.for_each(|(labels, value)| self.sample(name, &labels, value));
+    }
+
     fn counter(&mut self, name: &str, help: &str, value: &AtomicU64) {
-        self.family(name, "counter", help);
-        self.sample(name, "", value.load(Ordering::Relaxed));
+        self.single(name, "counter", help, value.load(Ordering::Relaxed));
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: &AtomicI64) {
-        self.family(name, "gauge", help);
-        self.sample(name, "", value.load(Ordering::Relaxed).max(0));
+        self.single(name, "gauge", help, value.load(Ordering::Relaxed).max(0));
     }
 }
 
@@ -70,88 +90,73 @@ fn label(name: &str, value: &str) -> String {
 }
 
 fn streams(page: &mut Page, shared: &Shared, stats: &Stats) {
-    let of = |stream: &crate::runtime::metrics::StreamStats| {
-        format!("{},{}", label("stream", &stream.name), label("role", stream.role))
+    let all = || {
+        stats.streams.iter().map(|stream| {
+            let labels = format!("{},{}", label("stream", &stream.name), label("role", stream.role));
+            (labels, stream)
+        })
     };
-    page.family(
+    page.each(
         "eventflux_stream_events_total",
         "counter",
         "Events that went through a stream.",
+        all().map(|(labels, stream)| (labels, stream.rows)),
     );
-    for stream in &stats.streams {
-        page.sample("eventflux_stream_events_total", &of(stream), stream.rows);
-    }
-    page.family(
+    page.each(
         "eventflux_stream_late_events_total",
         "counter",
         "Events older than the watermark.",
+        all().map(|(labels, stream)| (labels, stream.late)),
     );
-    for stream in &stats.streams {
-        page.sample("eventflux_stream_late_events_total", &of(stream), stream.late);
-    }
-    page.family(
+    page.each(
         "eventflux_stream_errors_total",
         "counter",
         "Events in trouble, by kind.",
+        all().flat_map(|(labels, stream)| {
+            let of = move |kind: &str| format!("{labels},{}", label("kind", kind));
+            stream.errors.iter().map(move |(kind, count)| (of(kind), count))
+        }),
     );
-    for stream in &stats.streams {
-        for (kind, count) in &stream.errors {
-            let labels = format!("{},{}", of(stream), label("kind", kind));
-            page.sample("eventflux_stream_errors_total", &labels, count);
-        }
-    }
-    page.family(
+    page.each(
         "eventflux_stream_retries_total",
         "counter",
         "How often a source or sink was tried again.",
+        all().map(|(labels, stream)| (labels, stream.retries)),
     );
-    for stream in &stats.streams {
-        page.sample("eventflux_stream_retries_total", &of(stream), stream.retries);
-    }
-    page.family(
+    let now = shared.app.now();
+    page.each(
         "eventflux_stream_watermark_lag_seconds",
         "gauge",
         "How far a stream's watermark is behind the clock.",
+        all().filter_map(|(labels, stream)| Some((labels, now.saturating_sub(stream.watermark?) as f64 / 1e6))),
     );
-    let now = shared.app.now();
-    for stream in &stats.streams {
-        if let Some(watermark) = stream.watermark {
-            let lag = now.saturating_sub(watermark) as f64 / 1e6;
-            page.sample("eventflux_stream_watermark_lag_seconds", &of(stream), lag);
-        }
-    }
 }
 
 fn queries(page: &mut Page, stats: &Stats) {
-    let of = |query: &crate::runtime::metrics::QueryStats| {
-        format!("{},{}", label("query", &query.name), label("target", &query.target))
+    let all = || {
+        stats.queries.iter().map(|query| {
+            let labels = format!("{},{}", label("query", &query.name), label("target", &query.target));
+            (labels, query)
+        })
     };
-    page.family(
+    page.each(
         "eventflux_query_rows_in_total",
         "counter",
         "Events that came into a query.",
+        all().map(|(labels, query)| (labels, query.rows_in)),
     );
-    for query in &stats.queries {
-        page.sample("eventflux_query_rows_in_total", &of(query), query.rows_in);
-    }
-    page.family(
+    page.each(
         "eventflux_query_rows_out_total",
         "counter",
         "Events that a query produced.",
+        all().map(|(labels, query)| (labels, query.rows_out)),
     );
-    for query in &stats.queries {
-        page.sample("eventflux_query_rows_out_total", &of(query), query.rows_out);
-    }
-    page.family(
+    page.each(
         "eventflux_pattern_open",
         "gauge",
         "Open attempts at the patterns of a query.",
+        all().filter_map(|(labels, query)| Some((labels, query.pattern.as_ref()?.open))),
     );
-    for query in &stats.queries {
-        if let Some(pattern) = &query.pattern {
-            page.sample("eventflux_pattern_open", &of(query), pattern.open);
-        }
-    }
 }
 
 /// A sample of a trigger.
@@ -199,22 +204,16 @@ const OF_TRIGGERS: [OfTrigger; 9] = [
 
 fn triggers(page: &mut Page, shared: &Shared) {
     let all = shared.triggers.all();
-    page.family("eventflux_triggers", "gauge", "Triggers there are.");
-    page.sample("eventflux_triggers", "", all.len());
-    let name = "eventflux_triggers_durable";
-    page.family(name, "gauge", "Whether triggers outlive the process.");
-    page.sample(name, "", u8::from(shared.triggers.is_durable()));
+    page.single("eventflux_triggers", "gauge", "Triggers there are.", all.len());
+    let durable = u8::from(shared.triggers.is_durable());
+    let help = "Whether triggers outlive the process.";
+    page.single("eventflux_triggers_durable", "gauge", help, durable);
     for (what, kind, help, value) in OF_TRIGGERS {
-        let name = format!("eventflux_trigger_{what}");
-        page.family(&name, kind, help);
-        for (relation, trigger) in &all {
-            let labels = format!(
-                "{},{}",
-                label("relation", relation),
-                label("trigger", &trigger.definition.name)
-            );
-            page.sample(&name, &labels, value(trigger));
-        }
+        let samples = all.iter().map(|(relation, trigger)| {
+            let name = label("trigger", &trigger.definition.name);
+            (format!("{},{name}", label("relation", relation)), value(trigger))
+        });
+        page.each(&format!("eventflux_trigger_{what}"), kind, help, samples);
     }
 }
 
@@ -306,11 +305,13 @@ fn server(page: &mut Page, shared: &Shared) {
         "WebSockets there are.",
         &counters.sockets,
     );
-    let name = "eventflux_server_requests_total";
-    page.family(name, "counter", "Requests, by the class of their answer.");
-    for (class, count) in ["2xx", "3xx", "4xx", "5xx"].iter().zip(&counters.requests) {
-        page.sample(name, &label("status", class), count.load(Ordering::Relaxed));
-    }
+    let classes = ["2xx", "3xx", "4xx", "5xx"].iter().zip(&counters.requests);
+    page.each(
+        "eventflux_server_requests_total",
+        "counter",
+        "Requests, by the class of their answer.",
+        classes.map(|(class, count)| (label("status", class), count.load(Ordering::Relaxed))),
+    );
     let name = "eventflux_server_request_seconds";
     page.family(name, "histogram", "Until the answer to a request began.");
     counters.duration.write(&mut page.0, name, "");
@@ -346,10 +347,9 @@ fn server(page: &mut Page, shared: &Shared) {
     );
     if let Some((written, missed)) = shared.audit.counts() {
         let name = "eventflux_server_audit_written_total";
-        page.family(name, "counter", "Events that are in the audit.");
-        page.sample(name, "", written);
+        page.single(name, "counter", "Events that are in the audit.", written);
         let name = "eventflux_server_audit_missed_total";
-        page.family(name, "counter", "Events that could not be noted in the audit.");
-        page.sample(name, "", missed);
+        let help = "Events that could not be noted in the audit.";
+        page.single(name, "counter", help, missed);
     }
 }

@@ -38,7 +38,7 @@ impl SinkConnector for Blackhole {
 }
 
 /// The sink: nothing to open, nothing to flush.
-struct BlackholeSink;
+pub(super) struct BlackholeSink;
 
 impl Sink for BlackholeSink {
     fn is_immediate(&self) -> bool {

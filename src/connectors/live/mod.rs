@@ -2,10 +2,10 @@
 //!
 //! The sinks themselves do nothing: the server watches the stream as long as somebody looks. They say what is shown, and how.
 
+use super::blackhole::BlackholeSink;
 use super::{Connector, FormatUse, Sink, SinkConnector, SinkSpec};
 use crate::config::options::{OptionKind, OptionSpec};
 use crate::error::{Code, Diagnostic, Result};
-use crate::event::EventBatch;
 
 /// A way for clients to see a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,24 +83,8 @@ impl SinkConnector for Live {
                 return Err(error);
             }
         }
-        Ok(Box::new(Watched))
-    }
-}
-
-/// The sink: the server watches the stream itself.
-struct Watched;
-
-impl Sink for Watched {
-    fn is_immediate(&self) -> bool {
-        true
-    }
-
-    fn write(&mut self, _: &EventBatch) -> Result<()> {
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        Ok(())
+        // The server watches the stream itself: nothing is left to do.
+        Ok(Box::new(BlackholeSink))
     }
 }
 
