@@ -377,3 +377,38 @@ pub fn collect(app: &eventflux::App) -> Arc<Mutex<Vec<serde_json::Value>>> {
     .unwrap();
     rows
 }
+
+/// A certificate for 127.0.0.1 and localhost that nobody but who is told trusts: `NAME.pem`, and its key, `NAME.key`.
+#[cfg(feature = "http")]
+pub fn certificate(scratch: &Scratch, name: &str) {
+    let (key, cert) = (
+        scratch.path(&format!("{name}.key")),
+        scratch.path(&format!("{name}.pem")),
+    );
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args([
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1,DNS:localhost",
+        ])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(key)
+        .arg("-out")
+        .arg(cert)
+        .output()
+        .expect("openssl");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}

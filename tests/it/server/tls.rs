@@ -14,41 +14,7 @@ use serde_json::json;
 
 use super::Served;
 use super::client::{Connection, Frame, Socket, connect};
-use crate::support::{Running, Scratch};
-
-/// A certificate for 127.0.0.1 that nobody but who is told trusts.
-fn certificate(scratch: &Scratch, name: &str) {
-    let (key, cert) = (
-        scratch.path(&format!("{name}.key")),
-        scratch.path(&format!("{name}.pem")),
-    );
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args([
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1,DNS:localhost",
-        ])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-keyout")
-        .arg(key)
-        .arg("-out")
-        .arg(cert)
-        .output()
-        .expect("openssl");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-}
+use crate::support::{Running, Scratch, certificate};
 
 fn served(scratch: &Scratch) -> Served {
     certificate(scratch, "server");

@@ -20,29 +20,28 @@ use serde_json::{Value, json};
 use super::{Served, code_of, config, encode, hmac, now, served, signed};
 use crate::support::Scratch;
 
-/// Makes a key of RSA: the private one, and the public one as PEM.
-fn rsa(scratch: &Scratch, name: &str, bits: usize) -> (RsaKeyPair, String) {
+/// Makes a private key, which is given as DER; the public one is in the file `NAME.pem`.
+fn private(scratch: &Scratch, name: &str, arguments: &[&str]) -> Vec<u8> {
     let openssl = |arguments: &[&str]| {
         let made = Command::new("openssl").args(arguments).output().expect("openssl");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     };
     let path = |end: &str| scratch.path(&format!("{name}.{end}")).display().to_string();
-    let bits = format!("rsa_keygen_bits:{bits}");
-    openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", &bits, "-out", &path("key")]);
+    let (key, der, public) = (path("key"), path("der"), path("pem"));
+    openssl(&[&["genpkey", "-out", &key], arguments].concat());
     openssl(&[
-        "pkcs8",
-        "-topk8",
-        "-nocrypt",
-        "-in",
-        &path("key"),
-        "-outform",
-        "DER",
-        "-out",
-        &path("der"),
+        "pkcs8", "-topk8", "-nocrypt", "-in", &key, "-outform", "DER", "-out", &der,
     ]);
-    openssl(&["pkey", "-in", &path("key"), "-pubout", "-out", &path("pem")]);
-    let pem = std::fs::read_to_string(path("pem")).unwrap();
-    let pair = RsaKeyPair::from_pkcs8(&std::fs::read(path("der")).unwrap()).unwrap();
+    openssl(&["pkey", "-in", &key, "-pubout", "-out", &public]);
+    std::fs::read(der).unwrap()
+}
+
+/// Makes a key of RSA: the private one, and the public one as PEM.
+fn rsa(scratch: &Scratch, name: &str, bits: usize) -> (RsaKeyPair, String) {
+    let bits = format!("rsa_keygen_bits:{bits}");
+    let der = private(scratch, name, &["-algorithm", "RSA", "-pkeyopt", &bits]);
+    let pem = std::fs::read_to_string(scratch.path(&format!("{name}.pem"))).unwrap();
+    let pair = RsaKeyPair::from_pkcs8(&der).unwrap();
     (pair, pem)
 }
 
@@ -122,30 +121,13 @@ fn a_public_key_is_no_secret() {
 fn keys_of_other_kinds() {
     let scratch = Scratch::new();
     let random = SystemRandom::new();
-    let openssl = |arguments: &[&str]| {
-        let made = Command::new("openssl").args(arguments).output().expect("openssl");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    };
-    let private = |name: &str, arguments: &[&str]| {
-        let path = |end: &str| scratch.path(&format!("{name}.{end}")).display().to_string();
-        openssl(&[&["genpkey", "-out", &path("key")], arguments].concat());
-        openssl(&[
-            "pkcs8",
-            "-topk8",
-            "-nocrypt",
-            "-in",
-            &path("key"),
-            "-outform",
-            "DER",
-            "-out",
-            &path("der"),
-        ]);
-        openssl(&["pkey", "-in", &path("key"), "-pubout", "-out", &path("pem")]);
-        std::fs::read(path("der")).unwrap()
-    };
-    let ec = private("ec", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let ec = private(
+        &scratch,
+        "ec",
+        &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    );
     let ec = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &ec, &random).unwrap();
-    let ed = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&private("ed", &["-algorithm", "ED25519"])).unwrap();
+    let ed = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&private(&scratch, "ed", &["-algorithm", "ED25519"])).unwrap();
     assert_eq!(ec.public_key().as_ref().len(), 65);
     let es256 = signed(&json!({"alg": "ES256"}), &claims(), |message| {
         ec.sign(&random, message).unwrap().as_ref().to_vec()
